@@ -1,0 +1,1 @@
+"""Data: from raw log rows to ordered histories. Knows Polars and NumPy, never torch."""

@@ -1,0 +1,73 @@
+"""Recency: how much of each history entry a model is shown, by its place or its age.
+
+The temporal extension of the paper (section 3.4, "T-DiffRec") weights a user's interactions
+linearly by position. Decay that is exponential in position or in age is offered beside it, and
+both to every model, since on some data recency of the input is worth more than the model.
+"""
+
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from diffrec_core.config import Config
+from diffrec_core.data.histories import Histories
+
+_MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+class RecencyConfig(Config):
+    """Which weight an entry gets; the newest entry of a history always has the largest."""
+
+    kind: Literal["none", "linear", "exponential_position", "exponential_age"] = "none"
+    """none: 1; linear: from weight_min (oldest) to weight_max (newest), as in the paper;
+    exponential_*: weight_max halved every `half_life` interactions or days."""
+
+    weight_min: float = Field(default=0.1, ge=0.0)
+    """linear: weight of the oldest entry; exponential: no entry gets less."""
+
+    weight_max: float = Field(default=1.0, gt=0.0)
+    """Weight of the newest entry."""
+
+    half_life: float = Field(default=5.0, gt=0.0)
+    """exponential_position: in interactions; exponential_age: in days."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.weight_min > self.weight_max:
+            raise ValueError(
+                f"weight_min = {self.weight_min} must not exceed weight_max = {self.weight_max}"
+            )
+        return self
+
+
+def recency_weights(histories: Histories, config: RecencyConfig) -> NDArray[np.float32]:
+    """Weight every entry of every history.
+
+    Returns:
+        (N,) float32, aligned with `histories.items`; to be multiplied with `histories.weights`.
+
+    >>> linear = RecencyConfig(kind="linear", weight_min=0.0)
+    >>> recency_weights(Histories.from_lists([[4, 5, 6], [7]]), linear).tolist()
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    if config.kind == "none":
+        return np.ones(len(histories.items), dtype=np.float32)
+    rows, last = histories.rows, np.maximum(histories.offsets[1:] - 1, 0)
+    if config.kind == "exponential_age":
+        age = histories.timestamps[last[rows]] - histories.timestamps
+        halvings = age / _MICROSECONDS_PER_DAY / config.half_life
+        return _decayed(halvings, config)
+    from_newest = last[rows] - np.arange(len(rows))
+    if config.kind == "exponential_position":
+        return _decayed(from_newest / config.half_life, config)
+    # A single entry is the newest one, hence the maximum; the paper's formula is 0/0 there.
+    share = from_newest / np.maximum(histories.lengths[rows] - 1, 1)
+    weights = config.weight_max - share * (config.weight_max - config.weight_min)
+    return weights.astype(np.float32)
+
+
+def _decayed(halvings: NDArray[np.float64], config: RecencyConfig) -> NDArray[np.float32]:
+    weights = np.maximum(config.weight_max * np.exp2(-halvings), config.weight_min)
+    return weights.astype(np.float32)

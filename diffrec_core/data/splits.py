@@ -1,0 +1,175 @@
+"""Splitting by time. Every method keeps each user's past before the user's future.
+
+    per_user_time    each user's own line of interactions is cut by share (paper, section 4.1.1)
+        user a   t t t t t t t v T T
+        user b      t t t t v T
+    global_time      one cut for everyone, [.., validation_start) [.., test_start) [.., end)
+        user a   t t t t | v v | T
+        user b           | v   | T T
+    leave_last_out   the last interaction tests, the one before validates
+        user a   t t t t t v T
+    predefined       a column-free split by given half-open times, as global_time with dates
+
+t train, v validation, T test. Validation is scored from the train history; test from train and
+validation, that is, from everything that came before it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from diffrec_core.config import Config
+from diffrec_core.data.interactions import UtcTime
+from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
+from diffrec_core.errors import DataError
+
+_PARTS = ("train", "validation", "test")
+
+
+class SplitConfig(Config):
+    """How interactions are divided."""
+
+    method: Literal["per_user_time", "global_time", "leave_last_out", "predefined"] = (
+        "per_user_time"
+    )
+    validation_share: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """per_user_time: share of each user's interactions; global_time: share of all of them."""
+
+    test_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Likewise for the newest part."""
+
+    validation_start: UtcTime | None = None
+    """predefined: train is before it, validation from it on."""
+
+    test_start: UtcTime | None = None
+    """predefined: test from it on."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError(
+                f"validation_share = {self.validation_share} and test_share = {self.test_share} "
+                f"must leave something to train on: together less than 1"
+            )
+        given = self.validation_start is not None and self.test_start is not None
+        if self.method == "predefined" and not given:
+            raise ValueError("method = predefined needs validation_start and test_start")
+        if self.validation_start and self.test_start and self.validation_start >= self.test_start:
+            raise ValueError(
+                f"validation_start = {self.validation_start} must be before "
+                f"test_start = {self.test_start}"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The three parts, each sorted as the interactions are; together they are all of them."""
+
+    train: pl.DataFrame
+    validation: pl.DataFrame
+    test: pl.DataFrame
+
+
+def split_interactions(interactions: pl.DataFrame, config: SplitConfig) -> Split:
+    """Divide interactions into train, validation and test.
+
+    Args:
+        interactions: the INTERACTIONS table, sorted by (user, timestamp, item id).
+        config: the method and its shares or times.
+
+    Raises:
+        DataError: a part is empty; the message says which and how large the others are.
+    """
+    part = {
+        "per_user_time": _per_user_time,
+        "global_time": _global_time,
+        "leave_last_out": _leave_last_out,
+        "predefined": _predefined,
+    }[config.method](interactions, config)
+    labelled = interactions.with_columns(part.alias("part"))
+    parts = {
+        name: labelled.filter(pl.col("part") == number).drop("part")
+        for number, name in enumerate(_PARTS)
+    }
+    empty = [name for name, frame in parts.items() if frame.is_empty()]
+    if empty:
+        sizes = ", ".join(f"{name} {len(frame)}" for name, frame in parts.items())
+        raise DataError(
+            f"the split {config.method} leaves no interaction for {' and '.join(empty)} "
+            f"(found {sizes}): bring more data, or change the shares or times under split"
+        )
+    return Split(**parts)
+
+
+def _position() -> pl.Expr:
+    return pl.int_range(pl.len()).over(USER)
+
+
+def _per_user_time(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
+    """Cut each user's M interactions at ⌈M·train⌉ and ⌈M·(train + validation)⌉."""
+    count = pl.len().over(USER)
+    train = 1.0 - config.validation_share - config.test_share
+    # Rounded first, so that 10 interactions at .7 are cut at 7 and not, by 7.000…1, at 8.
+    train_end = (count * train).round(9).ceil()
+    validation_end = (count * (1.0 - config.test_share)).round(9).ceil()
+    return _number(_position(), train_end, validation_end)
+
+
+def _leave_last_out(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
+    """Users with fewer than three interactions only train."""
+    count = pl.len().over(USER)
+    large = count >= 3  # noqa: SIM300
+    return _number(
+        _position(),
+        pl.when(large).then(count - 2).otherwise(count),
+        pl.when(large).then(count - 1).otherwise(count),
+    )
+
+
+def _global_time(interactions: pl.DataFrame, config: SplitConfig) -> pl.Expr:
+    """Cut at the times that give the shares over all interactions; equal times stay together."""
+    times = interactions[TIMESTAMP].sort()
+    last = len(times) - 1
+    validation = times[min(last, round(len(times) * (1 - config.validation_share - config.test_share)))]
+    test = times[min(last, round(len(times) * (1 - config.test_share)))]
+    return _number(pl.col(TIMESTAMP), pl.lit(validation), pl.lit(test))
+
+
+def _predefined(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
+    return _number(
+        pl.col(TIMESTAMP),
+        pl.lit(config.validation_start).dt.cast_time_unit("us"),
+        pl.lit(config.test_start).dt.cast_time_unit("us"),
+    )
+
+
+def _number(value: pl.Expr, train_end: pl.Expr, validation_end: pl.Expr) -> pl.Expr:
+    """0 before train_end, 1 before validation_end, else 2."""
+    return (value >= train_end).cast(pl.Int8) + (value >= validation_end).cast(pl.Int8)
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """Size, time span and, against train, new users and items of each part."""
+    train_users, train_items = split.train[USER].unique(), split.train[ITEM].unique()
+    facts: dict[str, Any] = {}
+    for name in _PARTS:
+        frame: pl.DataFrame = getattr(split, name)
+        users, items = frame[USER].unique(), frame[ITEM].unique()
+        facts[name] = {
+            "interactions": len(frame),
+            "users": len(users),
+            "items": len(items),
+            "new_users": int((~users.is_in(train_users.implode())).sum()),
+            "new_items": int((~items.is_in(train_items.implode())).sum()),
+            "first": _iso(frame[TIMESTAMP].min()),
+            "last": _iso(frame[TIMESTAMP].max()),
+        }
+    return facts
+
+
+def _iso(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,30 @@
+"""The user-item matrix in compressed sparse rows; never dense, however small."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from diffrec_core.data.histories import Histories
+
+
+def user_item_matrix(
+    histories: Histories, n_items: int, weights: NDArray[np.float32] | None = None
+) -> sparse.csr_matrix:
+    """Build x_BI from histories.
+
+    Args:
+        histories: B users.
+        n_items: I, the size of the item vocabulary.
+        weights: (N,) value of each entry; 1 when absent. Explicit zeros are kept: whether an
+            item was seen is a matter of the entry, not of its weight.
+
+    Returns:
+        (B, I) float32; an item that occurs twice in a history has the larger (newer) value.
+    """
+    values = np.ones(len(histories.items), np.float32) if weights is None else weights
+    order = np.lexsort((values, histories.items, histories.rows))
+    rows, items, values = histories.rows[order], histories.items[order], values[order]
+    is_last = np.ones(len(rows), dtype=bool)
+    is_last[:-1] = (rows[1:] != rows[:-1]) | (items[1:] != items[:-1])
+    shape = (len(histories), n_items)
+    return sparse.csr_matrix((values[is_last], (rows[is_last], items[is_last])), shape=shape)

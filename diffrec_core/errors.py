@@ -1,0 +1,48 @@
+"""The errors that a user can cause, each with the exit code that a step returns for it.
+
+A message says what was found, what is allowed and what to do. Anything that is not one of
+these is a bug and keeps its traceback.
+"""
+
+from typing import ClassVar
+
+
+class DiffRecError(Exception):
+    """Base of every error that is the user's to mend."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(DiffRecError):
+    """A value in params.yaml or on the command line is not allowed."""
+
+    exit_code = 2
+
+
+class DataError(DiffRecError):
+    """The data cannot be used: missing, empty, too small or too many rows rejected."""
+
+    exit_code = 3
+
+
+class ArtifactError(DiffRecError):
+    """A stored artifact is missing, of another version, or fails its checksum."""
+
+    exit_code = 4
+
+
+class StorageError(DiffRecError):
+    """Writing failed: the disk is full, a limit was hit or permission is missing."""
+
+    exit_code = 5
+
+
+class NotFittedError(DiffRecError):
+    """A model was asked to score or save before it was fitted or loaded.
+
+    Args:
+        name: the model, as the user knows it.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"model {name!r} is not fitted: call fit() or load() first")

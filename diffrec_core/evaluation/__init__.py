@@ -1,0 +1,1 @@
+"""Evaluation: full ranking with seen-item masking, metrics that name their protocol."""

@@ -1,0 +1,1 @@
+"""The models: diffusion or not, latent or not, one contract (`base.Recommender`)."""

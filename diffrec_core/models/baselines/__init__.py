@@ -1,0 +1,1 @@
+"""Models to beat: cheap, strong, and under the same contract as every other."""

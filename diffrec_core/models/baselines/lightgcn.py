@@ -1,0 +1,50 @@
+"""LightGCN as a recommender: scores any history from its items' embeddings."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from diffrec_core.data.histories import Histories
+from diffrec_core.embedding.lightgcn import (
+    ItemEmbeddings,
+    LightGCNConfig,
+    fit_lightgcn,
+    score_histories,
+)
+from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
+from diffrec_core.training.trainer import TrainingOptions, TrainingReport
+
+
+class LightGCNModelConfig(ModelConfig, LightGCNConfig):
+    """LightGCN's own configuration, with a kind and recency."""
+
+    kind: Literal["lightgcn"] = "lightgcn"
+
+
+class LightGCN(Recommender):
+    """Scores by the inner product of the item's read-out and the user's propagated layers.
+
+    Recency weights the user's side at scoring time.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = LightGCNModelConfig
+    config: LightGCNModelConfig
+    embeddings: ItemEmbeddings
+
+    def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
+        self.embeddings, report = fit_lightgcn(
+            data.histories, len(data.items), self.config, options, data.validation
+        )
+        return report
+
+    def _score(self, histories: Histories) -> Tensor:
+        return score_histories(self.embeddings, histories, self.input_weights(histories))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"read_out": self.embeddings.read_out, "history": self.embeddings.history}
+
+    def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
+        self.embeddings = ItemEmbeddings(
+            tensors["read_out"].to(self.device), tensors["history"].to(self.device)
+        )

@@ -1,0 +1,101 @@
+"""The denoiser f_θ(x_t, t): an MLP on the noisy vector and the embedded timestep.
+
+Shapes: B rows, D dimensions of the vector, E of the timestep embedding.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from diffrec_core.config import Config, PositiveTuple
+
+Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu"]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "leaky_relu": nn.LeakyReLU,
+}
+_MAX_PERIOD = 10_000.0
+
+
+class DenoiserConfig(Config):
+    """Size and regularisation of the MLP."""
+
+    hidden_dims: PositiveTuple = (200, 600)
+    """Widths from the bottleneck outwards: [200, 600] is D → 600 → 200 → 600 → D, and [1000] is
+    D → 1000 → D. Empty: one linear layer."""
+
+    timestep_embedding_dim: int = Field(default=10, ge=2)
+    """E; sinusoidal features of t before a linear layer."""
+
+    activation: Activation = "tanh"
+    """Between layers; the output is linear."""
+
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """On the noisy input, in training."""
+
+    normalize_input: bool = False
+    """Scale each noisy input to length 1."""
+
+
+def mlp(widths: tuple[int, ...], activation: Activation, *, activate_last: bool) -> nn.Sequential:
+    """Linear layers of the given widths with activations between them, and last if asked."""
+    layers: list[nn.Module] = []
+    for position, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        layers.append(nn.Linear(fan_in, fan_out))
+        if activate_last or position < len(widths) - 2:
+            layers.append(_ACTIVATIONS[activation]())
+    return nn.Sequential(*layers)
+
+
+class Denoiser(nn.Module):
+    """Estimate x_start (or the noise) from x_t and t.
+
+    Args:
+        dim: D.
+        config: the MLP.
+    """
+
+    def __init__(self, dim: int, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        embedding_dim = config.timestep_embedding_dim
+        self.embed = nn.Linear(embedding_dim, embedding_dim)
+        outwards = config.hidden_dims
+        widths = (dim + embedding_dim, *reversed(outwards), *outwards[1:], dim)
+        self.layers = mlp(widths, config.activation, activate_last=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.apply(_initialise)
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """(B, D) noisy vectors and (B,) 0-based timesteps to (B, D) estimates."""
+        embedded_BE = self.embed(timestep_embedding(t, self.config.timestep_embedding_dim))
+        if self.config.normalize_input:
+            x_t = nn.functional.normalize(x_t, dim=1)
+        estimate: Tensor = self.layers(torch.cat([self.dropout(x_t), embedded_BE], dim=1))
+        return estimate
+
+
+def timestep_embedding(t: Tensor, dim: int) -> Tensor:
+    """Sinusoidal features (Vaswani et al. 2017): half cosines, half sines, periods to 10,000.
+
+    >>> timestep_embedding(torch.tensor([0]), 4).tolist()
+    [[1.0, 1.0, 0.0, 0.0]]
+    """
+    half = dim // 2
+    frequency = torch.exp(-math.log(_MAX_PERIOD) * torch.arange(half, device=t.device) / half)
+    angle = t[:, None].to(torch.float32) * frequency
+    features = torch.cat([angle.cos(), angle.sin()], dim=1)
+    return nn.functional.pad(features, (0, dim - 2 * half))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Xavier-normal weights and nearly zero biases, as the authors do."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        nn.init.normal_(module.bias, std=0.001)

@@ -1,0 +1,157 @@
+"""Recommendations for people: external ids in, external ids and scores out.
+
+The same code answers a consumer of the registry, writes the nightly table and fills the report.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from diffrec_core.data.histories import Histories
+from diffrec_core.data.interactions import Interactions, read_interactions
+from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS, SCORE, USER_ID
+from diffrec_core.data.vocabulary import UNKNOWN
+from diffrec_core.errors import ArtifactError, DataError
+from diffrec_core.evaluation.ranking import NO_ITEM, rank
+from diffrec_core.models.base import Recommender
+
+Source = Literal["history", "popularity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The answer to one request.
+
+    Attributes:
+        item_ids: external ids, best first; fewer than k where fewer items are left.
+        scores: their scores, comparable within this answer only.
+        source: `history`, or `popularity` where no item of the history is known.
+    """
+
+    item_ids: list[str]
+    scores: list[float]
+    source: Source
+
+
+class RecommendationService:
+    """A model together with the histories of the users that it knows.
+
+    Args:
+        model: fitted.
+        interactions: everything that the model may be asked about.
+
+    Raises:
+        ArtifactError: model and interactions have different item vocabularies.
+    """
+
+    def __init__(self, model: Recommender, interactions: Interactions) -> None:
+        if model.catalogue.items.fingerprint != interactions.items.fingerprint:
+            raise ArtifactError(
+                "the model and the interactions have different item vocabularies: "
+                "re-run the stages from build_interactions on"
+            )
+        self.model, self.items = model, interactions.items
+        self.users, self.histories = interactions.users, interactions.histories()
+
+    @classmethod
+    def load(cls, model: Recommender, interactions: Path) -> Self:
+        """Join a model with a folder of interactions."""
+        return cls(model, read_interactions(interactions))
+
+    def for_users(
+        self, user_ids: Sequence[str], k: int, *, exclude_seen: bool = True
+    ) -> list[Recommendation]:
+        """Recommend for users by external id; an unknown user gets what is popular."""
+        indices = self.users.indices(user_ids)
+        histories = self.histories.take(np.maximum(indices, 0))
+        return self._recommend(_emptied(histories, indices == UNKNOWN), k, exclude_seen)
+
+    def for_items(
+        self,
+        item_ids: Sequence[Sequence[str]],
+        k: int,
+        *,
+        timestamps: Sequence[Sequence[float]] | None = None,
+        exclude_seen: bool = True,
+    ) -> list[Recommendation]:
+        """Recommend for histories given as external item ids, oldest first.
+
+        Args:
+            item_ids: one list per person; ids that the model does not know are left out.
+            k: how many items to recommend.
+            timestamps: seconds since 1970 UTC of each item; without them items count as one day
+                apart, which matters to models with recency by age only.
+            exclude_seen: do not recommend items of the history.
+
+        Raises:
+            DataError: items and timestamps do not match.
+        """
+        if timestamps is not None and [len(t) for t in timestamps] != [len(i) for i in item_ids]:
+            raise DataError("timestamps must be given for every item of a history, or for none")
+        known, times = [], []
+        for person, ids in enumerate(item_ids):
+            indices = self.items.indices(ids)
+            kept = np.flatnonzero(indices != UNKNOWN)
+            known.append(indices[kept].tolist())
+            if timestamps is not None:
+                times.append([int(timestamps[person][place] * 1e6) for place in kept.tolist()])
+        histories = Histories.from_lists(known, times if timestamps is not None else None)
+        return self._recommend(histories, k, exclude_seen)
+
+    def table(
+        self, k: int, *, batch_size: int, on_batch: Callable[[int], None] | None = None
+    ) -> pl.DataFrame:
+        """Recommend for every known user.
+
+        Returns:
+            The RECOMMENDATIONS table, users in vocabulary order, ranks from 1.
+        """
+        ids, item_ids = np.array(self.users.ids), np.array(self.items.ids)
+        parts = []
+        for rows, items, scores in rank(
+            self.model.score, self.histories, k, batch_size=batch_size, on_batch=on_batch
+        ):
+            real = items != NO_ITEM
+            user, place = np.nonzero(real)
+            parts.append(
+                pl.DataFrame(
+                    {
+                        USER_ID: ids[rows[user]],
+                        RANK: (place + 1).astype(np.int32),
+                        ITEM_ID: item_ids[items[real]],
+                        SCORE: scores[real].astype(np.float32),
+                    },
+                    schema=RECOMMENDATIONS,
+                )
+            )
+        return pl.concat(parts)
+
+    def _recommend(self, histories: Histories, k: int, exclude_seen: bool) -> list[Recommendation]:
+        if k < 1:
+            raise DataError(f"k = {k}: must be at least 1")
+        answers = []
+        for rows, items, scores in rank(self.model.score, histories, k, exclude_seen=exclude_seen):
+            for row, best, score in zip(rows, items, scores, strict=True):
+                real = best != NO_ITEM
+                source: Source = "history" if histories.lengths[row] else "popularity"
+                answers.append(
+                    Recommendation(self.items.ids_of(best[real]), score[real].tolist(), source)
+                )
+        return answers
+
+
+def _emptied(histories: Histories, empty: NDArray[np.bool_]) -> Histories:
+    """Take the entries out of the rows that are marked."""
+    kept = ~empty[histories.rows]
+    lengths = np.where(empty, 0, histories.lengths)
+    return Histories(
+        np.concatenate([[0], np.cumsum(lengths)]),
+        histories.items[kept],
+        histories.timestamps[kept],
+        histories.weights[kept],
+    )

@@ -1,0 +1,1 @@
+"""Training: one epoch loop with early stopping, checkpoints and progress, for every model."""

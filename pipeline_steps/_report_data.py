@@ -1,0 +1,99 @@
+"""Gather what the report shows from the outputs of the earlier stages."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from diffrec_core.report.data import ModelResult, ReportData
+
+from diffrec_core.artifacts import read_json
+from diffrec_core.data.histories import Histories, concatenate
+from diffrec_core.data.schema import HIT, ITEM, RANK, USER
+from diffrec_core.data.vocabulary import read_items, read_users
+from diffrec_core.evaluation.leaderboard import SelectConfig
+from diffrec_core.rng import generator
+from pipeline_steps._runtime import Step
+from pipeline_steps._training import read_part
+
+_SHOWN_RANKS = 20
+_STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
+
+
+def report_data(
+    step: Step, leaderboard: dict[str, Any], evaluations: dict[str, Any], config: SelectConfig
+) -> ReportData:
+    """Build the report's input."""
+    args = step.args
+    items = read_items(args.interactions / "items.parquet")
+    users = read_users(args.interactions / "users.parquet")
+    histories = concatenate(read_part(args.train), read_part(args.validation))
+    tops = {name: _top_items(args.evaluation / name) for name in leaderboard["models"]}
+    sample = _sample_users(tops[leaderboard["selected"]], config.sample_users, step.seed)
+    parts = leaderboard["protocol"]["parts"]
+    return ReportData(
+        title="DiffRec pipeline",
+        created_from={"data": f"{parts['train']['first']} to {parts['test']['last']}"},
+        selected=leaderboard["selected"],
+        selected_on=leaderboard["selected_on"],
+        protocol=leaderboard["protocol"],
+        data_card=_data_card(args.stages),
+        models=[
+            ModelResult(
+                name=name,
+                selected=name == leaderboard["selected"],
+                validation=row["validation"],
+                test=row["test"],
+                fit_seconds=row["fit_seconds"],
+                parameters=row["parameters"],
+                peak_memory_mib=row["peak_memory_mib"],
+                curve=_curve(args.curves / f"{name}.csv"),
+                item_counts=np.bincount(tops[name][ITEM].to_numpy(), minlength=len(items)),
+                top_items=_by_user(tops[name], sample),
+            )
+            for name, row in leaderboard["models"].items()
+        ],
+        item_titles=[items.title(index) for index in range(len(items))],
+        item_popularity=np.bincount(histories.items, minlength=len(items)),
+        sample_histories={user: _items_of(histories, user) for user in sample},
+        user_ids={user: users.ids[user] for user in sample},
+    )
+
+
+def _top_items(directory: Path) -> pl.DataFrame:
+    frame = pl.read_parquet(directory / "top_items_test.parquet")
+    return frame.filter(pl.col(RANK) <= _SHOWN_RANKS).sort(USER, RANK)
+
+
+def _sample_users(top_items: pl.DataFrame, count: int, seed: int) -> list[int]:
+    users = top_items[USER].unique().sort().to_numpy()
+    rng = generator(seed, "report", "sample_users")
+    chosen = rng.choice(users, size=min(count, len(users)), replace=False)
+    return sorted(int(user) for user in chosen)
+
+
+def _items_of(histories: Histories, user: int) -> list[int]:
+    items: list[int] = histories.take(np.array([user])).items.tolist()
+    return items
+
+
+def _by_user(top_items: pl.DataFrame, sample: list[int]) -> dict[int, list[tuple[int, bool]]]:
+    """Items and hits of the sampled users, best first."""
+    by_user: dict[int, list[tuple[int, bool]]] = {user: [] for user in sample}
+    shown = top_items.filter(pl.col(USER).is_in(sample))
+    for user, item, hit in shown.select(USER, ITEM, HIT).iter_rows():
+        by_user[user].append((item, hit))
+    return by_user
+
+
+def _curve(path: Path) -> list[dict[str, float]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _data_card(stages: Path) -> dict[str, dict[str, Any]]:
+    return {name: read_json(stages / f"{name}.json") for name in _STAGES}

@@ -1,0 +1,213 @@
+"""The frame that every step shares: command line, logging, progress, report and exit codes.
+
+A step module has a docstring (its `--help`), a function `add_arguments(parser)`, a function
+`run(step)` and ends with `execute(run, add_arguments, __doc__)`. Where its data lies is told on
+the command line, by dvc.yaml; what to do with it, by its section of params.yaml.
+"""
+
+import argparse
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from diffrec_core.artifacts import (
+    atomic_directory,
+    canonical_json,
+    fingerprint,
+    write_manifest,
+    write_text,
+)
+from diffrec_core.config import ConfigT, load_section, lookup
+from diffrec_core.errors import ConfigError, DiffRecError
+
+log = logging.getLogger("pipeline")
+_LOG_EVERY_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Step:
+    """What a step is given.
+
+    Attributes:
+        args: its parsed command line.
+        params: the whole of params.yaml.
+        report: counts and facts that the step collects; written to `--report` with timings.
+    """
+
+    args: argparse.Namespace
+    params: Mapping[str, Any]
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed: `seed` in params.yaml."""
+        seed = lookup(self.params, "seed")
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ConfigError(f"params.yaml: seed = {seed!r}: must be a whole number, 0 or more")
+        return seed
+
+    def section(self, key: str, model: type[ConfigT]) -> ConfigT:
+        """Read a section of params.yaml into its model."""
+        return load_section(self.params, key, model)
+
+    @contextmanager
+    def output(
+        self, path: Path, *, schema: str, params: Mapping[str, Any], inputs: Mapping[str, Path]
+    ) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield a directory to fill and a dict of further manifest entries.
+
+        When the block ends well, the manifest is written and the directory appears at `path`.
+        """
+        fingerprints = {name: fingerprint(source) for name, source in inputs.items()}
+        extra: dict[str, Any] = {}
+        with atomic_directory(path) as directory:
+            yield directory, extra
+            write_manifest(directory, schema=schema, params=params, inputs=fingerprints, **extra)
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+        """Yield a function `advance(done, note)`: a bar on a terminal, log lines elsewhere."""
+        if console.is_terminal and not self.args.quiet:
+            with _bar() as bar:
+                task = bar.add_task(label, total=total, note="")
+                yield lambda done, note: bar.update(task, completed=done, note=note)
+        else:
+            yield _line_logger(label, total)
+
+
+console = Console(stderr=True)
+
+
+def execute(
+    run: Callable[[Step], None],
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    doc: str | None,
+) -> None:
+    """Parse the command line, run the step, write its report, and exit with its code.
+
+    Exit codes: 0 done, 2 bad parameters, 3 bad data, 4 bad artifact, 5 cannot write,
+    130 interrupted. A traceback means a bug.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="counts and timings, as JSON")
+    parser.add_argument("--quiet", action="store_true", help="warnings and errors only")
+    parser.add_argument("--verbose", action="store_true", help="debug messages too")
+    args = parser.parse_args()
+    _set_up_logging(quiet=args.quiet, verbose=args.verbose)
+    sys.exit(_guarded(run, args))
+
+
+def _guarded(run: Callable[[Step], None], args: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    try:
+        step = Step(args=args, params=read_params(args.params))
+        run(step)
+        if args.report:
+            timings = {
+                "seconds": round(time.perf_counter() - started, 3),
+                "peak_memory_mib": peak_memory_mib(),
+            }
+            write_text(args.report, canonical_json({**step.report, **timings}))
+    except DiffRecError as error:
+        log.error("%s", error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        log.error("interrupted; nothing was left half-written, a re-run continues")
+        return 130
+    return 0
+
+
+def read_params(path: Path) -> dict[str, Any]:
+    """Read params.yaml (YAML 1.2, as DVC reads it).
+
+    Raises:
+        ConfigError: the file is missing, is not YAML or is not a mapping.
+    """
+    try:
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing: run from the project's folder") from error
+    except YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(params, dict):
+        raise ConfigError(f"{path} must hold sections of keys, found {type(params).__name__}")
+    return params
+
+
+def peak_memory_mib() -> float:
+    """Largest resident size of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
+
+
+def _set_up_logging(*, quiet: bool, verbose: bool) -> None:
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, markup=False, rich_tracebacks=False)
+        handler.setFormatter(logging.Formatter("%(message)s", datefmt="%H:%M:%S"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+        )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in ("pipeline", "diffrec_core"):
+        logging.getLogger(name).setLevel(level)
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+        transient=True,
+    )
+
+
+def _line_logger(label: str, total: int) -> Callable[[int, str], None]:
+    """Log the first, the last and, in between, a line every few seconds."""
+    last = 0.0
+
+    def advance(done: int, note: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done >= total or now - last >= _LOG_EVERY_SECONDS:
+            last = now
+            log.info("%s %d/%d %s", label, done, total, note)
+
+    return advance
+
+
+def repository_root() -> Path:
+    """The folder that holds this package: where git and dvc are asked about the code."""
+    return Path(__file__).resolve().parent.parent

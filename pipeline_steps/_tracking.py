@@ -1,0 +1,236 @@
+"""MLflow: the only module that talks to it (the model file, `_mlflow_model`, is run by it).
+
+One parent run per pipeline run, a child per model with its curves; the winner registered from
+code; the alias `champion` moved. The store is a database, `sqlite:///mlflow.db` unless
+MLFLOW_TRACKING_URI says otherwise.
+"""
+
+import csv
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from diffrec_core.errors import ConfigError
+
+log = logging.getLogger("pipeline")
+_DEFAULT_URI = "sqlite:///mlflow.db"
+_REQUIREMENTS = ("torch", "numpy", "scipy", "polars", "pandas", "pydantic", "safetensors", "mlflow")
+
+SIGNATURE = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(DataType.string, "user_id", required=False),
+            ColSpec(Array(DataType.string), "items", required=False),
+            ColSpec(Array(DataType.double), "timestamps", required=False),
+        ]
+    ),
+    outputs=Schema(
+        [
+            ColSpec(Array(DataType.string), "item_ids"),
+            ColSpec(Array(DataType.double), "scores"),
+            ColSpec(DataType.string, "source"),
+        ]
+    ),
+    params=ParamSchema(
+        [
+            ParamSpec("k", DataType.long, 10),
+            ParamSpec("exclude_seen", DataType.boolean, True),
+        ]
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A registered version.
+
+    Attributes:
+        name: of the registered model.
+        version: its number, as MLflow writes it.
+        alias: that now points to it.
+        run_id: the parent run.
+        tracking_uri: the store.
+    """
+
+    name: str
+    version: str
+    alias: str
+    run_id: str
+    tracking_uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is logged about a pipeline run.
+
+    Attributes:
+        leaderboard: all results.
+        params: of each model, by name.
+        curves: CSV file of each model's training, by name.
+        tags: commit, lock hash, data window and the like.
+        files: further artifacts.
+    """
+
+    leaderboard: Mapping[str, Any]
+    params: Mapping[str, Mapping[str, Any]]
+    curves: Mapping[str, Path]
+    tags: Mapping[str, str]
+    files: tuple[Path, ...]
+
+
+@contextmanager
+def tracking(experiment: str) -> Iterator[str]:
+    """Point MLflow at its store and experiment; yield the store's URI.
+
+    Raises:
+        ConfigError: the store cannot be reached, or is the unsupported file store.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:")):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI = {uri!r}: use a database (sqlite:///mlflow.db) or a server"
+        )
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment(experiment)
+        yield uri
+    except MlflowException as error:
+        raise ConfigError(f"MLflow at {uri}: {error.message}") from error
+
+
+def find_version(name: str, fingerprint: str) -> Any | None:
+    """Return the newest version of `name` that was registered from this very model, if any."""
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
+    same = [v for v in found if v.tags.get("model_fingerprint") == fingerprint]
+    return max(same, key=lambda v: int(v.version), default=None)
+
+
+def move_alias(name: str, alias: str, model_version: str) -> None:
+    """Point an alias at a version."""
+    MlflowClient().set_registered_model_alias(name, alias, model_version)
+
+
+def log_run(record: RunRecord) -> str:
+    """Log the parent run and a child per model; return the parent's id, still open for a model."""
+    with mlflow.start_run(run_name=f"pipeline {record.tags.get('commit', '')[:8]}".strip()) as run:
+        mlflow.set_tags({**record.tags, "selected": record.leaderboard["selected"]})
+        winner = record.leaderboard["models"][record.leaderboard["selected"]]
+        mlflow.log_metrics(_flat(winner))
+        for path in record.files:
+            mlflow.log_artifact(str(path))
+        for name, row in record.leaderboard["models"].items():
+            with mlflow.start_run(run_name=name, nested=True) as child:
+                mlflow.set_tag("model", name)
+                mlflow.log_params(_flat_params(record.params[name]))
+                mlflow.log_metrics(_flat(row))
+                _log_curve(child.info.run_id, record.curves.get(name))
+        run_id: str = run.info.run_id
+    return run_id
+
+
+def register_model(
+    run_id: str,
+    name: str,
+    *,
+    model: Path,
+    interactions: Path,
+    code: Path,
+    tags: Mapping[str, str],
+    example: pd.DataFrame,
+) -> str:
+    """Log the model from code under a run, register it, tag the version; return its number."""
+    requirements = [f"{package}=={version(package).split('+')[0]}" for package in _REQUIREMENTS]
+    with mlflow.start_run(run_id=run_id), _plain_stdout():
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("_mlflow_model.py")),
+            artifacts={"model": str(model), "interactions": str(interactions)},
+            code_paths=[str(code)],
+            signature=SIGNATURE,
+            input_example=example,
+            pip_requirements=requirements,
+            registered_model_name=name,
+        )
+    number = str(info.registered_model_version)
+    client = MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(name, number, key, value)
+    return number
+
+
+def git_commit(root: Path) -> str:
+    """The commit of the code, with `-dirty` if tracked files differ; `unknown` outside git."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=root,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@contextmanager
+def _plain_stdout() -> Iterator[None]:
+    """MLflow announces versions on stdout; a step's stdout is for results."""
+    saved, sys.stdout = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = saved
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, float]:
+    """`validation.recall@20` becomes `validation_recall_at_20`, which MLflow accepts."""
+    flat: dict[str, float] = {}
+    for key, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}_{name}": number for name, number in _flat(value).items()}
+        elif isinstance(value, int | float):
+            flat[key.replace("@", "_at_")] = float(value)
+    return flat
+
+
+def _flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= _flat_params(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _log_curve(run_id: str, path: Path | None) -> None:
+    if path is None:
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        metrics = [
+            Metric(f"training_{name}", float(value), 0, int(row["epoch"]))
+            for row in csv.DictReader(file)
+            for name, value in row.items()
+            if name != "epoch" and value
+        ]
+    client = MlflowClient()
+    for start in range(0, len(metrics), 1000):  # the most that one batch may hold
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])

@@ -1,0 +1,143 @@
+"""What the training steps share: where to run, checkpoints, progress, curves, inputs."""
+
+import csv
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from diffrec_core.artifacts import fingerprint, read_manifest, sha256_file, sha256_json, write_text
+from diffrec_core.config import Config
+from diffrec_core.data.histories import Histories
+from diffrec_core.data.interactions import read_interaction_table
+from diffrec_core.data.schema import SPLIT_SCHEMA
+from diffrec_core.errors import ConfigError
+from diffrec_core.models.base import Recommender
+from diffrec_core.rng import derive_seed
+from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, TrainingReport
+from pipeline_steps._runtime import Step, peak_memory_mib, repository_root
+
+log = logging.getLogger("pipeline")
+
+
+class RuntimeConfig(Config):
+    """Where a step runs. No stage depends on this section: it must not change results."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a CUDA device if there is one."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of torch; null: as many as there are cores. Sums may differ in the last bit."""
+
+    checkpoint_every_seconds: float = Field(default=30.0, ge=0.0)
+    """A killed training loses at most this much."""
+
+
+def prepare_device(step: Step) -> torch.device:
+    """Choose the device, and on CUDA make torch deterministic.
+
+    Raises:
+        ConfigError: CUDA is asked for and absent.
+    """
+    config = step.section("runtime", RuntimeConfig)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("params.yaml: runtime.device = 'cuda', but torch finds no CUDA device")
+    if config.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")  # the operations that we use are deterministic there
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what determinism needs on CUDA
+    torch.use_deterministic_algorithms(True)
+    return torch.device("cuda")
+
+
+@contextmanager
+def training_options(
+    step: Step,
+    name: str,
+    *,
+    config: Config,
+    inputs: list[Path],
+    epochs: int,
+    fixed_epochs: int | None = None,
+) -> Iterator[TrainingOptions]:
+    """Yield options with a progress bar, and a checkpoint that goes once the block ends well.
+
+    Args:
+        step: gives the seed and the runtime section.
+        name: of the training, for its seed, its checkpoint and its bar.
+        config: what is trained; with the inputs, the seed and the code it makes the key under
+            which a checkpoint is taken up again.
+        inputs: the data it is trained on.
+        epochs: the length of the bar.
+        fixed_epochs: train exactly so long.
+    """
+    checkpoint = Path(".checkpoints") / name
+    seed = derive_seed(step.seed, name)
+    options = TrainingOptions(
+        device=prepare_device(step),
+        seed=seed,
+        checkpoint=checkpoint,
+        checkpoint_every_seconds=step.section("runtime", RuntimeConfig).checkpoint_every_seconds,
+        checkpoint_key=_checkpoint_key(seed, config, inputs),
+        fixed_epochs=fixed_epochs,
+    )
+    with step.progress(name, epochs) as advance:
+        yield replace(options, advance=advance)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _checkpoint_key(seed: int, config: Config, inputs: list[Path]) -> str:
+    library = sorted((repository_root() / "diffrec_core").rglob("*.py"))
+    return sha256_json(
+        {
+            "seed": seed,
+            "config": config.model_dump(mode="json"),
+            "inputs": [fingerprint(path) for path in inputs],
+            "code": [sha256_file(path) for path in library],
+        }
+    )
+
+
+def read_part(directory: Path) -> Histories:
+    """Read one part of the split as histories; row u is user index u."""
+    manifest = read_manifest(directory, SPLIT_SCHEMA)
+    frame = read_interaction_table(directory / "interactions.parquet")
+    return Histories.from_frame(frame, manifest["n_users"])
+
+
+def epoch_limit(config: Config) -> int:
+    """Epochs that a model may train: 1 for models that are not trained in epochs."""
+    return config.epochs if isinstance(config, TrainingConfig) else 1
+
+
+def fit_report(model: Recommender, report: TrainingReport) -> dict[str, Any]:
+    """Facts about a fit, for the leaderboard."""
+    start, end = model.training_window
+    return {
+        "epochs": report.epochs,
+        "best_epoch": report.best_epoch,
+        "validation_recall@20": report.best_value,
+        "fit_seconds": round(report.seconds, 3),
+        "parameters": model.n_parameters,
+        "peak_memory_mib": peak_memory_mib(),
+        "training_window": {"first": start, "last": end},
+    }
+
+
+def write_curves(path: Path, report: TrainingReport) -> None:
+    """Write a training's history as CSV, one line per epoch; empty cells where not measured."""
+    columns = ["epoch", *sorted({name for record in report.history for name in record} - {"epoch"})]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**record, "epoch": int(record["epoch"])} for record in report.history)
+    write_text(path, buffer.getvalue())

@@ -1,0 +1,64 @@
+"""Rank all items for all users and measure: validation, and, read here only, test.
+
+Reads params.yaml: evaluate. Validation is scored from the train history, test from train and
+validation: each from everything that came before it.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from diffrec_core.artifacts import read_manifest, write_json
+from diffrec_core.data.histories import concatenate
+from diffrec_core.data.schema import EVALUATION_SCHEMA, SPLIT_SCHEMA
+from diffrec_core.evaluation.evaluator import EvaluationConfig, describe_protocol, evaluate_task
+from diffrec_core.evaluation.ranking import RankingTask
+from diffrec_core.models.registry import load
+from pipeline_steps._runtime import Step, execute
+from pipeline_steps._training import prepare_device, read_part
+
+log = logging.getLogger("pipeline")
+_PARTS = ("train", "validation", "test")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where the data lie."""
+    parser.add_argument("--model-dir", type=Path, required=True, help="model directory")
+    for part in _PARTS:
+        parser.add_argument(f"--{part}", type=Path, required=True, help=f"{part} part")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+
+
+def run(step: Step) -> None:
+    """Evaluate on both parts and write metrics and recommended items."""
+    args = step.args
+    config = step.section("evaluate", EvaluationConfig)
+    model = load(args.model_dir, prepare_device(step))
+    train, validation, test = (read_part(getattr(args, part)) for part in _PARTS)
+    tasks = (
+        RankingTask("validation", train, validation),
+        RankingTask("test", concatenate(train, validation), test),
+    )
+    inputs = {"model": args.model_dir, **{part: getattr(args, part) for part in _PARTS}}
+    spans = {part: read_manifest(inputs[part], SPLIT_SCHEMA)["facts"] for part in _PARTS}
+    result = {"protocol": {**describe_protocol(config), "parts": spans}}
+    params = config.model_dump(mode="json")
+    with step.output(args.out, schema=EVALUATION_SCHEMA, params=params, inputs=inputs) as (
+        directory,
+        _,
+    ):
+        for task in tasks:
+            with step.progress(f"evaluate {task.name}", len(task.users)) as advance:
+                evaluation = evaluate_task(
+                    model.score, task, config, on_batch=lambda done: advance(done, "users")
+                )
+            result[task.name] = {**evaluation.metrics, "coverage": evaluation.coverage}
+            evaluation.top_items.write_parquet(
+                directory / f"top_items_{task.name}.parquet", compression="zstd"
+            )
+        write_json(directory / "metrics.json", result)
+    step.report = {name: result[name] for name in ("validation", "test")}
+
+
+if __name__ == "__main__":
+    execute(run, add_arguments, __doc__)

@@ -1,0 +1,109 @@
+"""Log the run to MLflow, register the refitted model and move the alias.
+
+Reads params.yaml: register. The store is `sqlite:///mlflow.db` unless MLFLOW_TRACKING_URI says
+otherwise. A model that is registered already, byte for byte, is not registered again.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+
+from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_json
+from diffrec_core.config import Config
+from diffrec_core.data.vocabulary import read_users
+from diffrec_core.models.base import read_description
+from pipeline_steps import _tracking
+from pipeline_steps._runtime import Step, execute, repository_root
+
+log = logging.getLogger("pipeline")
+
+
+class RegisterConfig(Config):
+    """Names in the registry."""
+
+    experiment: str = Field(default="diffrec", min_length=1)
+    model_name: str = Field(default="diffrec", min_length=1)
+    alias: str = Field(default="champion", min_length=1)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where the data lie."""
+    parser.add_argument("--model-dir", type=Path, required=True, help="the refitted model")
+    parser.add_argument("--interactions", type=Path, required=True, help="histories to serve")
+    parser.add_argument("--selection", type=Path, required=True, help="the choice of `select`")
+    parser.add_argument("--leaderboard", type=Path, required=True, help="all results")
+    parser.add_argument("--html", type=Path, required=True, help="the report")
+    parser.add_argument("--curves", type=Path, required=True, help="folder of training curves")
+    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
+
+
+def run(step: Step) -> None:
+    """Register, unless this very model is registered; then move the alias."""
+    args = step.args
+    config = step.section("register", RegisterConfig)
+    description = read_description(args.model_dir)
+    identity = fingerprint(args.model_dir)
+    with _tracking.tracking(config.experiment) as uri:
+        found = _tracking.find_version(config.model_name, identity)
+        if found is None:
+            tags = _tags(step, description, identity)
+            run_id = _tracking.log_run(_record(step, tags))
+            number = _register(step, config, run_id, tags)
+        else:
+            number, run_id = str(found.version), str(found.run_id)
+            log.info("%s version %s holds this model already", config.model_name, number)
+        _tracking.move_alias(config.model_name, config.alias, number)
+    log.info("%s version %s is now %s", config.model_name, number, config.alias)
+    registration = {"name": config.model_name, "version": number, "alias": config.alias}
+    write_json(args.out, {**registration, "run_id": run_id, "tracking_uri": uri})
+
+
+def _tags(step: Step, description: dict[str, Any], identity: str) -> dict[str, str]:
+    """What ties a version to its data, parameters and code."""
+    window, selection = description["training_window"], read_json(step.args.selection)
+    lock = Path("dvc.lock")
+    return {
+        "model_fingerprint": identity,
+        "kind": description["config"]["kind"],
+        "model": selection["model"],
+        "vocabulary": description["vocabulary"],
+        "data_first": window["first"],
+        "data_last": window["last"],
+        "seed": str(step.seed),
+        "commit": _tracking.git_commit(repository_root()),
+        "dvc_lock_sha256": sha256_file(lock) if lock.is_file() else "none",
+    }
+
+
+def _record(step: Step, tags: dict[str, str]) -> _tracking.RunRecord:
+    args, leaderboard = step.args, read_json(step.args.leaderboard)
+    curves = {name: args.curves / f"{name}.csv" for name in leaderboard["models"]}
+    files = [args.leaderboard, args.html, args.selection, args.params, Path("dvc.lock")]
+    return _tracking.RunRecord(
+        leaderboard=leaderboard,
+        params={name: step.params["train"][name] for name in leaderboard["models"]},
+        curves=curves,
+        tags=tags,
+        files=tuple(path for path in files if path.is_file()),
+    )
+
+
+def _register(step: Step, config: RegisterConfig, run_id: str, tags: dict[str, str]) -> str:
+    users = read_users(step.args.interactions / "users.parquet")
+    return _tracking.register_model(
+        run_id,
+        config.model_name,
+        model=step.args.model_dir,
+        interactions=step.args.interactions,
+        code=repository_root() / "diffrec_core",
+        tags=tags,
+        example=pd.DataFrame({"user_id": [users.ids[0]]}),
+    )
+
+
+if __name__ == "__main__":
+    execute(run, add_arguments, __doc__)
