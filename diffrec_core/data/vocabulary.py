@@ -85,8 +85,8 @@ class Vocabulary:
 def read_items(path: Path) -> Vocabulary:
     """Read an item vocabulary (`items.parquet`)."""
     frame = _read(path, ITEM_ID)
-    titles = frame[TITLE].to_list() if TITLE in frame.columns else []
-    return Vocabulary(tuple(frame[ITEM_ID]), tuple(titles))
+    titles = tuple(frame[TITLE]) if TITLE in frame.columns else ()
+    return Vocabulary(tuple(frame[ITEM_ID]), titles if any(titles) else ())
 
 
 def read_users(path: Path) -> Vocabulary:

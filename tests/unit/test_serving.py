@@ -1,0 +1,96 @@
+"""Recommendations by external id."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from diffrec_core.data.interactions import Interactions
+from diffrec_core.data.schema import INTERACTIONS, RECOMMENDATIONS
+from diffrec_core.data.vocabulary import Vocabulary
+from diffrec_core.errors import ArtifactError, DataError
+from diffrec_core.models.base import TrainingData
+from diffrec_core.models.registry import create
+from diffrec_core.serving import RecommendationService
+
+ITEMS = Vocabulary(("a", "b", "c", "d"))
+USERS = Vocabulary(("u", "v", "w"))
+PAIRS = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 3)]
+
+
+def interactions(items: Vocabulary = ITEMS) -> Interactions:
+    times = [datetime(2020, 1, 1 + n, tzinfo=UTC) for n in range(len(PAIRS))]
+    frame = pl.DataFrame(
+        {
+            "user": [user for user, _ in PAIRS],
+            "item": [item for _, item in PAIRS],
+            "timestamp": times,
+            "weight": [1.0] * len(PAIRS),
+        },
+        schema=INTERACTIONS,
+    )
+    return Interactions(frame, USERS, items)
+
+
+@pytest.fixture(scope="module")
+def service() -> RecommendationService:
+    data = interactions()
+    model = create({"kind": "ease", "l2": 1.0}, "train.ease")
+    model.fit(TrainingData(histories=data.histories(), items=ITEMS))
+    return RecommendationService(model, data)
+
+
+def test_a_known_user_gets_unseen_items(service: RecommendationService) -> None:
+    (answer,) = service.for_users(["u"], 10)
+    assert answer.item_ids == ["c", "d"]
+    assert answer.source == "history"
+    assert answer.scores == sorted(answer.scores, reverse=True)
+
+
+def test_an_unknown_user_gets_what_is_popular(service: RecommendationService) -> None:
+    known, unknown = service.for_users(["w", "nobody"], 3)
+    assert known.source == "history"
+    assert (unknown.item_ids, unknown.source) == (["a", "b", "c"], "popularity")
+    assert unknown.scores == [2.0, 2.0, 1.0]
+
+
+def test_a_history_by_items_equals_that_of_a_known_user(service: RecommendationService) -> None:
+    assert service.for_items([["a", "b"]], 4) == service.for_users(["u"], 4)
+
+
+def test_unknown_items_are_left_out(service: RecommendationService) -> None:
+    assert service.for_items([["a", "?", "b"]], 4) == service.for_items([["a", "b"]], 4)
+    assert service.for_items([["?"]], 1)[0].source == "popularity"
+
+
+def test_seen_items_can_be_included(service: RecommendationService) -> None:
+    (answer,) = service.for_items([["a", "b"]], 4, exclude_seen=False)
+    assert set(answer.item_ids) == {"a", "b", "c", "d"}
+
+
+def test_timestamps_must_match(service: RecommendationService) -> None:
+    assert service.for_items([["a", "b"]], 4, timestamps=[[0.0, 86400.0]])
+    with pytest.raises(DataError, match="timestamps must be given for every item"):
+        service.for_items([["a", "b"]], 4, timestamps=[[0.0]])
+
+
+def test_k_must_be_positive(service: RecommendationService) -> None:
+    with pytest.raises(DataError, match="k = 0"):
+        service.for_users(["u"], 0)
+
+
+def test_the_table_has_every_user_and_agrees_with_single_answers(
+    service: RecommendationService,
+) -> None:
+    table = service.table(2, batch_size=2)
+    assert table.schema == RECOMMENDATIONS
+    assert table["user_id"].unique(maintain_order=True).to_list() == ["u", "v", "w"]
+    for user in USERS.ids:
+        rows = table.filter(pl.col("user_id") == user)
+        assert rows["item_id"].to_list() == service.for_users([user], 2)[0].item_ids
+        assert rows["rank"].to_list() == list(range(1, len(rows) + 1))
+
+
+def test_a_model_of_another_vocabulary_is_refused(service: RecommendationService) -> None:
+    with pytest.raises(ArtifactError, match="different item vocabularies"):
+        RecommendationService(service.model, interactions(Vocabulary(("a", "b", "d", "c"))))
