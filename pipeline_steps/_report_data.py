@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from diffrec_core.report.data import ModelResult, ReportData
 
 from diffrec_core.artifacts import read_json
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
+from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.leaderboard import SelectConfig
+from diffrec_core.report.data import ModelResult, ReportData
 from diffrec_core.rng import generator
 from pipeline_steps._runtime import Step
-from pipeline_steps._training import read_part
 
 _SHOWN_RANKS = 20
 _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
@@ -28,7 +28,8 @@ def report_data(
     args = step.args
     items = read_items(args.interactions / "items.parquet")
     users = read_users(args.interactions / "users.parquet")
-    histories = concatenate(read_part(args.train), read_part(args.validation))
+    train = read_part(args.train)
+    histories = concatenate(train, read_part(args.validation))
     tops = {name: _top_items(args.evaluation / name) for name in leaderboard["models"]}
     sample = _sample_users(tops[leaderboard["selected"]], config.sample_users, step.seed)
     parts = leaderboard["protocol"]["parts"]
@@ -55,7 +56,7 @@ def report_data(
             for name, row in leaderboard["models"].items()
         ],
         item_titles=[items.title(index) for index in range(len(items))],
-        item_popularity=np.bincount(histories.items, minlength=len(items)),
+        item_popularity=np.bincount(train.items, minlength=len(items)),
         sample_histories={user: _items_of(histories, user) for user in sample},
         user_ids={user: users.ids[user] for user in sample},
     )
@@ -96,4 +97,10 @@ def _curve(path: Path) -> list[dict[str, float]]:
 
 
 def _data_card(stages: Path) -> dict[str, dict[str, Any]]:
-    return {name: read_json(stages / f"{name}.json") for name in _STAGES}
+    """Counts of the data stages, without their timings: equal runs give equal reports."""
+    reports = {name: read_json(stages / f"{name}.json") for name in _STAGES}
+    timings = {"seconds", "fit_seconds", "peak_memory_mib", "rows_per_second"}
+    return {
+        name: {key: value for key, value in report.items() if key not in timings}
+        for name, report in reports.items()
+    }

@@ -14,11 +14,8 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from diffrec_core.artifacts import fingerprint, read_manifest, sha256_file, sha256_json, write_text
+from diffrec_core.artifacts import fingerprint, sha256_file, sha256_json, write_text
 from diffrec_core.config import Config
-from diffrec_core.data.histories import Histories
-from diffrec_core.data.interactions import read_interaction_table
-from diffrec_core.data.schema import SPLIT_SCHEMA
 from diffrec_core.errors import ConfigError
 from diffrec_core.models.base import Recommender
 from diffrec_core.rng import derive_seed
@@ -105,13 +102,6 @@ def _checkpoint_key(seed: int, config: Config, inputs: list[Path]) -> str:
             "code": [sha256_file(path) for path in library],
         }
     )
-
-
-def read_part(directory: Path) -> Histories:
-    """Read one part of the split as histories; row u is user index u."""
-    manifest = read_manifest(directory, SPLIT_SCHEMA)
-    frame = read_interaction_table(directory / "interactions.parquet")
-    return Histories.from_frame(frame, manifest["n_users"])
 
 
 def epoch_limit(config: Config) -> int:

@@ -11,20 +11,20 @@ from pathlib import Path
 from diffrec_core.artifacts import read_manifest, write_json
 from diffrec_core.data.histories import concatenate
 from diffrec_core.data.schema import EVALUATION_SCHEMA, SPLIT_SCHEMA
+from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.evaluation.evaluator import EvaluationConfig, describe_protocol, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.registry import load
 from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import prepare_device, read_part
+from pipeline_steps._training import prepare_device
 
 log = logging.getLogger("pipeline")
-_PARTS = ("train", "validation", "test")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data lie."""
     parser.add_argument("--model-dir", type=Path, required=True, help="model directory")
-    for part in _PARTS:
+    for part in PARTS:
         parser.add_argument(f"--{part}", type=Path, required=True, help=f"{part} part")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
@@ -34,13 +34,13 @@ def run(step: Step) -> None:
     args = step.args
     config = step.section("evaluate", EvaluationConfig)
     model = load(args.model_dir, prepare_device(step))
-    train, validation, test = (read_part(getattr(args, part)) for part in _PARTS)
+    train, validation, test = (read_part(getattr(args, part)) for part in PARTS)
     tasks = (
         RankingTask("validation", train, validation),
         RankingTask("test", concatenate(train, validation), test),
     )
-    inputs = {"model": args.model_dir, **{part: getattr(args, part) for part in _PARTS}}
-    spans = {part: read_manifest(inputs[part], SPLIT_SCHEMA)["facts"] for part in _PARTS}
+    inputs = {"model": args.model_dir, **{part: getattr(args, part) for part in PARTS}}
+    spans = {part: read_manifest(inputs[part], SPLIT_SCHEMA)["facts"] for part in PARTS}
     result = {"protocol": {**describe_protocol(config), "parts": spans}}
     params = config.model_dump(mode="json")
     with step.output(args.out, schema=EVALUATION_SCHEMA, params=params, inputs=inputs) as (

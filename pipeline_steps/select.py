@@ -10,13 +10,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.report.html import render_report
-
 from diffrec_core.artifacts import read_json, read_manifest, write_json, write_text
 from diffrec_core.config import lookup
 from diffrec_core.data.schema import EVALUATION_SCHEMA
 from diffrec_core.errors import ConfigError
 from diffrec_core.evaluation.leaderboard import SelectConfig, build_leaderboard
+from diffrec_core.report.html import render_report
 from pipeline_steps._report_data import report_data
 from pipeline_steps._runtime import Step, execute
 

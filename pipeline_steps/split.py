@@ -11,7 +11,13 @@ from pathlib import Path
 from diffrec_core.artifacts import read_manifest
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA, SPLIT_SCHEMA
-from diffrec_core.data.splits import SplitConfig, describe_split, split_interactions
+from diffrec_core.data.splits import (
+    PARTS,
+    SplitConfig,
+    describe_split,
+    split_interactions,
+    write_part,
+)
 from pipeline_steps._runtime import Step, execute
 
 log = logging.getLogger("pipeline")
@@ -20,7 +26,7 @@ log = logging.getLogger("pipeline")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data lie."""
     parser.add_argument("--interactions", type=Path, required=True, help="folder of interactions")
-    for part in ("train", "validation", "test"):
+    for part in PARTS:
         parser.add_argument(f"--{part}", type=Path, required=True, help="folder to write")
 
 
@@ -39,9 +45,7 @@ def run(step: Step) -> None:
             params=config.model_dump(mode="json"),
             inputs={"interactions": args.interactions},
         ) as (directory, extra):
-            getattr(split, part).write_parquet(
-                directory / "interactions.parquet", compression="zstd"
-            )
+            write_part(directory, getattr(split, part))
             extra |= {"part": part, "facts": facts, "n_users": len(interactions.users)}
             extra["item_vocabulary"] = manifest["item_vocabulary"]
         log.info("%s: %s", part, ", ".join(f"{key} {value}" for key, value in facts.items()))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from diffrec_core.artifacts import read_manifest
 from diffrec_core.config import lookup
+from diffrec_core.data.item_tables import read_item_clusters
 from diffrec_core.data.schema import CLUSTERS_SCHEMA, INTERACTIONS_SCHEMA, MODEL_SCHEMA
+from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items
-from diffrec_core.embedding.store import read_item_clusters
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.registry import create
@@ -19,7 +20,6 @@ from pipeline_steps._training import (
     epoch_limit,
     fit_report,
     prepare_device,
-    read_part,
     training_options,
     write_curves,
 )

@@ -70,9 +70,7 @@ class Histories:
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         source = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
-        return Histories(
-            offsets, self.items[source], self.timestamps[source], self.weights[source]
-        )
+        return Histories(offsets, self.items[source], self.timestamps[source], self.weights[source])
 
     @classmethod
     def from_frame(cls, interactions: pl.DataFrame, n_users: int) -> "Histories":

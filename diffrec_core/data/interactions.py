@@ -222,8 +222,10 @@ def _indexed(frame: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> pl.Da
 def _time_facts(frame: pl.DataFrame) -> dict[str, Any]:
     """Time span, and how many interactions share a timestamp with their predecessor."""
     ties = frame.select(
-        ((pl.col(TIMESTAMP) == pl.col(TIMESTAMP).shift()) & (pl.col(USER) == pl.col(USER).shift()))
-        .sum()
+        (
+            (pl.col(TIMESTAMP) == pl.col(TIMESTAMP).shift())
+            & (pl.col(USER) == pl.col(USER).shift())
+        ).sum()
     ).item()
     first, last = frame[TIMESTAMP].min(), frame[TIMESTAMP].max()
     return {"first": _iso(first), "last": _iso(last), "tied_timestamps": int(ties or 0)}

@@ -16,17 +16,21 @@ validation, that is, from everything that came before it.
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import polars as pl
 from pydantic import Field, model_validator
 
+from diffrec_core.artifacts import read_manifest
 from diffrec_core.config import Config
-from diffrec_core.data.interactions import UtcTime
-from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
+from diffrec_core.data.histories import Histories
+from diffrec_core.data.interactions import UtcTime, read_interaction_table
+from diffrec_core.data.schema import ITEM, SPLIT_SCHEMA, TIMESTAMP, USER
 from diffrec_core.errors import DataError
 
-_PARTS = ("train", "validation", "test")
+PARTS = ("train", "validation", "test")
+_FILE = "interactions.parquet"
 
 
 class SplitConfig(Config):
@@ -93,7 +97,7 @@ def split_interactions(interactions: pl.DataFrame, config: SplitConfig) -> Split
     labelled = interactions.with_columns(part.alias("part"))
     parts = {
         name: labelled.filter(pl.col("part") == number).drop("part")
-        for number, name in enumerate(_PARTS)
+        for number, name in enumerate(PARTS)
     }
     empty = [name for name, frame in parts.items() if frame.is_empty()]
     if empty:
@@ -134,7 +138,9 @@ def _global_time(interactions: pl.DataFrame, config: SplitConfig) -> pl.Expr:
     """Cut at the times that give the shares over all interactions; equal times stay together."""
     times = interactions[TIMESTAMP].sort()
     last = len(times) - 1
-    validation = times[min(last, round(len(times) * (1 - config.validation_share - config.test_share)))]
+    validation = times[
+        min(last, round(len(times) * (1 - config.validation_share - config.test_share)))
+    ]
     test = times[min(last, round(len(times) * (1 - config.test_share)))]
     return _number(pl.col(TIMESTAMP), pl.lit(validation), pl.lit(test))
 
@@ -152,11 +158,26 @@ def _number(value: pl.Expr, train_end: pl.Expr, validation_end: pl.Expr) -> pl.E
     return (value >= train_end).cast(pl.Int8) + (value >= validation_end).cast(pl.Int8)
 
 
+def write_part(directory: Path, part: pl.DataFrame) -> None:
+    """Write one part of a split."""
+    part.write_parquet(directory / _FILE, compression="zstd")
+
+
+def read_part(directory: Path) -> Histories:
+    """Read one part of a split as histories; row u is user index u.
+
+    Raises:
+        ArtifactError: the directory is not one that `split` wrote.
+    """
+    manifest = read_manifest(directory, SPLIT_SCHEMA)
+    return Histories.from_frame(read_interaction_table(directory / _FILE), manifest["n_users"])
+
+
 def describe_split(split: Split) -> dict[str, Any]:
     """Size, time span and, against train, new users and items of each part."""
     train_users, train_items = split.train[USER].unique(), split.train[ITEM].unique()
     facts: dict[str, Any] = {}
-    for name in _PARTS:
+    for name in PARTS:
         frame: pl.DataFrame = getattr(split, name)
         users, items = frame[USER].unique(), frame[ITEM].unique()
         facts[name] = {

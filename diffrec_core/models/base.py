@@ -225,7 +225,9 @@ class Recommender(ABC):
         try:
             config = cls.Config.model_validate_json(json.dumps(description["config"]))
         except ValidationError as error:
-            raise ArtifactError(f"{directory / _MODEL} does not fit {cls.__name__}: {error}") from error
+            raise ArtifactError(
+                f"{directory / _MODEL} does not fit {cls.__name__}: {error}"
+            ) from error
         model = cls(config, device)
         catalogue = Catalogue.read(directory / _ITEMS)
         if catalogue.items.fingerprint != description["vocabulary"]:

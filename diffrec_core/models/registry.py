@@ -38,9 +38,7 @@ def implementation(kind: str) -> type[Recommender]:
     return found
 
 
-def create(
-    section: Mapping[str, Any], key: str, device: torch.device | None = None
-) -> Recommender:
+def create(section: Mapping[str, Any], key: str, device: torch.device | None = None) -> Recommender:
     """Build an unfitted model from its section of params.yaml.
 
     Args:

@@ -99,7 +99,9 @@ class ClusterVae(nn.Module):
         """
         corrupted = self.dropout(x_BI)
         grouped = torch.split(corrupted[:, self.item_order], self.sizes, dim=1)
-        pairs = [encode(x).chunk(2, dim=1) for encode, x in zip(self.encoders, grouped, strict=True)]
+        pairs = [
+            encode(x).chunk(2, dim=1) for encode, x in zip(self.encoders, grouped, strict=True)
+        ]
         means, log_variances = zip(*pairs, strict=True)
         return corrupted, torch.cat(means, dim=1), torch.cat(log_variances, dim=1)
 

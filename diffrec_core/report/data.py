@@ -1,0 +1,191 @@
+"""What a report is made from, checked once so that the rest may trust it."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffrec_core.errors import DataError
+
+BASELINE = "popularity"
+"""The model that every other one should beat; the headline compares with it if it took part."""
+
+_SELECTED_ON = re.compile(r"(validation|test) (\w+)@(\d+)")
+_USUAL_CUTOFF = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelResult:
+    """One model of the run.
+
+    Attributes:
+        name: as in params.yaml.
+        selected: whether it won.
+        validation: `users` and metrics such as `recall@20` on the validation part.
+        test: likewise on the test part.
+        fit_seconds: training time.
+        parameters: how many numbers were learned.
+        peak_memory_mib: largest resident size while it was trained, in MiB.
+        curve: one record per epoch: `epoch`, losses, and `validation` where it was measured;
+            empty for models that are not trained in epochs.
+        item_counts: (I,) how often each item stands in a top 20 of the test part.
+        top_items: for each sample user index (item index, is a hit) pairs, best first.
+    """
+
+    name: str
+    selected: bool
+    validation: dict[str, float]
+    test: dict[str, float]
+    fit_seconds: float
+    parameters: int
+    peak_memory_mib: float
+    curve: list[dict[str, float]]
+    item_counts: NDArray[np.int64]
+    top_items: dict[int, list[tuple[int, bool]]]
+
+    def metrics(self, part: str) -> dict[str, float]:
+        """The metrics of the `validation` or the `test` part."""
+        return self.validation if part == "validation" else self.test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReportData:
+    """A whole run.
+
+    Attributes:
+        title: of the page.
+        created_from: what the run was made from (commit, data window, …), shown in the header.
+        selected: name of the winner.
+        selected_on: part and metric of the choice, such as `validation recall@20`.
+        protocol: what the numbers mean; nested. An entry whose values are all mappings becomes
+            a table of its own; `parts`, if it gives `first` and `last` (ISO 8601) for each part,
+            is also drawn as a time line.
+        data_card: counts after each stage, by stage; may be nested.
+        models: the models, in any order.
+        item_titles: (I,) what to call each item.
+        item_popularity: (I,) interactions of each item in the train part.
+        sample_histories: user index to item indices, oldest first.
+        user_ids: external id of each sample user index.
+    """
+
+    title: str
+    created_from: dict[str, str]
+    selected: str
+    selected_on: str
+    protocol: dict[str, Any]
+    data_card: dict[str, dict[str, Any]]
+    models: list[ModelResult]
+    item_titles: list[str]
+    item_popularity: NDArray[np.int64]
+    sample_histories: dict[int, list[int]]
+    user_ids: dict[int, str]
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together.
+
+        Raises:
+            DataError: the winner is not one of the models, a metric is missing or not finite,
+                lengths differ or are 0, or a sample user or item is unknown.
+        """
+        _check_winner(self)
+        for model in self.models:
+            _check_metrics(self, model)
+            _check_items(self, model)
+        if not self.item_titles or len(self.item_titles) != len(self.item_popularity):
+            raise DataError(
+                f"report: {len(self.item_titles)} item titles, but the popularity of "
+                f"{len(self.item_popularity)} items: both are needed, of the whole vocabulary"
+            )
+        _check_indices("sample_histories", self.sample_histories, len(self.item_titles))
+        unnamed = sorted(self.sample_histories.keys() - self.user_ids.keys())
+        if unnamed:
+            raise DataError(f"report: sample users {unnamed} have no entry in user_ids")
+
+    @property
+    def part(self) -> str:
+        """The part that the winner was chosen on."""
+        return self.selected_on.partition(" ")[0]
+
+    @property
+    def metric(self) -> str:
+        """The metric that the winner was chosen on."""
+        return self.selected_on.partition(" ")[2]
+
+    @property
+    def cutoffs(self) -> list[int]:
+        """Every k that the models were measured at, ascending."""
+        return sorted({int(key.partition("@")[2]) for key in self.models[0].test if "@" in key})
+
+    @property
+    def cutoff(self) -> int:
+        """The k shown first: 20 where it was measured, else the one of the choice."""
+        chosen = int(self.metric.partition("@")[2])
+        return _USUAL_CUTOFF if _USUAL_CUTOFF in self.cutoffs else chosen
+
+    @property
+    def ranked(self) -> list[ModelResult]:
+        """The winner, then the others by the metric of the choice, best first."""
+
+        def key(model: ModelResult) -> tuple[bool, float]:
+            return not model.selected, -model.metrics(self.part)[self.metric]
+
+        return sorted(self.models, key=key)
+
+
+def _check_winner(data: ReportData) -> None:
+    names = [model.name for model in data.models]
+    if len(set(names)) < len(names):
+        raise DataError(f"report: model names must differ, found {names}")
+    marked = [model.name for model in data.models if model.selected]
+    if marked != [data.selected]:
+        raise DataError(
+            f"report: selected = {data.selected!r}, but the models marked as selected are "
+            f"{marked} of {names}: exactly the winner must be marked"
+        )
+    if not _SELECTED_ON.fullmatch(data.selected_on):
+        raise DataError(
+            f"report: selected_on = {data.selected_on!r}: must be a part and a metric, "
+            f"such as 'validation recall@20'"
+        )
+
+
+def _check_metrics(data: ReportData, model: ModelResult) -> None:
+    """Every model is measured alike, by what the headline and the figures show at least."""
+    shown = {f"{name}@{data.cutoff}" for name in ("recall", "ndcg")}
+    needed = {"users", data.metric} | shown | data.models[0].test.keys()
+    for part in ("validation", "test"):
+        metrics = model.metrics(part)
+        missing = sorted(needed - metrics.keys())
+        if missing:
+            raise DataError(
+                f"report: the {part} metrics of {model.name} lack {', '.join(missing)}, found "
+                f"{', '.join(sorted(metrics))}: evaluate all models alike"
+            )
+        broken = {key: value for key, value in metrics.items() if not math.isfinite(value)}
+        if broken:
+            raise DataError(f"report: {part} metrics of {model.name} are not finite: {broken}")
+
+
+def _check_items(data: ReportData, model: ModelResult) -> None:
+    n_items = len(data.item_titles)
+    if len(model.item_counts) != n_items:
+        raise DataError(
+            f"report: item_counts of {model.name} has {len(model.item_counts)} entries for "
+            f"{n_items} items"
+        )
+    indices = {user: [item for item, _ in top] for user, top in model.top_items.items()}
+    _check_indices(f"top_items of {model.name}", indices, n_items)
+
+
+def _check_indices(name: str, items: Mapping[int, list[int]], n_items: int) -> None:
+    for user, indices in items.items():
+        unknown = [item for item in indices if not 0 <= item < n_items]
+        if unknown:
+            raise DataError(
+                f"report: {name} has item index {unknown[0]} for user index {user}: "
+                f"allowed are 0 to {n_items - 1}"
+            )

@@ -1,0 +1,132 @@
+"""The report of a run as one HTML file: no network, no other file, equal bytes for equal inputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined
+
+from diffrec_core.report.data import BASELINE, ModelResult, ReportData
+from diffrec_core.report.findings import build_figures, split_timeline
+from diffrec_core.report.tables import detail_tables, fact_tables, flatten, main_table, plain_facts
+
+_SHOWN_HISTORY = 15
+_SHOWN_ITEMS = 10
+
+
+def render_report(data: ReportData) -> str:
+    """Write the report.
+
+    Returns:
+        The text of an HTML file; save it as UTF-8.
+
+    Raises:
+        DataError: `protocol["parts"]` has a time that is not ISO 8601.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8")
+    models = data.ranked
+    return environment.from_string(source).render(
+        data=data,
+        created_from=list(flatten(data.created_from)),
+        winner=models[0],
+        lead=_lead(models, data),
+        tiles=_tiles(models[0], data.cutoff),
+        comparisons=_comparisons(models, data),
+        leaderboard=main_table(models, data),
+        details=detail_tables(models, data),
+        figures=build_figures(models, data),
+        timeline=split_timeline(data.protocol),
+        protocol_facts=plain_facts(data.protocol),
+        protocol_tables=fact_tables(data.protocol),
+        data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
+        users=[_sample_user(user, models, data) for user in data.sample_histories],
+    )
+
+
+def _lead(models: Sequence[ModelResult], data: ReportData) -> str:
+    """What follows the winner's name."""
+    value = f"{data.selected_on} {models[0].metrics(data.part)[data.metric]:.4f}"
+    if len(models) == 1:
+        return f"is the only model of this run: {value}."
+    return f"was selected from {len(models)} models: {value}."
+
+
+def _tiles(winner: ModelResult, cutoff: int) -> list[tuple[str, str, str]]:
+    """Label, value and remark of the numbers to read first."""
+    return [
+        (
+            f"{part} {metric}",
+            f"{winner.metrics(part)[metric]:.4f}",
+            f"mean over {winner.metrics(part)['users']:,.0f} users",
+        )
+        for part in ("test", "validation")
+        for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
+    ]
+
+
+def _comparisons(models: Sequence[ModelResult], data: ReportData) -> list[str]:
+    """Say how the winner stands against the runner-up and the baseline on the test part."""
+    winner, others = models[0], models[1:]
+    if not others:
+        return []
+    sentences = [_compared(winner, others[0], "the runner-up", data.cutoff)]
+    if winner.name == BASELINE:
+        sentences.append(
+            f"It is the baseline: by {data.selected_on}, no model of this run is better than "
+            f"recommending the most popular items."
+        )
+    for model in others[1:]:
+        if model.name == BASELINE:
+            sentences.append(_compared(winner, model, "the baseline", data.cutoff))
+    return [*sentences, "Differences are of means over users; significance is not tested here."]
+
+
+def _compared(winner: ModelResult, other: ModelResult, role: str, cutoff: int) -> str:
+    differences = " and ".join(
+        f"{_difference(winner.test[metric], other.test[metric])} in {metric} "
+        f"({winner.test[metric]:.4f} against {other.test[metric]:.4f})"
+        for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
+    )
+    return f"On the test part, compared with {role} {other.name}, it is {differences}."
+
+
+def _difference(value: float, other: float) -> str:
+    """Say how far a value is from another, relative to the other.
+
+    >>> _difference(0.3, 0.2), _difference(0.1, 0.2), _difference(0.2, 0.2), _difference(0.1, 0)
+    ('50.0% ahead', '50.0% behind', 'level', 'ahead')
+    """
+    if f"{value:.4f}" == f"{other:.4f}":
+        return "level"
+    direction = "ahead" if value > other else "behind"
+    return f"{abs(value / other - 1):.1%} {direction}" if other else direction
+
+
+@dataclass(frozen=True, slots=True)
+class _SampleUser:
+    """A user to look at.
+
+    Attributes:
+        user_id: the external id.
+        history: titles, newest first, as many as are shown.
+        older: how many more there are.
+        models: each model with the titles that it recommends and whether each was a hit.
+    """
+
+    user_id: str
+    history: list[str]
+    older: int
+    models: list[tuple[ModelResult, list[tuple[str, bool]]]]
+
+
+def _sample_user(user: int, models: Sequence[ModelResult], data: ReportData) -> _SampleUser:
+    history = [data.item_titles[item] for item in reversed(data.sample_histories[user])]
+    recommended = []
+    for model in models:
+        top = model.top_items.get(user, [])[:_SHOWN_ITEMS]
+        recommended.append((model, [(data.item_titles[item], hit) for item, hit in top]))
+    older = max(0, len(history) - _SHOWN_HISTORY)
+    return _SampleUser(data.user_ids[user], history[:_SHOWN_HISTORY], older, recommended)

@@ -1,0 +1,165 @@
+"""The whole pipeline, run for real: what it leaves behind, and what a second run does."""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from diffrec_core.artifacts import read_manifest
+from diffrec_core.data.schema import RECOMMENDATIONS, RECOMMENDATIONS_SCHEMA
+from tests.integration.conftest import Project
+from tests.raw_logs import block_of
+
+pytestmark = pytest.mark.integration
+
+CONSUMER = """
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/diffrec@champion")
+known = model.predict(pd.DataFrame({"user_id": ["u0_1", "nobody"]}), params={"k": 5})
+new = model.predict(
+    pd.DataFrame({"items": [["i1_1", "i1_2", "i1_3"]]}), params={"k": 5, "exclude_seen": True}
+)
+print("ANSWER", known.to_json(orient="records"), new.to_json(orient="records"), sep="\\n")
+"""
+
+
+def test_every_stage_wrote_what_it_declares(finished_project: Project) -> None:
+    status = finished_project.run("dvc", "status")
+    changed = re.findall(r"^(\S+):$", status.stdout, re.MULTILINE)
+    assert status.returncode == 0, status.stderr
+    assert changed in ([], ["list_raw"])  # list_raw looks at the outside world every time
+
+
+def test_git_sees_only_the_lock_file(finished_project: Project) -> None:
+    status = finished_project.run("git", "status", "--porcelain")
+    assert status.stdout.split() == ["??", "dvc.lock"]
+
+
+def test_the_leaderboard_names_every_model_and_its_cost(finished_project: Project) -> None:
+    board = json.loads((finished_project.root / "reports/leaderboard.json").read_text())
+    assert set(board["models"]) == set(finished_project.params()["models"])
+    for row in board["models"].values():
+        assert {"fit_seconds", "parameters", "peak_memory_mib"} < set(row)
+        for part in ("validation", "test"):
+            assert row[part]["users"] == 40
+            for metric in ("recall", "ndcg", "precision", "mrr"):
+                assert 0.0 <= row[part][f"{metric}@20"] <= 1.0
+    best = max(board["models"].values(), key=lambda row: row["validation"]["recall@20"])
+    assert best["validation"] == board["models"][board["selected"]]["validation"]
+    assert board["protocol"]["history"]["test"] == "train and validation"
+
+
+def test_every_user_gets_recommendations_from_the_own_block_first(
+    finished_project: Project,
+) -> None:
+    folder = finished_project.root / "data/recommendations"
+    manifest = read_manifest(folder, RECOMMENDATIONS_SCHEMA)
+    table = pl.read_parquet(folder / "*.parquet")
+    assert manifest["model_version"] == {"name": "diffrec", "version": "1"}
+    assert table.schema == RECOMMENDATIONS
+    assert table["user_id"].n_unique() == 40
+    first = table.filter(pl.col("rank") == 1)
+    own = [
+        block_of(user) == block_of(item)
+        for user, item in first.select("user_id", "item_id").iter_rows()
+    ]
+    assert sum(own) / len(own) > 0.9
+
+
+def test_no_user_is_recommended_what_the_log_says_was_seen(finished_project: Project) -> None:
+    log = pl.read_csv(finished_project.root / "data/raw/small/log.csv")
+    seen = set(log.select("user", "item").iter_rows())
+    table = pl.read_parquet(finished_project.root / "data/recommendations/*.parquet")
+    assert not seen & set(table.select("user_id", "item_id").iter_rows())
+
+
+def test_a_consumer_of_the_registry_gets_ids_and_scores(finished_project: Project) -> None:
+    result = finished_project.run("python", "-W", "ignore", "-c", CONSUMER)
+    assert result.returncode == 0, result.stderr
+    known, new = map(json.loads, result.stdout.split("ANSWER\n")[1].splitlines())
+    table = pl.read_parquet(finished_project.root / "data/recommendations/*.parquet")
+    expected = table.filter((pl.col("user_id") == "u0_1") & (pl.col("rank") <= 5))
+    assert known[0]["item_ids"] == expected["item_id"].to_list()
+    assert known[0]["scores"] == pytest.approx(expected["score"].to_list())
+    assert (known[0]["source"], known[1]["source"]) == ("history", "popularity")
+    assert len(new[0]["item_ids"]) == 5
+    assert not {"i1_1", "i1_2", "i1_3"} & set(new[0]["item_ids"])
+    assert block_of(new[0]["item_ids"][0]) == 1
+
+
+def test_a_second_run_does_nothing(finished_project: Project) -> None:
+    before = (finished_project.root / "dvc.lock").read_bytes()
+    result = finished_project.repro()
+    ran = re.findall(r"^Running stage '(\S+)'", result.stdout, re.MULTILINE)
+    assert ran == ["list_raw"]
+    assert (finished_project.root / "dvc.lock").read_bytes() == before
+
+
+def test_metrics_plots_and_experiments_can_be_shown(finished_project: Project) -> None:
+    metrics = finished_project.run("dvc", "metrics", "show", "--json")
+    assert "leaderboard.json" in metrics.stdout
+    assert finished_project.run("dvc", "metrics", "diff").returncode == 0
+    plots = finished_project.run("dvc", "plots", "show", "--out", "plots", "--no-html")
+    plots = finished_project.run("dvc", "plots", "show", "--json")
+    assert "reports/curves/diffrec.csv" in plots.stdout
+    assert "reports/plots/metrics.csv" in plots.stdout
+    shown = finished_project.run("dvc", "exp", "show", "--csv")
+    assert "reports/leaderboard.json" in shown.stdout or "recall@20" in shown.stdout
+
+
+def test_the_test_part_is_needed_by_evaluate_alone(
+    finished_project: Project, tmp_path: Path
+) -> None:
+    copy = Project(tmp_path / "copy", finished_project.traces)
+    shutil.copytree(finished_project.root, copy.root, symlinks=True)
+    shutil.rmtree(copy.root / "data/split/test")
+    for stage in ("train@l_diffrec", "select", "refit", "recommend"):
+        result = copy.run("dvc", "repro", "--force", "--single-item", stage)
+        assert result.returncode == 0, result.stderr
+    refused = copy.run("dvc", "repro", "--force", "--single-item", "evaluate@ease")
+    assert refused.returncode != 0
+
+
+def test_one_changed_parameter_reruns_only_what_depends_on_it(
+    finished_project: Project, tmp_path: Path
+) -> None:
+    copy = Project(tmp_path / "copy", finished_project.traces)
+    shutil.copytree(finished_project.root, copy.root, symlinks=True)
+    result = copy.run("dvc", "exp", "run", "-S", "train.diffrec.steps=2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    ran = re.findall(r"^Running stage '(\S+)'", result.stdout, re.MULTILINE)
+    assert [s for s in ran if s.startswith(("train", "evaluate"))] == [
+        "train@diffrec",
+        "evaluate@diffrec",
+    ]
+    assert not {"ingest", "split", "pretrain_item_embeddings"} & set(ran)
+    assert "select" in ran
+
+
+def test_two_runs_with_one_seed_are_equal_byte_for_byte(
+    finished_project: Project, new_project: Callable[[], Project]
+) -> None:
+    again = new_project()
+    again.repro("recommend")
+    first, second = _outputs(finished_project.root), _outputs(again.root)
+    assert first == second
+    assert any(name.endswith("weights.safetensors") for name in first)
+
+
+def _outputs(root: Path) -> dict[str, str]:
+    """SHA-256 of all tables, weights, curves and metrics; not of timings or registry numbers."""
+    kept = [
+        path
+        for folder in ("data", "models", "reports/evaluation", "reports/curves")
+        for path in (root / folder).rglob("*")
+        if path.is_file()
+    ]
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(kept)
+    }

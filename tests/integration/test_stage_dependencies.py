@@ -1,0 +1,101 @@
+"""dvc.yaml names the code that each stage really imports: no more, no less."""
+
+import ast
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.integration.conftest import PROJECT, Project
+
+pytestmark = pytest.mark.integration
+
+# Their model is known only when they run: they depend on the code of all models.
+_ANY_MODEL = {"refit", "register", "recommend"}
+_CODE = ("diffrec_core", "pipeline_steps")
+
+
+@pytest.fixture(scope="module")
+def imports(finished_project: Project) -> dict[str, set[str]]:
+    """What each stage imported when the project ran; package files with no code left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for trace in finished_project.traces.glob("*.json"):
+        content = json.loads(trace.read_text())
+        files = {file for file in content["files"] if not _is_empty(PROJECT / file)}
+        found[_stage(content["arguments"])] |= files
+    return dict(found)
+
+
+def _stage(arguments: list[str]) -> str:
+    """Name of the stage that a command line belongs to."""
+    name = Path(arguments[0]).stem
+    if "--model" in arguments:
+        return f"{name}@{arguments[arguments.index('--model') + 1]}"
+    if name == "evaluate":
+        return f"{name}@{Path(arguments[arguments.index('--model-dir') + 1]).name}"
+    return name
+
+
+def _is_empty(file: Path) -> bool:
+    """Whether a module holds nothing but its docstring."""
+    body = ast.parse(file.read_text()).body
+    return all(isinstance(node, ast.Expr) for node in body)
+
+
+@pytest.fixture(scope="module")
+def declared(finished_project: Project) -> dict[str, set[str]]:
+    """The code among each stage's deps, from DVC's lock file: templates are resolved there."""
+    lock = YAML(typ="safe").load(finished_project.root / "dvc.lock")
+    return {
+        name: {dep["path"] for dep in stage["deps"] if dep["path"].startswith(_CODE)}
+        for name, stage in lock["stages"].items()
+    }
+
+
+def _covers(dep: str, file: str) -> bool:
+    return file == dep or file.startswith(f"{dep}/")
+
+
+def test_every_stage_ran(imports: dict[str, set[str]], declared: dict[str, set[str]]) -> None:
+    assert set(imports) == set(declared)
+
+
+def test_whatever_is_imported_is_declared(
+    imports: dict[str, set[str]], declared: dict[str, set[str]]
+) -> None:
+    missing = {
+        stage: sorted(f for f in files if not any(_covers(dep, f) for dep in declared[stage]))
+        for stage, files in imports.items()
+    }
+    assert {stage: files for stage, files in missing.items() if files} == {}
+
+
+def test_whatever_is_declared_is_imported(
+    imports: dict[str, set[str]], declared: dict[str, set[str]]
+) -> None:
+    idle = {
+        stage: sorted(
+            dep
+            for dep in deps
+            if not _is_package_file(dep) and not any(_covers(dep, f) for f in imports[stage])
+        )
+        for stage, deps in declared.items()
+        if stage not in _ANY_MODEL
+    }
+    assert {stage: deps for stage, deps in idle.items() if deps} == {}
+
+
+def _is_package_file(dep: str) -> bool:
+    return dep.endswith("__init__.py")
+
+
+def test_a_change_in_diffusion_touches_the_models_that_use_it_and_nothing_before(
+    declared: dict[str, set[str]],
+) -> None:
+    file = "diffrec_core/diffusion/gaussian.py"
+    touched = {name for name, deps in declared.items() if any(_covers(dep, file) for dep in deps)}
+    family = {"diffrec", "t_diffrec", "l_diffrec", "lt_diffrec"}
+    expected = {f"{stage}@{model}" for stage in ("train", "evaluate") for model in family}
+    assert touched == expected | _ANY_MODEL

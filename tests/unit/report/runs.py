@@ -1,0 +1,61 @@
+"""What small runs are built from; every number is known."""
+
+from typing import Any
+
+import numpy as np
+
+from diffrec_core.report.data import ModelResult
+
+N_ITEMS = 24
+CUTOFFS = (10, 20, 50)
+METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate")
+
+
+def metrics(first: float, users: int) -> dict[str, float]:
+    """Distinct numbers for every key: `first`, and a little more for each further one."""
+    keys = [f"{name}@{k}" for name in METRICS for k in CUTOFFS]
+    return {"users": float(users)} | {key: first + 0.0013 * n for n, key in enumerate(keys)}
+
+
+def make_model(name: str, first: float, *, n_items: int = N_ITEMS, **changes: Any) -> ModelResult:
+    counts = np.zeros(n_items, dtype=np.int64)
+    counts[: max(1, n_items // 3)] = 5
+    values: dict[str, Any] = {
+        "name": name,
+        "selected": False,
+        "validation": metrics(first + 0.03, 41),
+        "test": metrics(first, 43),
+        "fit_seconds": 12.3456,
+        "parameters": 1_234_567,
+        "peak_memory_mib": 512.4,
+        "curve": [],
+        "item_counts": counts,
+        "top_items": {0: [(n, n == 1) for n in range(min(12, n_items))], 7: []},
+    }
+    return ModelResult(**{**values, **changes})
+
+
+CURVE = [
+    {"epoch": 1.0, "loss": 4.0},
+    {"epoch": 2.0, "loss": 3.0, "validation": 0.11},
+    {"epoch": 3.0, "loss": 2.5},
+    {"epoch": 4.0, "loss": 2.25, "validation": 0.17},
+    {"epoch": 5.0, "loss": 2.0, "validation": 0.15},
+]
+
+PARTS = {
+    "train": {
+        "interactions": 3700,
+        "users": 50,
+        "new_users": 0,
+        "first": "1997-09-20T03:05:10+00:00",
+        "last": "1998-01-10T00:00:00+00:00",
+    },
+    "test": {
+        "interactions": 900,
+        "users": 43,
+        "new_users": 2,
+        "first": "1998-01-11T00:00:00+00:00",
+        "last": "1998-04-22T23:10:38+00:00",
+    },
+}

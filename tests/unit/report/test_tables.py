@@ -1,0 +1,67 @@
+"""Tables hold the numbers that were given, and mark the best."""
+
+from datetime import UTC, datetime
+
+from diffrec_core.report.tables import (
+    detail_tables,
+    fact_tables,
+    flatten,
+    main_table,
+    plain_facts,
+    write_value,
+)
+from tests.unit.report.runs import METRICS
+
+
+def test_main_table_holds_every_model_and_number(data):
+    table = main_table(data.ranked, data)
+    assert table.groups == [("Validation, 41 users", 4), ("Test, 43 users", 4), ("Cost", 3)]
+    assert [model.name for model, _ in table.rows] == ["ease", "lightgcn", "popularity"]
+    keys = [f"{name}@20" for name in ("recall", "ndcg", "precision", "mrr")]
+    for model, cells in table.rows:
+        expected = [model.validation[key] for key in keys] + [model.test[key] for key in keys]
+        costs = [model.fit_seconds, model.parameters, model.peak_memory_mib]
+        assert [cell.value for cell in cells] == expected + costs
+        assert [cell.text for cell in cells[:8]] == [f"{value:.4f}" for value in expected]
+    assert [cell.text for cell in table.rows[0][1][8:]] == ["12.35", "1,234,567", "512"]
+    assert table.rows[2][1][8].text == "<0.01"
+
+
+def test_the_best_of_each_metric_is_marked_and_no_cost(data):
+    data.models[0].test["mrr@20"] = 0.9
+    best = {
+        model.name: [cell.best for cell in cells]
+        for model, cells in main_table(data.ranked, data).rows
+    }
+    assert best["ease"] == [True] * 7 + [False] * 4
+    assert best["popularity"] == [False] * 7 + [True] + [False] * 3
+    assert not any(best["lightgcn"])
+
+
+def test_details_hold_every_metric_at_every_cutoff(data):
+    tables = dict(detail_tables(data.ranked, data))
+    assert list(tables) == [10, 20, 50]
+    for k, table in tables.items():
+        assert [column.heading for column in table.columns] == 2 * [f"{m}@{k}" for m in METRICS]
+        for model, cells in table.rows:
+            assert cells[7].value == model.test[f"precision@{k}"]
+
+
+def test_facts_of_facts_become_a_table_with_dashes_for_gaps():
+    facts = {"parts": {"train": {"users": 1200}, "test": {"new_items": None}}, "ties": "lower"}
+    (table,) = fact_tables(facts)
+    assert (table.name, table.columns) == ("parts", ["users", "new items"])
+    assert table.rows == [("train", ["1,200", "–"]), ("test", ["–", "–"])]
+    assert plain_facts(facts) == [("ties", "lower")]
+
+
+def test_flatten_keeps_every_leaf_in_order():
+    nested = {"a_b": {"c": {"d": 1}, "e": [1, None]}, "f": False}
+    assert list(flatten(nested)) == [("a b · c · d", "1"), ("a b · e", "1, –"), ("f", "no")]
+
+
+def test_times_are_shortened_only_where_they_are_utc():
+    assert write_value(datetime(2024, 5, 1, 12, tzinfo=UTC).isoformat()) == "2024-05-01 12:00 UTC"
+    assert write_value("2024-05-01T12:00:00.123456+00:00") == "2024-05-01 12:00 UTC"
+    assert write_value("2024-05-01T12:00:00+02:00") == "2024-05-01T12:00:00+02:00"
+    assert write_value("2024-05-01") == "2024-05-01"
