@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.errors import ArtifactError, StorageError
+from diffrec_core.errors import ArtifactError, DiffRecError, StorageError
 
 MANIFEST_NAME = "manifest.json"
 _STORAGE_ERRORS = {
@@ -55,9 +55,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StorageError: the disk is full or not writable; the old file, if any, is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_text(text, encoding="utf-8")
             _sync(temporary)
@@ -110,6 +110,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's write errors into a `StorageError` that names the path."""
     try:
         yield
+    except DiffRecError:  # says already what is wrong, whatever words it uses
+        raise
     except OSError as error:
         reason = _STORAGE_ERRORS.get(error.errno or 0) or _storage_reason(str(error))
         if reason is None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,8 @@ class Step:
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
         """Yield a function `advance(done, note)`: a bar on a terminal, log lines elsewhere."""
-        if console.is_terminal and not self.args.quiet:
-            with _bar() as bar:
-                task = bar.add_task(label, total=total, note="")
-                yield lambda done, note: bar.update(task, completed=done, note=note)
-        else:
-            yield _line_logger(label, total)
+        with progress(label, total, quiet=self.args.quiet) as advance:
+            yield advance
 
 
 console = Console(stderr=True)
@@ -108,30 +105,52 @@ def execute(
     Exit codes: 0 done, 2 bad parameters, 3 bad data, 4 bad artifact, 5 cannot write,
     130 interrupted. A traceback means a bug.
     """
+
+    def add_all_arguments(parser: argparse.ArgumentParser) -> None:
+        add_arguments(parser)
+        parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+        parser.add_argument(
+            "--report", type=Path, metavar="FILE", help="counts and timings, as JSON"
+        )
+
+    command_line(partial(_run_step, run), add_all_arguments, doc)
+
+
+def _run_step(run: Callable[[Step], None], args: argparse.Namespace) -> None:
+    started = time.perf_counter()
+    step = Step(args=args, params=read_params(args.params))
+    run(step)
+    if args.report:
+        timings = {
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_memory_mib": peak_memory_mib(),
+        }
+        write_text(args.report, canonical_json({**step.report, **timings}))
+
+
+def command_line(
+    main: Callable[[argparse.Namespace], None],
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    doc: str | None,
+) -> None:
+    """Parse the command line, run `main` on it, and exit with its code, as `execute` does.
+
+    For commands that are no stages: they need no params.yaml and write no report.
+    """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="counts and timings, as JSON")
     parser.add_argument("--quiet", action="store_true", help="warnings and errors only")
     parser.add_argument("--verbose", action="store_true", help="debug messages too")
     args = parser.parse_args()
     _set_up_logging(quiet=args.quiet, verbose=args.verbose)
-    sys.exit(_guarded(run, args))
+    sys.exit(_guarded(main, args))
 
 
-def _guarded(run: Callable[[Step], None], args: argparse.Namespace) -> int:
-    started = time.perf_counter()
+def _guarded(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     try:
-        step = Step(args=args, params=read_params(args.params))
-        run(step)
-        if args.report:
-            timings = {
-                "seconds": round(time.perf_counter() - started, 3),
-                "peak_memory_mib": peak_memory_mib(),
-            }
-            write_text(args.report, canonical_json({**step.report, **timings}))
+        main(args)
     except DiffRecError as error:
         log.error("%s", error)
         return error.exit_code
@@ -180,6 +199,23 @@ def _set_up_logging(*, quiet: bool, verbose: bool) -> None:
         logging.getLogger(name).setLevel(level)
 
 
+@contextmanager
+def progress(label: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int, str], None]]:
+    """Yield a function `advance(done, note)`: a bar on a terminal, log lines elsewhere.
+
+    Args:
+        label: what is being done.
+        total: where `done` ends; None when that is not known.
+        quiet: no bar.
+    """
+    if console.is_terminal and not quiet:
+        with _bar() as bar:
+            task = bar.add_task(label, total=total, note="")
+            yield lambda done, note: bar.update(task, completed=done, note=note)
+    else:
+        yield _line_logger(label, total)
+
+
 def _bar() -> Progress:
     return Progress(
         SpinnerColumn(),
@@ -194,16 +230,17 @@ def _bar() -> Progress:
     )
 
 
-def _line_logger(label: str, total: int) -> Callable[[int, str], None]:
+def _line_logger(label: str, total: int | None) -> Callable[[int, str], None]:
     """Log the first, the last and, in between, a line every few seconds."""
     last = 0.0
 
     def advance(done: int, note: str) -> None:
         nonlocal last
         now = time.monotonic()
-        if done >= total or now - last >= _LOG_EVERY_SECONDS:
+        at_end = total is not None and done >= total
+        if at_end or now - last >= _LOG_EVERY_SECONDS:
             last = now
-            log.info("%s %d/%d %s", label, done, total, note)
+            log.info("%s %d/%s %s", label, done, "?" if total is None else total, note)
 
     return advance
 

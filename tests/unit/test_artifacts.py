@@ -64,6 +64,11 @@ def test_storage_errors_wrapped_by_a_library_are_recognised(tmp_path: Path) -> N
         raise RuntimeError("ComputeError: No space left on device (os error 28)")
 
 
+def test_our_own_errors_keep_their_kind_whatever_they_quote(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="Permission denied"), storage_errors(tmp_path):
+        raise ArtifactError("row 3 says 'Permission denied'")
+
+
 def test_other_errors_pass_through(tmp_path: Path) -> None:
     with pytest.raises(KeyError), storage_errors(tmp_path):
         raise KeyError("x")

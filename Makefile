@@ -1,0 +1,122 @@
+# `make` lists what there is. Needs git, bash, GNU make and Python 3.11 or newer; paths are relative,
+# so any folder will do, and several clones do not know of each other.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+# Which Python builds the environments (empty: the newest on PATH, 3.11 at least), and where the
+# build of torch, CPU or CUDA, comes from (empty: from wherever pip is set up to look).
+export PYTHON ?=
+export TORCH_INDEX ?=
+
+# Where the services of `make ui`, `make serve` and `make airflow` listen, on 127.0.0.1.
+UI_PORT ?= 5000
+SERVE_PORT ?= 5001
+AIRFLOW_PORT ?= 8080
+MODEL ?= models:/diffrec@champion
+
+# `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help run test sample ui serve airflow lint format lock clean FORCE
+
+help: ## list the targets
+	@echo "make run    the main job; then: make ui, make serve, make airflow"
+	@echo
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name what; do \
+		printf '  %-16s %s\n' "$$name" "$$what"; done
+
+run: .venv/.pipeline-stamp ## from raw logs to a registered champion, recommendations and a report
+	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
+		echo "This folder is not a git clone, and DVC keeps its hashes beside git's history:" >&2; \
+		echo "clone the project with git, or run 'git init' here." >&2; exit 1; }
+	@if grep -qE '^[^#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
+		python -m pipeline_steps.fetch_sample; fi
+	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
+	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
+	python -m pipeline_steps.show_result $$state
+
+sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)
+	@python -m pipeline_steps.fetch_sample
+
+test: .venv/.dev-stamp .venv-airflow/.stamp ## everything that must hold
+	@failed=0; summary=; \
+	for check in ruff format mypy imports doctests tests; do \
+		printf '\n=== %s\n' "$$check"; start=$$SECONDS; result=ok; \
+		$(MAKE) --no-print-directory "check-$$check" || { result=FAILED; failed=1; }; \
+		summary+=$$(printf '  %-10s %-7s %4d s' "$$check" "$$result" $$((SECONDS - start)))$$'\n'; \
+	done; printf '\n=== summary\n%s' "$$summary"; exit "$$failed"
+
+lint: .venv/.dev-stamp check-ruff check-format check-mypy check-imports ## ruff, mypy and the import contracts
+
+# The parts of `make test`, in the environment that it has built.
+.PHONY: check-ruff check-format check-mypy check-imports check-doctests check-tests
+check-ruff:
+	@ruff check .
+check-format:
+	@ruff format --check .
+check-mypy:
+	@mypy && mypy dags/*.py
+check-imports:
+	@lint-imports --no-logo
+check-doctests:
+	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps dags/_stage_graph.py
+check-tests:
+	@python -m pytest tests $(PYTEST_ARGS)
+
+format: .venv/.dev-stamp ## put the code into its form
+	@ruff check --fix . && ruff format .
+
+ui: .venv/.pipeline-stamp ## MLflow's pages: runs, curves, the registry
+	@echo "MLflow: http://127.0.0.1:$(UI_PORT) (Ctrl-C stops it)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port "$(UI_PORT)" \
+		--workers 1 --backend-store-uri "$$MLFLOW_TRACKING_URI"
+
+serve: .venv/.pipeline-stamp ## the champion behind an HTTP endpoint
+	@echo "$(MODEL): http://127.0.0.1:$(SERVE_PORT)/invocations (Ctrl-C stops it)"
+	@mlflow models serve -m "$(MODEL)" --env-manager local --host 127.0.0.1 --port "$(SERVE_PORT)"
+
+# The tasks report to the API server, so they must know its port; the log servers, which Airflow
+# lets listen on every address, ask for a signed token, and their ports move with it, so that
+# clones side by side differ in AIRFLOW_PORT alone.
+airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the nightly DAG, on this machine
+	@echo "Airflow: http://127.0.0.1:$(AIRFLOW_PORT) in about half a minute (Ctrl-C stops it)"
+	@echo "Name and password: .airflow/simple_auth_manager_passwords.json.generated"
+	@PATH="$$PWD/.venv-airflow/bin:$$PATH" \
+	AIRFLOW_HOME="$$PWD/.airflow" \
+	AIRFLOW__CORE__DAGS_FOLDER="$$PWD/dags" \
+	AIRFLOW__CORE__LOAD_EXAMPLES=False \
+	AIRFLOW__CORE__PARALLELISM=4 \
+	AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://127.0.0.1:$(AIRFLOW_PORT)/execution/" \
+	AIRFLOW__API__HOST=127.0.0.1 \
+	AIRFLOW__API__PORT="$(AIRFLOW_PORT)" \
+	AIRFLOW__API__BASE_URL="http://127.0.0.1:$(AIRFLOW_PORT)" \
+	AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$$(($(AIRFLOW_PORT) + 713)) \
+	AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$$(($(AIRFLOW_PORT) + 714)) \
+	AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False \
+	exec airflow standalone
+
+lock: ## resolve requirements/*.in anew (UPGRADE=1: to the newest versions)
+	@UPGRADE="$(UPGRADE)" bash requirements/lock.sh
+
+clean: ## remove environments and tool caches; data, models and the registry stay
+	@rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environments: build_env.sh compares what is there with the locks and builds what is not.
+BUILD := bash requirements/build_env.sh
+
+.venv/.pipeline-stamp: FORCE
+	@$(BUILD) .venv pipeline "$@" new "once, 2 to 5 minutes"
+
+.venv/.dev-stamp: .venv/.pipeline-stamp
+	@$(BUILD) .venv dev "$@" add "once, a minute"
+
+.venv-airflow/.stamp: FORCE
+	@$(BUILD) .venv-airflow airflow "$@" new "once, 1 to 3 minutes"

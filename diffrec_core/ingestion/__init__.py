@@ -1,0 +1,1 @@
+"""Ingestion: from raw files of any supported format to typed events and a quarantine."""

@@ -1,0 +1,54 @@
+"""Look at the outside world once: write down which raw files this run is made from.
+
+Paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names. Everything after this
+step works from that list. Checksums of unchanged files are remembered from run to run.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from diffrec_core.artifacts import canonical_json, write_json
+from diffrec_core.ingestion.raw_files import ChecksumCache, ListRawConfig, list_raw_files
+from pipeline_steps._runtime import Step, execute
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say where the list goes and where checksums are remembered."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the raw manifest")
+    parser.add_argument(
+        "--checksum-cache",
+        type=Path,
+        default=Path(".checkpoints/raw_checksums.json"),
+        metavar="FILE",
+        help="remembers the checksums of unchanged files (default: %(default)s)",
+    )
+
+
+def run(step: Step) -> None:
+    """List the raw files."""
+    config = step.section("list_raw", ListRawConfig)
+    checksums = ChecksumCache.load(step.args.checksum_cache)
+    manifest = list_raw_files(config, checksums)
+    write_json(step.args.out, manifest.to_json())
+    write_json(step.args.checksum_cache, checksums.to_json())
+    size = sum(file.size for file in manifest.logs)
+    step.report.update(
+        files=len(manifest.logs),
+        bytes=size,
+        titles=manifest.titles.path if manifest.titles else None,
+        checksums=dict(checksums.lookups),
+    )
+    log.info(
+        "%d raw files, %.1f MiB; %s titles file",
+        len(manifest.logs),
+        size / 2**20,
+        "with a" if manifest.titles else "no",
+    )
+    log.debug("%s", canonical_json(manifest.to_json()))
+
+
+if __name__ == "__main__":
+    execute(run, add_arguments, __doc__)

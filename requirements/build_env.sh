@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds a virtual environment from a lock, unless it is there already:
+#   bash requirements/build_env.sh FOLDER LOCK STAMP new|add NOTE
+# `new` starts from an empty folder, `add` installs into the one that is there. The stamp holds
+# the locks' text and the project's place and is written last: a killed install leaves none, a
+# lock whose text changes (not its date) or a moved folder makes the environment anew.
+# PYTHON: which interpreter; TORCH_INDEX: where to take the build of torch from.
+set -euo pipefail
+folder=$1 lock=$2 stamp=$3 mode=$4 note=$5
+
+wanted() {
+  echo "built in $(pwd -P)"
+  cat "requirements/$lock.lock"
+  # a lock may start with "-r other.lock"
+  sed -n 's/^-r //p' "requirements/$lock.lock" | while read -r other; do cat "requirements/$other"; done
+}
+
+if [ -x "$folder/bin/python" ] && wanted | cmp -s - "$stamp"; then
+  exit 0
+fi
+
+if [ "$mode" = new ]; then
+  python=$(bash requirements/find_python.sh)
+  echo "Building $folder from requirements/$lock.lock ($note) ..."
+  rm -f "$folder"/.*stamp
+  if [ -L "$folder" ]; then rm "$folder"; fi # never empty what is someone else's
+  "$python" -m venv --clear "$folder"
+else
+  echo "Adding requirements/$lock.lock to $folder ($note) ..."
+  rm -f "$stamp"
+fi
+
+install() { "$folder/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+if [ -n "${TORCH_INDEX:-}" ] && torch=$(grep '^torch==' "requirements/$lock.lock"); then
+  install --no-deps --index-url "$TORCH_INDEX" "$torch"
+fi
+install -r "requirements/$lock.lock"
+
+wanted >"$stamp.tmp"
+mv "$stamp.tmp" "$stamp"

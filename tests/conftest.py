@@ -1,0 +1,90 @@
+"""Fixtures that several folders of tests share: the project, DVC's graph, Airflow."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+DVC_SETTINGS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder of the project under test."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def dvc_graph() -> Callable[[Path], tuple[set[str], set[tuple[str, str]]]]:
+    """DVC's own view of a project: names of stages, and (upstream, downstream) pairs."""
+
+    def read(project: Path) -> tuple[set[str], set[tuple[str, str]]]:
+        dot = subprocess.run(
+            [sys.executable, "-m", "dvc", "dag", "--dot"],
+            cwd=project,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        return (
+            set(re.findall(r'^"([^"]+)";$', dot, re.MULTILINE)),
+            set(re.findall(r'^"([^"]+)" -> "([^"]+)";$', dot, re.MULTILINE)),
+        )
+
+    return read
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Builds a git and DVC project with our dags/ around a dvc.yaml and a params.yaml."""
+
+    def make(pipeline: str, params: str) -> Path:
+        project = tmp_path / "a project"  # the blank is on purpose
+        for name in DVC_SETTINGS:
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PROJECT / name, project / name)
+        shutil.copytree(PROJECT / "dags", project / "dags")
+        (project / "dvc.yaml").write_text(pipeline)
+        (project / "params.yaml").write_text(params)
+        (project / ".venv").symlink_to(sys.prefix)
+        subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+        return project
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def airflow_bin() -> Path:
+    """The folder of programs of the Airflow environment."""
+    folder = PROJECT / ".venv-airflow" / "bin"
+    if not (folder / "airflow").is_file():
+        pytest.skip("there is no .venv-airflow: `make test` builds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def airflow_environment(airflow_bin: Path) -> Callable[[Path, Path], dict[str, str]]:
+    """The environment variables of an Airflow with a given home and folder of DAGs."""
+
+    def variables(home: Path, dags: Path) -> dict[str, str]:
+        # nothing of the developer's own Airflow, nor of the pipeline's environment, leaks in
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AIRFLOW", "PYTHONPATH", "VIRTUAL_ENV", "DIFFREC_"))
+        }
+        return {
+            **kept,
+            "PATH": f"{airflow_bin}{os.pathsep}{os.defpath}",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        }
+
+    return variables

@@ -1,0 +1,237 @@
+"""ingest as a command: its three outputs, its report, and what it refuses."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from diffrec_core.artifacts import read_manifest, sha256_file, verify_files
+from diffrec_core.data.schema import EVENTS, QUARANTINE
+from tests.raw_logs import (
+    REPOSITORY,
+    Event,
+    ingest_section,
+    planted_events,
+    run_step,
+    write_lines,
+    write_log,
+    write_params,
+    write_titles,
+)
+
+EVENTS_LIST = planted_events()
+OUTPUTS = ("events", "quarantine", "titles")
+
+
+def project(folder: Path, *, titles: bool = True, **section: Any) -> Path:
+    """A folder with params.yaml; the logs are whatever lies in raw/."""
+    titles_path = "titles.csv" if titles else None
+    if titles:
+        write_titles(folder / "titles.csv", EVENTS_LIST)
+    write_params(
+        folder,
+        list_raw={"logs": ["raw"], "titles": titles_path},
+        ingest=ingest_section(**section),
+    )
+    return folder
+
+
+def ingest(folder: Path) -> "subprocess.CompletedProcess[str]":
+    arguments = ["--raw-manifest", "manifest.json", "--report", "report.json"]
+    for output in OUTPUTS:
+        arguments += [f"--{output}", f"data/{output}"]
+    return run_step("ingest", *arguments, cwd=folder)
+
+
+def list_and_ingest(folder: Path) -> "subprocess.CompletedProcess[str]":
+    listed = run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    assert listed.returncode == 0, listed.stderr
+    return ingest(folder)
+
+
+def report(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "report.json").read_text())
+
+
+def events(folder: Path) -> pl.DataFrame:
+    files = sorted((folder / "data/events").glob("date=*/part-0.parquet"))
+    return pl.concat(pl.read_parquet(file, hive_partitioning=False) for file in files)
+
+
+def quarantine(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "data/quarantine/quarantine.parquet")
+
+
+def test_a_log_becomes_events_quarantine_titles_and_a_report(tmp_path):
+    folder = project(tmp_path / "a project")
+    write_log(folder / "raw/log.csv", [*EVENTS_LIST, Event("u0_0", "", 1_700_000_000)])
+    done = list_and_ingest(folder)
+    assert done.returncode == 0, done.stderr
+    found = events(folder)
+    assert found.schema == EVENTS
+    assert found["user_id"].to_list() == [event.user_id for event in EVENTS_LIST]
+    assert found["source_row"].to_list() == list(range(2, 194))
+    assert quarantine(folder).schema == QUARANTINE
+    assert quarantine(folder).rows() == [
+        ("raw/log.csv", 194, "u0_0,,1700000000,view,5.0", "item_id is missing")
+    ]
+    titles = pl.read_parquet(folder / "data/titles/titles.parquet")
+    assert titles.filter(item_id="i0_3")["title"].to_list() == ["Title of i0_3, the"]
+    facts = report(folder)
+    assert facts["rows_per_second"] > 0
+    assert facts["first_timestamp"] == "2023-11-14T22:13:20+00:00"
+    assert facts["rejected_by_reason"] == {"item_id is missing": 1}
+    assert facts["titles"] == {"titles": 20, "bad": 0, "duplicates": 0}
+    counts = {"files": 1, "rows_read": 193, "blank_lines": 0, "accepted": 192, "rejected": 1}
+    assert facts.items() >= {**counts, "users": 24, "items": 20}.items()
+
+
+def test_every_output_has_a_manifest_of_its_schema_and_its_files(tmp_path):
+    folder = project(tmp_path)
+    write_log(folder / "raw/log.csv", EVENTS_LIST)
+    list_and_ingest(folder)
+    for output in OUTPUTS:
+        manifest = read_manifest(folder / "data" / output, f"{output}/1")
+        verify_files(folder / "data" / output, manifest["files"])
+        assert manifest["inputs"] == {"raw_manifest": sha256_file(folder / "manifest.json")}
+        assert manifest["params"]["columns"]["user_id"] == "user"
+    files = {path.name for path in (folder / "data/events").rglob("*") if path.is_file()}
+    assert files == {"manifest.json", "part-0.parquet"}
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    folder = project(tmp_path, max_rejected_share=0.5)
+    write_log(folder / "raw/a.csv", EVENTS_LIST[::2])
+    write_log(folder / "raw/b.csv.gz", EVENTS_LIST[1::2])
+    write_lines(folder / "raw/c.csv", ["user,item,time,event,rating", *["bad"] * 50])
+    checksums = []
+    for _ in range(2):
+        assert list_and_ingest(folder).returncode == 0
+        files = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
+        checksums.append({str(path): sha256_file(path) for path in files})
+        shutil.rmtree(folder / "data")
+    assert checksums[0] == checksums[1]
+    assert len(checksums[0]) > 10
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("log.tsv", {"delimiter": "\t"}),
+        ("log.dat.gz", {"delimiter": "::", "header": False}),
+        ("log.csv", {"timestamp_format": "iso8601"}),
+        ("log.jsonl.gz", {"format": "jsonl", "timestamp_format": "milliseconds"}),
+        ("log.parquet", {"format": "parquet"}),
+    ],
+)
+def test_other_formats_need_other_params_only(tmp_path, name, section):
+    folder = project(tmp_path, titles=False, **section)
+    write_log(folder / "raw" / name, EVENTS_LIST, **section)
+    done = list_and_ingest(folder)
+    assert done.returncode == 0, done.stderr
+    assert events(folder)["item_id"].to_list() == [event.item_id for event in EVENTS_LIST]
+    assert pl.read_parquet(folder / "data/titles/titles.parquet").is_empty()
+
+
+def test_too_many_rejected_rows_fail_the_stage_and_leave_the_quarantine(tmp_path):
+    folder = project(tmp_path)
+    write_log(folder / "raw/log.csv", [*EVENTS_LIST, *[Event("", "i", 1)] * 8])
+    done = list_and_ingest(folder)
+    assert done.returncode == 3
+    for part in (
+        "8 of 200 rows (4.00%) were rejected",
+        "ingest.max_rejected_share allows 1.00%",
+        "user_id is missing (8)",
+        "raw/log.csv:194: user_id is missing",
+        "data/quarantine",
+    ):
+        assert part in done.stderr
+    assert quarantine(folder).height == 8
+    assert not (folder / "data/events").exists()
+    assert not list((folder / "data").glob(".*"))
+
+
+def test_a_log_without_any_good_row_is_refused_whatever_is_allowed(tmp_path):
+    folder = project(tmp_path, max_rejected_share=1.0)
+    write_log(folder / "raw/log.csv", [Event("u", "i", -5)])
+    done = list_and_ingest(folder)
+    assert done.returncode == 3
+    assert "timestamp is out of range: '-5' as seconds is not in 1970 to 2099" in done.stderr
+
+
+def test_a_log_without_rows_is_refused(tmp_path):
+    folder = project(tmp_path)
+    write_log(folder / "raw/log.csv", [])
+    done = list_and_ingest(folder)
+    assert done.returncode == 3
+    assert "hold no rows, only headers or blank lines" in done.stderr
+
+
+def test_a_wrong_column_is_a_configuration_error_that_names_the_nearest(tmp_path):
+    folder = project(tmp_path, columns={"user_id": "user", "item_id": "itm", "timestamp": "time"})
+    write_log(folder / "raw/log.csv", EVENTS_LIST)
+    done = list_and_ingest(folder)
+    assert done.returncode == 2
+    assert "ingest.columns.item_id = 'itm': raw/log.csv has no such column" in done.stderr
+    assert "did you mean 'item'?" in done.stderr
+    assert not (folder / "data/events").exists()
+
+
+@pytest.mark.parametrize("change", ["append", "edit", "remove"])
+def test_a_log_that_has_changed_since_it_was_listed_is_refused(tmp_path, change):
+    folder = project(tmp_path)
+    log = write_log(folder / "raw/log.csv", EVENTS_LIST)
+    run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    text = log.read_text()
+    if change == "append":
+        log.write_text(text + "u,i,1,,\n")
+    elif change == "edit":
+        log.write_text(text.replace("u0_1", "u0_9"))
+    else:
+        log.unlink()
+    done = ingest(folder)
+    assert done.returncode == 3
+    assert "raw/log.csv" in done.stderr
+    assert "list_raw" in done.stderr
+    assert not (folder / "data").exists()
+
+
+def test_a_missing_raw_manifest_says_which_stage_writes_it(tmp_path):
+    done = ingest(project(tmp_path))
+    assert done.returncode == 4
+    assert "manifest.json is missing" in done.stderr
+
+
+def test_latin1_lines_are_rejected_one_by_one(tmp_path):
+    folder = project(tmp_path, titles=False)
+    log = write_log(folder / "raw/log.csv", EVENTS_LIST)
+    log.write_bytes(log.read_bytes() + "ü,i,1,,\n".encode("latin-1"))
+    assert list_and_ingest(folder).returncode == 0
+    (row,) = quarantine(folder).rows()
+    assert row[1:] == (194, "\\xfc,i,1,,", "not valid UTF-8: byte 0xfc at position 0")
+
+
+def test_nothing_half_written_stays_when_a_file_cannot_be_written(tmp_path):
+    folder = project(tmp_path)
+    write_log(folder / "raw/log.csv", planted_events(users_per_block=200))
+    run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    command = [sys.executable, "-m", "pipeline_steps.ingest", "--raw-manifest=manifest.json"]
+    command += [f"--{output}=data/{output}" for output in OUTPUTS]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", *command],  # no file of more than 8 KiB
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    assert "a file grew past the size limit" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (folder / "data").iterdir()) == ["titles"]

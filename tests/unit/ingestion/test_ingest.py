@@ -1,0 +1,162 @@
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from diffrec_core.config import parse
+from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
+from diffrec_core.ingestion.ingest import TITLES, IngestCounts, ingest_logs, read_titles
+from diffrec_core.ingestion.raw_files import ChecksumCache, RawFile
+from diffrec_core.ingestion.readers import IngestConfig, TitlesFormat
+from tests.raw_logs import ingest_section, planted_events, write_lines, write_log
+
+LAYOUT = TitlesFormat.model_validate({"columns": {"item_id": "item", "title": "name"}})
+
+
+def listed(path: Path) -> RawFile:
+    return ChecksumCache().record(path)
+
+
+def ingest(
+    folder: Path, *logs: Path, **section: Any
+) -> tuple[IngestCounts, pl.DataFrame, list[tuple[int, int]]]:
+    """The counts, the quarantine, and what progress was told; events lie in folder/events."""
+    config = parse(ingest_section(**section), "ingest", IngestConfig)
+    spill = EventSpill(folder / "events" / ".spill")
+    told: list[tuple[int, int]] = []
+    with quarantine_file(folder / "q.parquet") as quarantine:
+        counts = ingest_logs(
+            [listed(log) for log in logs],
+            config,
+            spill,
+            quarantine,
+            lambda *progress: told.append(progress),
+        )
+    spill.write_partitions(folder / "events")
+    return counts, pl.read_parquet(folder / "q.parquet"), told
+
+
+def test_files_are_read_one_after_the_other(tmp_path):
+    events = planted_events()
+    first = write_log(tmp_path / "a.csv.gz", events[:100])
+    second = write_log(tmp_path / "b.csv", events[100:])
+    counts, quarantine, told = ingest(tmp_path, first, second)
+    assert (counts.files, counts.read, counts.accepted, counts.rejected) == (2, 192, 192, 0)
+    assert quarantine.is_empty()
+    sizes = [first.stat().st_size, second.stat().st_size]
+    assert told == [(sizes[0], 100), (sum(sizes), 192)]
+    summary = summarise(tmp_path / "events")
+    assert (summary.rows, summary.users, summary.items) == (192, 24, 20)
+
+
+def test_rejections_are_counted_by_category_with_the_first_as_examples(tmp_path):
+    lines = ["user,item,time,event,rating", "", *["u,i,x,,", ",i,1,,", "u,i,1,,"] * 3, "u,i"]
+    log = write_lines(tmp_path / "a.csv", lines)
+    counts, quarantine, _ = ingest(tmp_path, log)
+    assert (counts.read, counts.blank, counts.accepted, counts.rejected) == (10, 1, 3, 7)
+    assert counts.reasons == {
+        "timestamp cannot be parsed": 3,
+        "user_id is missing": 3,
+        "wrong number of fields": 1,
+    }
+    assert counts.examples[:2] == [
+        f"{log}:3: timestamp cannot be parsed: 'x' is not seconds",
+        f"{log}:4: user_id is missing",
+    ]
+    assert len(counts.examples) == 5
+    assert quarantine["source_row"].to_list() == [3, 4, 6, 7, 9, 10, 12]
+    assert quarantine["raw"].to_list()[-1] == "u,i"
+    assert counts.to_json()["rejected_by_reason"] == dict(counts.reasons)
+
+
+@pytest.mark.parametrize("format_", ["delimited", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "timestamp_format", ["seconds", "milliseconds", "iso8601", "%d.%m.%Y %H:%M:%S"]
+)
+def test_every_format_gives_the_same_events(tmp_path, format_, timestamp_format):
+    events = planted_events(events_per_user=3)
+    log = write_log(tmp_path / "log", events, format=format_, timestamp_format=timestamp_format)
+    counts, _, _ = ingest(tmp_path, log, format=format_, timestamp_format=timestamp_format)
+    assert counts.accepted == len(events)
+    files = sorted((tmp_path / "events").glob("date=*/*.parquet"))
+    found = pl.concat(pl.read_parquet(file, hive_partitioning=False) for file in files)
+    times = found["timestamp"].dt.epoch("s").to_list()
+    assert list(zip(found["user_id"], found["item_id"], times, strict=True)) == [
+        (event.user_id, event.item_id, event.timestamp) for event in events
+    ]
+    assert found["value"].to_list() == [event.value for event in events]
+    assert set(found["event_type"]) == {"view"}
+
+
+def counts_of(read: int, rejected: int) -> IngestCounts:
+    return IngestCounts(
+        files=1,
+        read=read,
+        accepted=read - rejected,
+        rejected=rejected,
+        reasons=Counter({"b": rejected // 2, "a": rejected - rejected // 2}),
+        examples=["log.csv:7: a: 'x'"],
+    )
+
+
+class TestCheck:
+    def test_a_share_up_to_the_limit_is_allowed(self):
+        counts_of(100, 1).check(0.01, Path("q"))
+        counts_of(100, 0).check(0, Path("q"))
+
+    def test_a_larger_share_is_refused_with_counts_reasons_examples_and_the_place(self):
+        with pytest.raises(DataError) as caught:
+            counts_of(100, 4).check(0.01, Path("data/quarantine"))
+        message = str(caught.value)
+        assert "4 of 100 rows (4.00%) were rejected" in message
+        assert "ingest.max_rejected_share allows 1.00%" in message
+        assert "reasons: a (2), b (2)" in message
+        assert "log.csv:7: a: 'x'" in message
+        assert "data/quarantine" in message
+
+    def test_no_accepted_row_is_refused_whatever_is_allowed(self):
+        with pytest.raises(DataError, match="3 of 3 rows"):
+            counts_of(3, 3).check(1.0, Path("q"))
+
+    def test_no_rows_are_refused(self):
+        with pytest.raises(DataError, match="1 raw files hold no rows"):
+            IngestCounts(files=1, blank=3).check(1.0, Path("q"))
+
+    def test_rows_that_do_not_add_up_are_a_bug(self):
+        with pytest.raises(RuntimeError, match=r"2 accepted \+ 1 rejected rows are not the 4"):
+            IngestCounts(read=4, accepted=2, rejected=1).check(1.0, Path("q"))
+
+
+class TestTitles:
+    def test_the_first_title_of_an_item_counts_and_bad_rows_are_counted(self, tmp_path, caplog):
+        lines = ["item,name", 'b,"One, two"', "a,Three", "b,Four", ",Five", "c,", "d", "", 'e,"x']
+        path = write_lines(tmp_path / "titles.csv", lines)
+        with caplog.at_level(logging.WARNING):
+            titles = read_titles(listed(path), LAYOUT)
+        assert titles.frame.schema == TITLES
+        assert titles.frame.rows() == [("b", "One, two"), ("a", "Three")]
+        assert titles.to_json() == {"titles": 2, "bad": 4, "duplicates": 1}
+        assert "2 titles; 4 rows without a readable id and title and 1 repeated" in caplog.text
+
+    def test_good_titles_are_read_without_a_word(self, tmp_path, caplog):
+        path = write_lines(tmp_path / "titles.csv", ["item,name", "a,A"])
+        with caplog.at_level(logging.WARNING):
+            read_titles(listed(path), LAYOUT)
+        assert not caplog.records
+
+    def test_without_a_file_there_are_no_titles(self):
+        assert read_titles(None, LAYOUT).frame.equals(TITLES.to_frame())
+
+    def test_a_file_needs_a_layout(self, tmp_path):
+        path = write_lines(tmp_path / "titles.csv", ["item,name"])
+        with pytest.raises(ConfigError, match=r"ingest.titles is required to read .*titles.csv"):
+            read_titles(listed(path), None)
+
+    def test_a_wrong_column_names_its_section(self, tmp_path):
+        path = write_lines(tmp_path / "titles.csv", ["item,title", "a,b"])
+        with pytest.raises(ConfigError, match=r"ingest.titles.columns.title = 'name'"):
+            read_titles(listed(path), LAYOUT)

@@ -1,0 +1,308 @@
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffrec_core.artifacts import sha256_file, write_json
+from diffrec_core.config import load_section
+from diffrec_core.data import schema
+from diffrec_core.errors import ArtifactError, ConfigError, DataError
+from diffrec_core.ingestion.raw_files import (
+    SCHEMA,
+    ChecksumCache,
+    ListRawConfig,
+    RawFile,
+    RawManifest,
+    expand,
+    list_raw_files,
+    read_raw_manifest,
+)
+
+# SHA-256 of b"abc", from FIPS 180-2
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture(autouse=True)
+def _in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def put(name: str, data: bytes = b"abc") -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def names(patterns: list[str]) -> list[str]:
+    return sorted(path.as_posix() for path in expand(patterns))
+
+
+def listing(logs: list[str], titles: str | None = None) -> RawManifest:
+    return list_raw_files(ListRawConfig(logs=tuple(logs), titles=titles), ChecksumCache())
+
+
+def test_the_schema_is_the_one_that_is_published():
+    assert SCHEMA == schema.RAW_MANIFEST_SCHEMA
+
+
+def test_a_file_is_recorded_with_path_size_and_sha256():
+    put("raw/a.csv")
+    assert listing(["raw/a.csv"]).logs == (RawFile("raw/a.csv", 3, ABC),)
+
+
+def test_absolute_paths_stay_absolute_and_relative_ones_relative(tmp_path):
+    put("raw/a.csv")
+    put("raw/b.csv", b"b")
+    manifest = listing([str(tmp_path / "raw/a.csv"), "./raw/b.csv"])
+    assert [file.path for file in manifest.logs] == [f"{tmp_path}/raw/a.csv", "raw/b.csv"]
+
+
+def test_a_folder_means_all_files_below_it_but_hidden_ones():
+    for name in ["raw/b.csv", "raw/x/y/a.csv", "raw/.hidden", "raw/.cache/c.csv"]:
+        put(name)
+    assert names(["raw"]) == ["raw/b.csv", "raw/x/y/a.csv"]
+
+
+def test_patterns_match_files_and_folders_and_go_down_with_two_stars():
+    for name in ["raw/2024-01/a.csv", "raw/2024-02/b.csv", "raw/2023-12/c.csv", "raw/d.txt"]:
+        put(name)
+    assert names(["raw/2024-*"]) == ["raw/2024-01/a.csv", "raw/2024-02/b.csv"]
+    assert names(["raw/**/*.csv"]) == [
+        "raw/2023-12/c.csv",
+        "raw/2024-01/a.csv",
+        "raw/2024-02/b.csv",
+    ]
+
+
+def test_a_name_with_brackets_is_a_name_before_it_is_a_pattern():
+    put("raw/log[1].csv")
+    put("raw/log1.csv")
+    assert names(["raw/log[1].csv"]) == ["raw/log[1].csv"]
+
+
+def test_logs_are_sorted_and_a_file_counts_once_however_often_it_is_named(tmp_path):
+    put("raw/b.csv", b"b")
+    put("raw/a.csv")
+    Path("raw/link.csv").symlink_to("b.csv")
+    manifest = listing(["raw/b.csv", "raw", "raw/*.csv", str(tmp_path / "raw/a.csv")])
+    assert [Path(file.path).name for file in manifest.logs] == ["a.csv", "b.csv"]
+
+
+def test_the_titles_file_is_recorded_and_is_no_log():
+    put("raw/log.csv")
+    put("raw/titles.csv", b"t")
+    manifest = listing(["raw"], titles="raw/titles.csv")
+    assert [file.path for file in manifest.logs] == ["raw/log.csv"]
+    assert manifest.titles is not None
+    assert manifest.titles.path == "raw/titles.csv"
+
+
+def test_nothing_but_a_titles_file_is_refused():
+    put("raw/titles.csv")
+    with pytest.raises(DataError, match="nothing but the titles file"):
+        listing(["raw"], titles="raw/titles.csv")
+
+
+@pytest.mark.parametrize(
+    ("logs", "message"),
+    [
+        ("elsewhere", "there is nothing at elsewhere; the nearest folder, .*, holds empty, raw"),
+        ("raw/missing.csv", "there is nothing at raw/missing.csv; .*raw, holds a.csv, void.csv"),
+        ("raw/*.tsv", r"no file matches raw/\*.tsv; .*raw, holds a.csv, void.csv"),
+        ("empty", "the folder empty holds no files"),
+        ("raw/void.csv", "raw/void.csv is empty"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is(logs, message):
+    put("raw/a.csv")
+    put("raw/void.csv", b"")
+    put("empty/.hidden")
+    with pytest.raises(DataError, match=message):
+        listing([logs])
+
+
+def test_a_missing_path_says_how_to_get_sample_data():
+    with pytest.raises(DataError, match=r"make sample.*list_raw.logs in params.yaml"):
+        listing(["data/raw/*.inter"])
+
+
+@pytest.mark.parametrize(
+    ("titles", "message"), [("nowhere.csv", "does not exist"), ("raw", "is a folder")]
+)
+def test_a_titles_path_that_is_no_file_is_refused(titles, message):
+    put("raw/a.csv")
+    with pytest.raises(DataError, match=f"list_raw.titles: {titles} {message}"):
+        listing(["raw"], titles=titles)
+
+
+def test_a_path_that_is_no_regular_file_is_refused():
+    os.mkfifo("pipe")
+    with pytest.raises(DataError, match="pipe is neither a regular file nor a folder"):
+        listing(["pipe"])
+
+
+def test_a_file_that_cannot_be_read_is_refused(monkeypatch):
+    put("raw/a.csv")
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("diffrec_core.ingestion.raw_files.sha256_file", refuse)
+    with pytest.raises(DataError, match=r"raw/a.csv cannot be read \(Permission denied\)"):
+        listing(["raw"])
+
+
+def test_a_file_that_grows_while_it_is_hashed_is_refused(monkeypatch):
+    put("raw/a.csv")
+
+    def write_on(path: Path) -> str:
+        path.write_bytes(b"abcd")
+        return ABC
+
+    monkeypatch.setattr("diffrec_core.ingestion.raw_files.sha256_file", write_on)
+    with pytest.raises(DataError, match=r"raw/a.csv is being written"):
+        listing(["raw"])
+
+
+def test_copies_are_read_with_a_warning(caplog):
+    put("raw/a.csv")
+    put("raw/b.csv")
+    put("raw/c.csv", b"other")
+    with caplog.at_level(logging.WARNING):
+        assert len(listing(["raw"]).logs) == 3
+    assert "same content are all read: raw/a.csv, raw/b.csv" in caplog.text
+    assert "c.csv" not in caplog.text
+
+
+def test_unchanged_files_are_not_hashed_again(monkeypatch):
+    config = ListRawConfig(logs=("raw",))
+    put("raw/a.csv")
+    put("raw/b.csv", b"b")
+    first = ChecksumCache()
+    before = list_raw_files(config, first)
+    put("raw/b.csv", b"bb")
+    hashed = []
+
+    def count(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr("diffrec_core.ingestion.raw_files.sha256_file", count)
+    second = ChecksumCache(first.to_json()["files"])
+    after = list_raw_files(config, second)
+    assert hashed == ["b.csv"]
+    assert second.lookups == {"remembered": 1, "hashed": 1}
+    assert after.logs[0] == before.logs[0]
+    assert after.logs[1] == RawFile("raw/b.csv", 2, sha256_file(Path("raw/b.csv")))
+
+
+def test_a_touched_file_is_hashed_again():
+    path = put("raw/a.csv")
+    first = ChecksumCache()
+    first.record(path)
+    os.utime(path, ns=(1, 1))
+    second = ChecksumCache(first.to_json()["files"])
+    assert second.record(path).sha256 == ABC
+    assert second.lookups == {"hashed": 1}
+
+
+def test_the_cache_forgets_files_that_are_gone():
+    first = ChecksumCache()
+    first.record(put("raw/a.csv"))
+    second = ChecksumCache(first.to_json()["files"])
+    second.record(put("raw/b.csv"))
+    assert list(second.to_json()["files"]) == ["raw/b.csv"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{not json",
+        "[]",
+        '{"files": []}',
+        '{"files": {"raw/a.csv": {"size": 3}}}',
+        '{"files": {"raw/a.csv": {"size": 3, "mtime_ns": 1, "sha256": "short"}}}',
+    ],
+)
+def test_a_corrupt_cache_is_ignored_with_a_warning(content, caplog):
+    Path("cache.json").write_text(content)
+    with caplog.at_level(logging.WARNING):
+        cache = ChecksumCache.load(Path("cache.json"))
+    assert "cache.json is corrupt and ignored" in caplog.text
+    assert cache.record(put("raw/a.csv")).sha256 == ABC
+
+
+def test_the_cache_survives_a_round_trip():
+    cache = ChecksumCache()
+    path = put("raw/a.csv")
+    cache.record(path)
+    write_json(Path("cache.json"), cache.to_json())
+    again = ChecksumCache.load(Path("cache.json"))
+    again.record(path)
+    assert again.lookups == {"remembered": 1}
+
+
+@pytest.mark.parametrize("titles", [None, RawFile("t.csv", 1, ABC)])
+def test_a_manifest_survives_a_round_trip(titles):
+    manifest = RawManifest((RawFile("a.csv", 3, ABC), RawFile("b.csv", 4, ABC)), titles)
+    write_json(Path("manifest.json"), manifest.to_json())
+    assert read_raw_manifest(Path("manifest.json")) == manifest
+    assert json.loads(Path("manifest.json").read_text())["schema"] == "raw/1"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"schema": "raw/0", "logs": [], "titles": None}, "has schema 'raw/0', expected 'raw/1'"),
+        ({"schema": "raw/1"}, "is not a raw manifest"),
+        ({"schema": "raw/1", "logs": [{"path": "a"}], "titles": None}, "is not a raw manifest"),
+        ([1], "is not a raw manifest"),
+    ],
+)
+def test_another_kind_of_manifest_is_refused(content, message):
+    write_json(Path("manifest.json"), content)
+    with pytest.raises(ArtifactError, match=message):
+        read_raw_manifest(Path("manifest.json"))
+
+
+def test_a_file_is_checked_against_its_record():
+    put("a.csv")
+    file = RawFile("a.csv", 3, ABC)
+    file.check_unchanged()
+    put("a.csv", b"abcd")
+    with pytest.raises(DataError, match=r"a.csv has changed since list_raw: 4 bytes now, 3 listed"):
+        file.check_unchanged()
+    put("a.csv", b"abd")
+    with pytest.raises(DataError, match=r"its SHA-256 differs.*list_raw"):
+        file.check_unchanged()
+    Path("a.csv").unlink()
+    with pytest.raises(DataError, match=r"a.csv was listed by list_raw and is gone"):
+        file.check_unchanged()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"logs": []}, "list_raw.logs = .*at least 1 item"),
+        ({"logs": [""]}, "at least 1 character"),
+        ({"logs": "data/raw"}, "list_raw.logs = 'data/raw'"),
+        ({}, "list_raw.logs is required"),
+        ({"logs": ["a"], "title": "b"}, "list_raw.title is not a known key .*'titles'"),
+    ],
+)
+def test_a_bad_section_is_refused(section, message):
+    with pytest.raises(ConfigError, match=message):
+        load_section({"list_raw": section}, "list_raw", ListRawConfig)
+
+
+def test_a_name_that_is_not_utf8_is_refused():
+    if sys.platform == "darwin":
+        pytest.skip("macOS keeps no such names")
+    Path("raw").mkdir()
+    Path(os.fsdecode(b"raw/\xff.csv")).write_bytes(b"abc")
+    with pytest.raises(DataError, match="not valid UTF-8: rename it"):
+        listing(["raw"])
