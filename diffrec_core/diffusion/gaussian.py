@@ -139,7 +139,8 @@ def schedule_tables(betas: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
     safe = np.where(noisy, spread, 1.0)
     variance = np.where(noisy, betas * (1.0 - previous) / safe, 0.0)
     # At t = 0 the variance is 0 and its log unbounded; like Ho et al. take that of t = 1.
-    floor = variance[1] if len(variance) > 1 and variance[1] > 0 else 1e-20
+    clipped = variance.copy()
+    clipped[0] = variance[1] if len(variance) > 1 else 0.0
     return {
         "alpha_bar": alpha_bar,
         "snr": np.divide(alpha_bar, spread, out=np.full_like(spread, np.inf), where=noisy),
@@ -150,5 +151,5 @@ def schedule_tables(betas: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
             noisy, (1.0 - previous) * np.sqrt(1.0 - betas) / safe, 0.0
         ),
         "posterior_variance": variance,
-        "posterior_log_variance": np.log(np.maximum(variance, floor)),
+        "posterior_log_variance": np.log(np.maximum(clipped, 1e-20)),
     }

@@ -18,7 +18,7 @@ from diffrec_core.models.diffrec.denoiser import Activation, mlp
 class ClusterVaeConfig(Config):
     """Size and regularisation of the autoencoders."""
 
-    encoder_dims: PositiveTuple = (300,)
+    encoder_dims: PositiveTuple = Field(default=(300,), min_length=1)
     """Widths of the encoders together; the last is Z. Each category gets its share of each."""
 
     decoder_dims: PositiveTuple = ()
@@ -147,11 +147,14 @@ def allocate(total: int, sizes: NDArray[np.integer]) -> list[int]:
             f"{total} latent dimensions cannot be shared by {len(sizes)} categories: raise "
             f"encoder_dims or lower cluster_items.n_clusters"
         )
-    exact = (total - len(sizes)) * sizes / sizes.sum()  # one each first, the rest by proportion
+    exact = total * sizes / sizes.sum()
     shares = np.floor(exact).astype(np.int64)
     by_remainder = np.argsort(shares - exact, kind="stable")
-    shares[by_remainder[: total - len(sizes) - shares.sum()]] += 1
-    return [int(share) + 1 for share in shares]
+    shares[by_remainder[: total - shares.sum()]] += 1
+    while shares.min() == 0:  # a tiny category takes its one dimension from the largest share
+        shares[shares.argmin()] += 1
+        shares[shares.argmax()] -= 1
+    return [int(share) for share in shares]
 
 
 def _initialise(module: nn.Module) -> None:
