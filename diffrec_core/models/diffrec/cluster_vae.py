@@ -152,8 +152,9 @@ def allocate(total: int, sizes: NDArray[np.integer]) -> list[int]:
     by_remainder = np.argsort(shares - exact, kind="stable")
     shares[by_remainder[: total - shares.sum()]] += 1
     while shares.min() == 0:  # a tiny category takes its one dimension from the largest share
+        largest = np.flatnonzero(shares == shares.max())
+        shares[largest[sizes[largest].argmin()]] -= 1  # of equal shares, the smaller category's
         shares[shares.argmin()] += 1
-        shares[shares.argmax()] -= 1
     return [int(share) for share in shares]
 
 
