@@ -104,7 +104,6 @@ def test_metrics_plots_and_experiments_can_be_shown(finished_project: Project) -
     metrics = finished_project.run("dvc", "metrics", "show", "--json")
     assert "leaderboard.json" in metrics.stdout
     assert finished_project.run("dvc", "metrics", "diff").returncode == 0
-    plots = finished_project.run("dvc", "plots", "show", "--out", "plots", "--no-html")
     plots = finished_project.run("dvc", "plots", "show", "--json")
     assert "reports/curves/diffrec.csv" in plots.stdout
     assert "reports/plots/metrics.csv" in plots.stdout
