@@ -82,7 +82,8 @@ class RecommendationService:
         """Recommend for histories given as external item ids, oldest first.
 
         Args:
-            item_ids: one list per person; ids that the model does not know are left out.
+            item_ids: one list per person; ids that the model does not know are left out, and of
+                an item that occurs more than once the last occurrence counts.
             k: how many items to recommend.
             timestamps: seconds since 1970 UTC of each item; without them items count as one day
                 apart, which matters to models with recency by age only.
@@ -96,7 +97,7 @@ class RecommendationService:
         known, times = [], []
         for person, ids in enumerate(item_ids):
             indices = self.items.indices(ids)
-            kept = np.flatnonzero(indices != UNKNOWN)
+            kept = _last_of_each(indices)
             known.append(indices[kept].tolist())
             if timestamps is not None:
                 times.append([int(timestamps[person][place] * 1e6) for place in kept.tolist()])
@@ -143,6 +144,13 @@ class RecommendationService:
                     Recommendation(self.items.ids_of(best[real]), score[real].tolist(), source)
                 )
         return answers
+
+
+def _last_of_each(indices: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Positions, in order, of the last occurrence of each known index."""
+    _, from_end = np.unique(indices[::-1], return_index=True)
+    last = np.sort(len(indices) - 1 - from_end)
+    return last[indices[last] != UNKNOWN]
 
 
 def _emptied(histories: Histories, empty: NDArray[np.bool_]) -> Histories:

@@ -45,7 +45,8 @@ class NoiseConfig(Config):
                 f"noise_min = {self.noise_min} must be less than noise_max = {self.noise_max}"
                 f"{' (are they swapped?)' if self.noise_min > self.noise_max else ''}"
             )
-        if self.noise_scale * self.noise_max >= 1.0:
+        scaled = self.noise_schedule in {"linear", "linear-var"}
+        if scaled and self.noise_scale * self.noise_max >= 1.0:
             raise ValueError(
                 f"noise_scale * noise_max = {self.noise_scale * self.noise_max} must be less "
                 f"than 1: it is a variance share"

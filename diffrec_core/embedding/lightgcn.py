@@ -39,7 +39,7 @@ class LightGCNConfig(TrainingConfig):
     learning_rate: float = Field(default=5e-3, gt=0.0)
 
     l2: float = Field(default=1e-4, ge=0.0)
-    """Weight of the squared layer-0 embeddings of a batch's triples, per triple (eq. 12)."""
+    """Weight of half the squared layer-0 embeddings of a batch's triples, per triple (eq. 12)."""
 
     initial_scale: float = Field(default=0.1, gt=0.0)
     """Standard deviation of the initial embeddings."""

@@ -263,7 +263,7 @@ def dense_rows(
     """Densify one batch of weighted histories on the device.
 
     Returns:
-        (B, I) float32; an item that occurs twice in a row has its newest weight.
+        (B, I) float32. The items of a row are distinct: interactions keep one of each pair.
     """
     x_BI = torch.zeros(len(histories), n_items, device=device)
     rows = torch.from_numpy(histories.rows).to(device)

@@ -1,11 +1,16 @@
 """Real `airflow dags test` runs of the nightly DAG: on a small pipeline, and on this project's."""
 
+import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
+
+from tests.integration.conftest import Project
 
 pytestmark = [pytest.mark.airflow, pytest.mark.integration]
 
@@ -145,3 +150,25 @@ def test_missing_environment_is_named(small_project: Path, dag_test: DagTest) ->
 
     assert result.returncode != 0
     assert f"{small_project}/.venv/bin/dvc is missing: run 'make run'" in result.stdout
+
+
+def test_this_projects_pipeline_runs_as_a_dag(
+    new_project: Callable[[], Project], dag_test: DagTest
+) -> None:
+    project = new_project()
+    models = {name: project.params()["models"][name] for name in ("popularity", "ease")}
+    params = {**project.params(), "models": models}
+    YAML(typ="safe").dump(params, project.root / "params.yaml")
+    (project.root / ".venv").symlink_to(sys.prefix)
+
+    result = dag_test(project.root)
+
+    assert result.returncode == 0, result.stdout
+    reports = project.root / "reports"
+    assert set(json.loads((reports / "leaderboard.json").read_text())["models"]) == set(models)
+    assert json.loads((reports / "registration.json").read_text())["alias"] == "champion"
+    assert list((project.root / "data" / "recommendations").glob("*.parquet"))
+    # `make run` finds everything done: the lock that the tasks wrote is the one it would write
+    lock = (project.root / "dvc.lock").read_text()
+    project.repro()
+    assert (project.root / "dvc.lock").read_text() == lock

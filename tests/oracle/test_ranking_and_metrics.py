@@ -172,9 +172,9 @@ def test_the_evaluator_agrees_with_sets_and_loops(batch_size: int) -> None:
     )
     expected = oracle.mean_metrics(expected_top(10), [set(t) for t in TARGETS], cutoffs)
     assert result.metrics == pytest.approx({"users": 4.0, **expected}, rel=1e-12)
-    assert recall_at(by_content, task(), 3, batch_size=batch_size) == pytest.approx(
-        expected["recall@3"]
-    )
+    for k in cutoffs:
+        recall = recall_at(by_content, task(), k, batch_size=batch_size)
+        assert recall == pytest.approx(expected[f"recall@{k}"], rel=1e-12)
 
 
 def test_coverage_counts_who_and_what_is_unknown() -> None:

@@ -63,6 +63,10 @@ def test_unknown_items_are_left_out(service: RecommendationService) -> None:
     assert service.for_items([["?"]], 1)[0].source == "popularity"
 
 
+def test_of_a_repeated_item_the_last_occurrence_counts(service: RecommendationService) -> None:
+    assert service.for_items([["b", "a", "b"]], 4) == service.for_items([["a", "b"]], 4)
+
+
 def test_seen_items_can_be_included(service: RecommendationService) -> None:
     (answer,) = service.for_items([["a", "b"]], 4, exclude_seen=False)
     assert set(answer.item_ids) == {"a", "b", "c", "d"}
