@@ -149,8 +149,8 @@ class RecommendationService:
 def _last_of_each(indices: NDArray[np.int32]) -> NDArray[np.int64]:
     """Positions, in order, of the last occurrence of each known index."""
     _, from_end = np.unique(indices[::-1], return_index=True)
-    last = np.sort(len(indices) - 1 - from_end)
-    return last[indices[last] != UNKNOWN]
+    last: NDArray[np.int64] = np.sort(len(indices) - 1 - from_end)
+    return np.compress(indices[last] != UNKNOWN, last)
 
 
 def _emptied(histories: Histories, empty: NDArray[np.bool_]) -> Histories:
