@@ -6,7 +6,7 @@ the value found and what is allowed.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
@@ -66,6 +66,24 @@ def lookup(params: Mapping[str, Any], key: str) -> Any:
             raise ConfigError(f"params.yaml: {key} is missing; keys at {where}: {known}")
         value = value[part]
     return value
+
+
+def check_sections(params: Mapping[str, Any], known: Collection[str]) -> None:
+    """Check that the parameters hold no section that nobody reads.
+
+    Raises:
+        ConfigError: there is one; the nearest known name is offered.
+
+    >>> check_sections({"seed": 1, "train": {}}, {"seed", "train"})
+    """
+    for name in params:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ConfigError(
+                f"params.yaml: {name} is not a known section{hint}; "
+                f"known: {', '.join(sorted(known))}"
+            )
 
 
 def parse(values: Mapping[str, Any], key: str, model: type[ConfigT]) -> ConfigT:

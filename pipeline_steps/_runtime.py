@@ -38,10 +38,20 @@ from diffrec_core.artifacts import (
     write_manifest,
     write_text,
 )
-from diffrec_core.config import ConfigT, load_section, lookup
+from diffrec_core.config import ConfigT, check_sections, load_section, lookup
 from diffrec_core.errors import ConfigError, DiffRecError
 
 log = logging.getLogger("pipeline")
+
+SECTIONS = frozenset(
+    {
+        *("seed", "models", "runtime"),
+        *("list_raw", "ingest", "build_interactions", "split"),
+        *("pretrain_item_embeddings", "cluster_items", "train", "evaluate"),
+        *("select", "register", "recommend"),
+    }
+)
+"""The top level of params.yaml."""
 _LOG_EVERY_SECONDS = 15.0
 
 
@@ -164,7 +174,7 @@ def read_params(path: Path) -> dict[str, Any]:
     """Read params.yaml (YAML 1.2, as DVC reads it).
 
     Raises:
-        ConfigError: the file is missing, is not YAML or is not a mapping.
+        ConfigError: the file is missing, is not YAML, or has a section that nobody reads.
     """
     try:
         params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -174,6 +184,7 @@ def read_params(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(params, dict):
         raise ConfigError(f"{path} must hold sections of keys, found {type(params).__name__}")
+    check_sections(params, SECTIONS)
     return params
 
 

@@ -16,8 +16,9 @@ from pydantic import Field
 
 from diffrec_core.artifacts import fingerprint, sha256_file, sha256_json, write_text
 from diffrec_core.config import Config
+from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.errors import ConfigError
-from diffrec_core.models.base import Recommender
+from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.rng import derive_seed
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, TrainingReport
 from pipeline_steps._runtime import Step, peak_memory_mib, repository_root
@@ -102,6 +103,43 @@ def _checkpoint_key(seed: int, config: Config, inputs: list[Path]) -> str:
             "code": [sha256_file(path) for path in library],
         }
     )
+
+
+def fit_and_save(
+    step: Step,
+    name: str,
+    model: Recommender,
+    data: TrainingData,
+    *,
+    inputs: dict[str, Path],
+    fixed_epochs: int | None = None,
+) -> TrainingReport:
+    """Fit a model and write its directory to `--out`; what it took goes into the step's report.
+
+    Args:
+        step: gives `--out`, the seed and the runtime section.
+        name: of the training, see `training_options`.
+        model: unfitted.
+        data: what it is fitted on.
+        inputs: where the data came from, by role.
+        fixed_epochs: train exactly so long; without it, validation decides.
+    """
+    with training_options(
+        step,
+        name,
+        config=model.config,
+        inputs=list(inputs.values()),
+        epochs=fixed_epochs or epoch_limit(model.config),
+        fixed_epochs=fixed_epochs,
+    ) as options:
+        report = model.fit(data, options)
+        params = model.config.model_dump(mode="json")
+        output = step.output(step.args.out, schema=MODEL_SCHEMA, params=params, inputs=inputs)
+        with output as (directory, manifest):
+            model.save(directory)
+            manifest["vocabulary"] = data.items.fingerprint
+    step.report |= fit_report(model, report)
+    return report
 
 
 def epoch_limit(config: Config) -> int:

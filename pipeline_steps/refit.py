@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from diffrec_core.artifacts import read_json, read_manifest
 from diffrec_core.data.interactions import Interactions, read_interactions
-from diffrec_core.data.schema import INTERACTIONS_SCHEMA, MODEL_SCHEMA
+from diffrec_core.data.schema import INTERACTIONS_SCHEMA
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
 from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.registry import create
 from diffrec_core.rng import derive_seed
 from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import fit_report, prepare_device, training_options
+from pipeline_steps._training import fit_and_save, prepare_device, training_options
 
 log = logging.getLogger("pipeline")
 
@@ -46,24 +46,9 @@ def run(step: Step) -> None:
         histories=interactions.histories(), items=interactions.items, item_clusters=clusters
     )
     inputs = {"interactions": args.interactions, "selection": args.selection}
-    epochs = max(1, selection["epochs"])
-    with training_options(
-        step,
-        "refit/model",
-        config=model.config,
-        inputs=list(inputs.values()),
-        epochs=epochs,
-        fixed_epochs=epochs,
-    ) as options:
-        report = model.fit(data, options)
-        params = model.config.model_dump(mode="json")
-        with step.output(args.out, schema=MODEL_SCHEMA, params=params, inputs=inputs) as (
-            directory,
-            manifest,
-        ):
-            model.save(directory)
-            manifest["vocabulary"] = interactions.items.fingerprint
-    step.report = {"model": selection["model"], **fit_report(model, report)}
+    step.report["model"] = selection["model"]
+    epochs = max(1, selection["epochs"])  # 0 where a model is not trained in epochs
+    fit_and_save(step, "refit/model", model, data, inputs=inputs, fixed_epochs=epochs)
     log.info("refitted %s on %d interactions", selection["model"], len(interactions.frame))
 
 

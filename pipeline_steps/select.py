@@ -4,22 +4,29 @@ Reads params.yaml: models, select, train.
 """
 
 import argparse
-import csv
-import io
 import logging
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from diffrec_core.artifacts import read_json, read_manifest, write_json, write_text
-from diffrec_core.config import lookup
+from diffrec_core.config import Config, StringTuple, lookup
 from diffrec_core.data.schema import EVALUATION_SCHEMA
 from diffrec_core.errors import ConfigError
-from diffrec_core.evaluation.leaderboard import SelectConfig, build_leaderboard
+from diffrec_core.evaluation.leaderboard import SelectConfig, build_leaderboard, leaderboard_csv
 from diffrec_core.report.html import render_report
 from pipeline_steps._report_data import report_data
 from pipeline_steps._runtime import Step, execute
 
 log = logging.getLogger("pipeline")
+
+
+class ModelEntry(Config):
+    """An entry under `models`."""
+
+    uses: StringTuple = Field(min_length=3, max_length=3)
+    """Code and data that make this model stale, for DVC."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +51,7 @@ def run(step: Step) -> None:
     """Choose and report."""
     args = step.args
     config = step.section("select", SelectConfig)
-    names = list(lookup(step.params, "models") or {})
-    if not names:
-        raise ConfigError("params.yaml: models names no model: leave at least one in")
+    names = _model_names(step)
     evaluations = {name: _evaluation(args.evaluation / name) for name in names}
     fits = {name: read_json(args.training / f"{name}.json") for name in names}
     leaderboard = build_leaderboard(names, evaluations, fits, config)
@@ -61,28 +66,24 @@ def run(step: Step) -> None:
     }
     write_json(args.selection, selection)
     write_json(args.leaderboard, leaderboard)
-    write_text(args.plots / "metrics.csv", _plot_data(leaderboard))
+    write_text(args.plots / "metrics.csv", leaderboard_csv(leaderboard))
     write_text(args.html, render_report(report_data(step, leaderboard, evaluations, config)))
     log.info("selected %s: %s %.4f", winner, selection["metric"], selection["value"])
+
+
+def _model_names(step: Step) -> list[str]:
+    names = list(lookup(step.params, "models") or {})
+    if not names:
+        raise ConfigError("params.yaml: models names no model: leave at least one in")
+    for name in names:
+        step.section(f"models.{name}", ModelEntry)
+    return names
 
 
 def _evaluation(directory: Path) -> dict[str, Any]:
     read_manifest(directory, EVALUATION_SCHEMA)
     metrics: dict[str, Any] = read_json(directory / "metrics.json")
     return metrics
-
-
-def _plot_data(leaderboard: dict[str, Any]) -> str:
-    """One line per model, part and metric, as DVC plots them."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "part", "metric", "value"])
-    for name, row in leaderboard["models"].items():
-        for part in ("validation", "test"):
-            for metric, value in row[part].items():
-                if "@" in metric:
-                    writer.writerow([name, part, metric, value])
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

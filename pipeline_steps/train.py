@@ -9,20 +9,14 @@ from pathlib import Path
 from diffrec_core.artifacts import read_manifest
 from diffrec_core.config import lookup
 from diffrec_core.data.item_tables import read_item_clusters
-from diffrec_core.data.schema import CLUSTERS_SCHEMA, INTERACTIONS_SCHEMA, MODEL_SCHEMA
+from diffrec_core.data.schema import CLUSTERS_SCHEMA, INTERACTIONS_SCHEMA
 from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.registry import create
 from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import (
-    epoch_limit,
-    fit_report,
-    prepare_device,
-    training_options,
-    write_curves,
-)
+from pipeline_steps._training import fit_and_save, prepare_device, write_curves
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,23 +47,8 @@ def run(step: Step) -> None:
         step.report["embedding_epochs"] = source["embedding_epochs"]
         clusters = read_item_clusters(args.item_clusters, items)
     data = TrainingData(histories=histories, items=items, validation=task, item_clusters=clusters)
-    with training_options(
-        step,
-        f"train/{args.model}",
-        config=model.config,
-        inputs=list(inputs.values()),
-        epochs=epoch_limit(model.config),
-    ) as options:
-        report = model.fit(data, options)
-        params = model.config.model_dump(mode="json")
-        with step.output(args.out, schema=MODEL_SCHEMA, params=params, inputs=inputs) as (
-            directory,
-            manifest,
-        ):
-            model.save(directory)
-            manifest["vocabulary"] = items.fingerprint
-        write_curves(args.curves, report)
-    step.report |= fit_report(model, report)
+    report = fit_and_save(step, f"train/{args.model}", model, data, inputs=inputs)
+    write_curves(args.curves, report)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Planted structure: two blocks of users and items whose right recommendations are known."""
 
 import numpy as np
+import polars as pl
 
 from diffrec_core.data.histories import Histories
+from diffrec_core.data.interactions import Interactions
+from diffrec_core.data.schema import INTERACTIONS, ITEM, TIMESTAMP, TIMESTAMP_TYPE, USER, WEIGHT
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
@@ -33,3 +36,18 @@ def planted_data(seed: int = 0) -> TrainingData:
     clusters = np.repeat([0, 1], HALF_ITEMS)
     histories = planted_task(seed).histories
     return TrainingData(histories=histories, items=items, item_clusters=clusters)
+
+
+def planted_interactions() -> Interactions:
+    """The planted past as the interactions that a service is given."""
+    data = planted_data()
+    frame = pl.DataFrame(
+        {
+            USER: data.histories.rows,
+            ITEM: data.histories.items,
+            TIMESTAMP: data.histories.timestamps,
+            WEIGHT: data.histories.weights,
+        }
+    ).with_columns(pl.col(TIMESTAMP).cast(TIMESTAMP_TYPE))
+    users = Vocabulary(tuple(f"user-{index}" for index in range(N_USERS)))
+    return Interactions(frame.cast(dict(INTERACTIONS)), users, data.items)

@@ -6,6 +6,7 @@ weighted row from it, sequential models read the order itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from diffrec_core.data.schema import ITEM, TIMESTAMP, USER, WEIGHT
 from diffrec_core.errors import DataError
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,14 +126,14 @@ def concatenate(earlier: Histories, later: Histories) -> Histories:
     first = np.arange(len(earlier.items)) + np.repeat(later.offsets[:-1], earlier.lengths)
     second = np.arange(len(later.items)) + np.repeat(earlier.offsets[1:], later.lengths)
 
-    def merge(left: NDArray[np.generic], right: NDArray[np.generic]) -> NDArray[np.generic]:
+    def merge(left: NDArray[_Scalar], right: NDArray[_Scalar]) -> NDArray[_Scalar]:
         merged = np.empty(len(left) + len(right), dtype=left.dtype)
         merged[first], merged[second] = left, right
         return merged
 
     return Histories(
         offsets,
-        merge(earlier.items, later.items),  # type: ignore[arg-type]
-        merge(earlier.timestamps, later.timestamps),  # type: ignore[arg-type]
-        merge(earlier.weights, later.weights),  # type: ignore[arg-type]
+        merge(earlier.items, later.items),
+        merge(earlier.timestamps, later.timestamps),
+        merge(earlier.weights, later.weights),
     )

@@ -23,6 +23,7 @@ from diffrec_core.data.schema import (
     VALUE,
     WEIGHT,
 )
+from diffrec_core.data.tables import read_table
 from diffrec_core.data.vocabulary import Vocabulary, read_items, read_users
 from diffrec_core.errors import ArtifactError, DataError
 
@@ -113,9 +114,7 @@ def read_interaction_table(path: Path) -> pl.DataFrame:
     Raises:
         ArtifactError: the file is missing or has other columns or types.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing: run the stage that writes it (dvc repro)")
-    frame = pl.read_parquet(path)
+    frame = read_table(path)
     if frame.schema != INTERACTIONS:
         raise ArtifactError(f"{path} is not a {INTERACTIONS_SCHEMA} table: found {frame.schema}")
     return frame

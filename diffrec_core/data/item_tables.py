@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.data.schema import CLUSTER, EMBEDDING, ITEM_ID
+from diffrec_core.data.tables import read_table
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.errors import ArtifactError
 
@@ -24,7 +25,7 @@ def write_item_embeddings(
 
 def read_item_embeddings(directory: Path) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Read item ids and their (I, D) embeddings."""
-    frame = _read(directory / _EMBEDDINGS, EMBEDDING)
+    frame = read_table(directory / _EMBEDDINGS, ITEM_ID, EMBEDDING)
     return tuple(frame[ITEM_ID]), frame[EMBEDDING].to_numpy().astype(np.float32)
 
 
@@ -43,7 +44,7 @@ def read_item_clusters(directory: Path, items: Vocabulary) -> NDArray[np.int64]:
     Raises:
         ArtifactError: an item has no cluster, as after a change of the catalogue.
     """
-    frame = _read(directory / _CLUSTERS, CLUSTER)
+    frame = read_table(directory / _CLUSTERS, ITEM_ID, CLUSTER)
     by_id = dict(frame.select(ITEM_ID, CLUSTER).iter_rows())
     missing = [item for item in items.ids if item not in by_id]
     if missing:
@@ -52,12 +53,3 @@ def read_item_clusters(directory: Path, items: Vocabulary) -> NDArray[np.int64]:
             f"run `dvc repro cluster_items`"
         )
     return np.array([by_id[item] for item in items.ids], dtype=np.int64)
-
-
-def _read(path: Path, column: str) -> pl.DataFrame:
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing: run the stage that writes it (dvc repro)")
-    frame = pl.read_parquet(path)
-    if ITEM_ID not in frame.columns or column not in frame.columns:
-        raise ArtifactError(f"{path} has columns {frame.columns}, needs {ITEM_ID} and {column}")
-    return frame

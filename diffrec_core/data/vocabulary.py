@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.data.schema import INDEX, ITEM_ID, ITEMS, TITLE, USER_ID, USERS
+from diffrec_core.data.tables import read_table
 from diffrec_core.errors import ArtifactError
 
 UNKNOWN = -1
@@ -96,11 +97,7 @@ def read_users(path: Path) -> Vocabulary:
 
 def _read(path: Path, id_column: str) -> pl.DataFrame:
     """Read a vocabulary and check that its rows stand in index order."""
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing: run `dvc repro build_interactions`")
-    frame = pl.read_parquet(path)
-    if id_column not in frame.columns or INDEX not in frame.columns:
-        raise ArtifactError(f"{path} has columns {frame.columns}, needs {INDEX} and {id_column}")
+    frame = read_table(path, INDEX, id_column)
     if not np.array_equal(frame[INDEX].to_numpy(), np.arange(len(frame))):
         raise ArtifactError(f"{path}: the column {INDEX} must count 0, 1, 2, … in order")
     return frame

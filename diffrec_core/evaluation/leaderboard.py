@@ -72,5 +72,16 @@ def rank_models(
     return sorted(names, key=lambda name: -float(validation[name][metric]))
 
 
+def leaderboard_csv(leaderboard: Mapping[str, Any]) -> str:
+    """Write metrics as CSV, one line per model, part and metric, for plots."""
+    lines = ["model,part,metric,value"]
+    for name, row in leaderboard["models"].items():
+        for part in ("validation", "test"):
+            for metric, value in row[part].items():
+                if "@" in metric:
+                    lines.append(f"{name},{part},{metric},{value}")
+    return "\n".join(lines) + "\n"
+
+
 def _metrics(part: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in part.items() if key != "coverage"}

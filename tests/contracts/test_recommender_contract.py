@@ -12,6 +12,7 @@ from diffrec_core.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.evaluation.ranking import NO_ITEM, rank, rank_task
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.registry import KINDS, create, load
+from diffrec_core.serving import RecommendationService
 from diffrec_core.training.trainer import TrainingOptions
 from tests.planted import (
     HALF_ITEMS,
@@ -20,6 +21,7 @@ from tests.planted import (
     N_ITEMS,
     N_USERS,
     planted_data,
+    planted_interactions,
     planted_task,
 )
 
@@ -168,6 +170,14 @@ def test_items_without_training_interactions_do_no_harm(name: str) -> None:
     scores = fitted(name, extended).score(data.histories)
     assert scores.shape == (N_USERS, N_ITEMS + 2)
     assert torch.isfinite(scores).all()
+
+
+def test_unknown_items_are_left_out_of_a_history(model: Recommender) -> None:
+    service = RecommendationService(model, planted_interactions())
+    known = service.for_items([["item-0", "item-1"]], N_ITEMS)
+    assert service.for_items([["?", "item-0", "item-1", "!"]], N_ITEMS) == known
+    assert service.for_items([["?"]], N_ITEMS)[0].source == "popularity"
+    assert set(known[0].item_ids) == set(planted_data().items.ids) - {"item-0", "item-1"}
 
 
 def test_unfitted_models_refuse_to_work(name: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from diffrec_core.config import Config, PositiveTuple, load_section, lookup
+from diffrec_core.config import Config, PositiveTuple, check_sections, load_section, lookup
 from diffrec_core.data.splits import SplitConfig
 from diffrec_core.errors import ConfigError
 from diffrec_core.models.registry import create
@@ -62,6 +62,11 @@ def test_every_problem_is_listed() -> None:
 def test_a_missing_section_names_what_is_there() -> None:
     with pytest.raises(ConfigError, match=r"a\.c is missing; keys at a: b"):
         lookup({"a": {"b": 1}}, "a.c")
+
+
+def test_a_section_that_nobody_reads_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"trian is not a known section \(did you mean 'train'"):
+        check_sections({"seed": 1, "trian": {}}, {"seed", "train"})
 
 
 def test_configs_are_frozen() -> None:
