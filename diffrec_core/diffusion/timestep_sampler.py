@@ -52,15 +52,16 @@ class TimestepSampler(nn.Module):
     def probabilities(self) -> Tensor:
         """(T,) float64: the current probability of each t."""
         uniform = torch.full_like(self.loss_history[:, 0], 1.0 / self.steps)
-        warm = bool((self.loss_count >= self.config.loss_history_length).all())
-        if self.config.timestep_sampling == "uniform" or not warm:
+        if self.config.timestep_sampling == "uniform":
             return uniform
         size = self.loss_history.square().mean(dim=1).sqrt()
         total = size.sum()
-        if total == 0:  # every loss is exactly 0: nothing tells the steps apart
-            return uniform
         share = self.config.uniform_share
-        return (1.0 - share) * size / total + share * uniform
+        by_size = (1.0 - share) * size / total + share * uniform
+        # No branch on values, which would make a GPU wait. Until all t are warm, and when every
+        # loss is exactly 0, nothing tells the steps apart.
+        warm = (self.loss_count >= self.config.loss_history_length).all()
+        return torch.where(warm & (total > 0), by_size, uniform)
 
     def sample(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Draw timesteps.

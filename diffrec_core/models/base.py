@@ -29,6 +29,7 @@ from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
 from diffrec_core.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.evaluation.ranking import RankingTask
+from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 _WEIGHTS, _ITEMS, _MODEL = "weights.safetensors", "items.parquet", "model.json"
@@ -241,6 +242,11 @@ class Recommender(ABC):
         """(N,) weight of every entry as the model is to see it: its own times its recency."""
         return histories.weights * recency_weights(histories, self.config.recency)
 
+    def input_rows(self, histories: Histories) -> SparseRows:
+        """Histories as the model is to see them, on its device."""
+        weights, n_items = self.input_weights(histories), len(self.catalogue.items)
+        return SparseRows.from_histories(histories, weights, n_items, self.device)
+
 
 def read_description(directory: Path) -> dict[str, Any]:
     """Read `model.json` and verify the files that it lists.
@@ -255,21 +261,6 @@ def read_description(directory: Path) -> dict[str, Any]:
         )
     verify_files(directory, description["files"])
     return description
-
-
-def dense_rows(
-    histories: Histories, weights: NDArray[np.float32], n_items: int, device: torch.device
-) -> Tensor:
-    """Densify one batch of weighted histories on the device.
-
-    Returns:
-        (B, I) float32. The items of a row are distinct: interactions keep one of each pair.
-    """
-    x_BI = torch.zeros(len(histories), n_items, device=device)
-    rows = torch.from_numpy(histories.rows).to(device)
-    items = torch.from_numpy(histories.items.astype(np.int64)).to(device)
-    x_BI.index_put_((rows, items), torch.from_numpy(weights).to(device))
-    return x_BI
 
 
 def _window(timestamps: NDArray[np.int64]) -> tuple[str, str]:

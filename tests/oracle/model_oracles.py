@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from diffrec_core.models.sparse_rows import SparseRows
+
 Matrix = NDArray[np.float64]
 
 ACTIVATIONS: dict[str, Callable[[float], float]] = {
@@ -70,6 +72,24 @@ def linears(module: nn.Module) -> list[nn.Linear]:
     return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
+def sparse(x: Matrix) -> SparseRows:
+    """The entries of x that are not 0, row by row."""
+    filled = x != 0
+    return SparseRows(
+        torch.from_numpy(np.concatenate([[0], np.cumsum(filled.sum(axis=1))])),
+        torch.from_numpy(np.nonzero(filled)[1]),
+        torch.from_numpy(x[filled]).to(torch.float32),
+        x.shape[1],
+    )
+
+
+def encoder_layers(encoder: Any) -> list[nn.Linear]:
+    """The layers of one category's encoder; the first is kept as a table, input by output."""
+    first = nn.Linear(*encoder.table.shape)
+    first.weight.data, first.bias.data = encoder.table.detach().T, encoder.bias.detach()
+    return [first, *linears(encoder)]
+
+
 def members(categories: Sequence[int]) -> list[list[int]]:
     """The items of each category, in vocabulary order."""
     return [
@@ -83,7 +103,7 @@ def encoded(vae: Any, categories: Sequence[int], x: Matrix) -> tuple[Matrix, Mat
     means, log_variances = [], []
     for encoder, items in zip(vae.encoders, members(categories), strict=True):
         hidden = x[:, items]
-        for layer in linears(encoder):
+        for layer in encoder_layers(encoder):
             hidden = activate(vae.config.vae_activation, affine(layer, hidden))
         half = hidden.shape[1] // 2
         means.append(hidden[:, :half])
@@ -94,10 +114,9 @@ def encoded(vae: Any, categories: Sequence[int], x: Matrix) -> tuple[Matrix, Mat
 def decoded(vae: Any, categories: Sequence[int], z: Matrix) -> Matrix:
     """Scores by item: each decoder speaks of its items in vocabulary order."""
     groups, scores = members(categories), np.full((len(z), len(categories)), np.nan)
-    if not vae.config.decoder_dims:  # one layer from all of z to all items, category by category
+    if not vae.config.decoder_dims:  # one layer from all of z to all items
         (layer,) = linears(vae.decoders)
-        scores[:, [item for items in groups for item in items]] = affine(layer, z)
-        return scores
+        return affine(layer, z)
     start = 0
     for decoder, items in zip(vae.decoders, groups, strict=True):
         layers = linears(decoder)

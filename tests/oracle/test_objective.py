@@ -8,9 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrec_core.models.diffrec.model import DiffRecConfig, DiffRecNetwork
+from diffrec_core.models.diffrec.config import DiffRecConfig
+from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.training.seeding import torch_seed
-from tests.oracle.model_oracles import Matrix, decoded, denoised, encoded, linears, multinomial
+from tests.oracle.model_oracles import (
+    Matrix,
+    decoded,
+    denoised,
+    encoded,
+    linears,
+    multinomial,
+    sparse,
+)
 from tests.oracle.oracles import (
     betas_of,
     clean,
@@ -91,7 +100,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[Matrix]:
 @pytest.mark.parametrize("target", TARGETS)
 def test_diffrec_minimises_the_diffusion_loss(target: str, draws: list[Matrix]) -> None:
     network, x = build(latent=False, target=target), histories()
-    loss = network.losses(torch.from_numpy(x).float(), diffusion_weight=0.7, kl_weight=0.9)
+    loss = network.losses(sparse(x), diffusion_weight=0.7, kl_weight=0.9).mean()
     expected = diffused(network, x, draws[0])[0]
     assert loss.item() == pytest.approx(sum(expected) / len(expected), rel=1e-4)
 
@@ -100,7 +109,7 @@ def test_diffrec_minimises_the_diffusion_loss(target: str, draws: list[Matrix]) 
 def test_l_diffrec_adds_reconstruction_and_divergence(target: str, draws: list[Matrix]) -> None:
     """Eq. 17: λ · diffusion + likelihood of what the denoised latent decodes to + γ · KL."""
     network, x = build(latent=True, target=target), histories()
-    loss = network.losses(torch.from_numpy(x).float(), diffusion_weight=0.7, kl_weight=0.9)
+    loss = network.losses(sparse(x), diffusion_weight=0.7, kl_weight=0.9).mean()
     assert network.vae is not None
     mean, log_variance = encoded(network.vae, CATEGORIES.tolist(), x)
     z = mean + np.sqrt(np.exp(log_variance)) * draws[0][:, : mean.shape[1]]
@@ -131,5 +140,5 @@ def test_recovery_is_the_reverse_loop_between_encoder_and_decoder(
     )
     if latent:
         expected = decoded(network.vae, CATEGORIES.tolist(), expected)
-    result = network.recover(torch.from_numpy(x).float()).detach()
+    result = network.recover(sparse(x)).detach()
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-4)

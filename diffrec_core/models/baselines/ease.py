@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
-from diffrec_core.models.base import ModelConfig, Recommender, TrainingData, dense_rows
+from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 
@@ -47,14 +47,12 @@ class Ease(Recommender):
         precision_II = torch.cholesky_inverse(torch.linalg.cholesky(gram_II))
         B_II = -precision_II / precision_II.diagonal()
         B_II.fill_diagonal_(0.0)
-        self.B_II = B_II.to(torch.float32).to(self.device)
+        # row by row in memory, as scoring reads it
+        self.B_II = B_II.to(torch.float32).contiguous().to(self.device)
         return TrainingReport()
 
     def _score(self, histories: Histories) -> Tensor:
-        x_BI = dense_rows(
-            histories, self.input_weights(histories), len(self.catalogue.items), self.device
-        )
-        return x_BI @ self.B_II
+        return self.input_rows(histories).project(self.B_II)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {"B": self.B_II}

@@ -1,8 +1,12 @@
 """One variational encoder per item category, and a decoder: the space that L-DiffRec works in.
 
 Items are grouped by category (paper, section 3.3.1); category c of I_c items gets a share of
-the latent dimensions in proportion to I_c. Shapes: B users, I items, Z latent dimensions.
+the latent dimensions in proportion to I_c. Histories stay sparse: the first encoder layer reads
+the rows of its table that occur, and the likelihood reads the scores of the items that occur.
+Shapes: B users, I items, N entries of a batch, Z latent dimensions, C categories.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +16,9 @@ from torch import Tensor, nn
 
 from diffrec_core.config import Config, PositiveTuple
 from diffrec_core.errors import DataError
-from diffrec_core.models.diffrec.denoiser import Activation, mlp
+from diffrec_core.models.diffrec.denoiser import Activation, activation, mlp
+from diffrec_core.models.diffrec.dropout import Dropout
+from diffrec_core.models.sparse_rows import SparseRows
 
 
 class ClusterVaeConfig(Config):
@@ -32,6 +38,36 @@ class ClusterVaeConfig(Config):
     """On the input history, in training."""
 
 
+class LatentCode(NamedTuple):
+    """What the encoders say of a batch.
+
+    Attributes:
+        corrupted: the input after dropout, which the decoder is to explain.
+        mean: (B, Z).
+        log_variance: (B, Z).
+    """
+
+    corrupted: SparseRows
+    mean: Tensor
+    log_variance: Tensor
+
+
+class _Encoder(nn.Module):
+    """An MLP on the items of one category; its first layer is a table, (I_c, width)."""
+
+    def __init__(self, widths: tuple[int, ...], name: Activation) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(widths[0], widths[1]))
+        self.bias = nn.Parameter(torch.zeros(widths[1]))
+        nn.init.xavier_normal_(self.table)
+        rest = mlp(widths[1:], name, activate_last=True) if len(widths) > 2 else nn.Sequential()
+        self.rest = nn.Sequential(activation(name), *rest)
+
+    def forward(self, histories: SparseRows) -> Tensor:
+        state: Tensor = self.rest(histories.project(self.table) + self.bias)
+        return state
+
+
 class ClusterVae(nn.Module):
     """Encode histories category by category, decode to scores of all items.
 
@@ -46,6 +82,10 @@ class ClusterVae(nn.Module):
     item_order: Tensor
     """(I,) permutation that groups items by category."""
     item_order_inverse: Tensor
+    category: Tensor
+    """(I,) category of each item."""
+    place: Tensor
+    """(I,) place of each item within its category."""
 
     def __init__(self, categories: NDArray[np.integer], config: ClusterVaeConfig) -> None:
         super().__init__()
@@ -54,22 +94,33 @@ class ClusterVae(nn.Module):
         if (sizes == 0).any():
             raise DataError(f"categories must be numbered without gaps, found sizes {sizes}")
         self.sizes: list[int] = sizes.tolist()
-        order = np.argsort(categories, kind="stable")
-        self.register_buffer("item_order", torch.from_numpy(order))
-        self.register_buffer("item_order_inverse", torch.from_numpy(np.argsort(order)))
+        self._register_order(categories, sizes)
         hidden = [allocate(width, sizes) for width in config.encoder_dims[:-1]]
         self.latent_sizes = allocate(config.encoder_dims[-1], sizes)
+        self.decoders = self._decoders(sizes)
+        self.apply(_initialise)
         self.encoders = nn.ModuleList(
-            mlp(
+            _Encoder(
                 (size, *(layer[c] for layer in hidden), 2 * self.latent_sizes[c]),
                 config.vae_activation,
-                activate_last=True,
             )
             for c, size in enumerate(self.sizes)
         )
-        self.decoders = self._decoders(sizes)
-        self.dropout = nn.Dropout(config.vae_dropout)
-        self.apply(_initialise)
+        self.encoders.apply(_initialise)
+        self.dropout = Dropout(config.vae_dropout)
+
+    def _register_order(self, categories: NDArray[np.integer], sizes: NDArray[np.int64]) -> None:
+        order = np.argsort(categories, kind="stable")
+        inverse = np.argsort(order)
+        place = inverse - (np.cumsum(sizes) - sizes)[categories]
+        values = {
+            "item_order": order,
+            "item_order_inverse": inverse,
+            "category": categories.astype(np.int64),
+            "place": place,
+        }
+        for name, value in values.items():
+            self.register_buffer(name, torch.from_numpy(value), persistent=False)
 
     def _decoders(self, sizes: NDArray[np.int64]) -> nn.ModuleList:
         if not self.config.decoder_dims:
@@ -89,32 +140,40 @@ class ClusterVae(nn.Module):
         """Z."""
         return sum(self.latent_sizes)
 
-    def encode(self, x_BI: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode histories.
-
-        Returns:
-            corrupted: (B, I) the input after dropout, which the decoder is to explain.
-            latent_mean: (B, Z).
-            latent_log_variance: (B, Z).
-        """
-        corrupted = self.dropout(x_BI)
-        grouped = torch.split(corrupted[:, self.item_order], self.sizes, dim=1)
+    def encode(self, histories: SparseRows) -> LatentCode:
+        """Encode B histories."""
+        corrupted = SparseRows(
+            histories.offsets, histories.items, self.dropout(histories.weights), histories.n_items
+        )
+        parts = self._by_category(corrupted)
         pairs = [
-            encode(x).chunk(2, dim=1) for encode, x in zip(self.encoders, grouped, strict=True)
+            encode(part).chunk(2, dim=1) for encode, part in zip(self.encoders, parts, strict=True)
         ]
         means, log_variances = zip(*pairs, strict=True)
-        return corrupted, torch.cat(means, dim=1), torch.cat(log_variances, dim=1)
+        return LatentCode(corrupted, torch.cat(means, dim=1), torch.cat(log_variances, dim=1))
+
+    def _by_category(self, histories: SparseRows) -> list[SparseRows]:
+        """Split each row into C rows, one per category, items numbered within the category."""
+        n_rows, n_categories = len(histories), len(self.sizes)
+        key = self.category[histories.items] * n_rows + histories.rows
+        order = torch.argsort(key, stable=True)
+        counts = torch.bincount(key, minlength=n_categories * n_rows).view(n_categories, n_rows)
+        offsets = torch.nn.functional.pad(counts.cumsum(1), (1, 0))
+        lengths: list[int] = offsets[:, -1].tolist()
+        items = torch.split(self.place[histories.items][order], lengths)
+        weights = torch.split(histories.weights[order], lengths)
+        return [
+            SparseRows(offsets[c], items[c], weights[c], self.sizes[c]) for c in range(n_categories)
+        ]
 
     def decode(self, z_BZ: Tensor) -> Tensor:
         """(B, Z) latent codes to (B, I) scores, items in vocabulary order."""
-        if len(self.decoders) == 1:
-            grouped = self.decoders[0](z_BZ)
-        else:
-            codes = torch.split(z_BZ, self.latent_sizes, dim=1)
-            parts = [decode(z) for decode, z in zip(self.decoders, codes, strict=True)]
-            grouped = torch.cat(parts, dim=1)
-        scores: Tensor = grouped[:, self.item_order_inverse]
-        return scores
+        if not self.config.decoder_dims:  # one linear layer: its rows are in that order already
+            scores: Tensor = self.decoders[0](z_BZ)
+            return scores
+        codes = torch.split(z_BZ, self.latent_sizes, dim=1)
+        parts = [decode(z) for decode, z in zip(self.decoders, codes, strict=True)]
+        return torch.cat(parts, dim=1)[:, self.item_order_inverse]
 
 
 def sample_latent(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
@@ -128,9 +187,17 @@ def kl_divergence(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
     return -0.5 * terms.sum(dim=1)
 
 
-def multinomial_loss(scores: Tensor, x_BI: Tensor) -> Tensor:
-    """(B,) negative multinomial log-likelihood (Liang et al., WWW 2018, eq. 2)."""
-    return -(torch.log_softmax(scores, dim=1) * x_BI).sum(dim=1)
+def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
+    """(B,) negative multinomial log-likelihood (Liang et al., WWW 2018, eq. 2).
+
+    -Σ_i x_i ln softmax(scores)_i = ln Σ exp(scores) · Σ_i x_i - Σ_i x_i scores_i, where only
+    the items of the history have x_i ≠ 0.
+    """
+    rows, weights = histories.rows, histories.weights.to(scores.dtype)
+    explained = scores.flatten().gather(0, histories.positions) * weights
+    nothing = scores.new_zeros(len(histories))
+    total = nothing.index_add(0, rows, weights)
+    return torch.logsumexp(scores, dim=1) * total - nothing.index_add(0, rows, explained)
 
 
 def allocate(total: int, sizes: NDArray[np.integer]) -> list[int]:

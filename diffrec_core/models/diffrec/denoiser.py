@@ -11,6 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from diffrec_core.config import Config, PositiveTuple
+from diffrec_core.diffusion.hidden_space_sampler import SplitDenoiser
+from diffrec_core.models.diffrec.dropout import Dropout
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu"]
 
@@ -43,13 +45,18 @@ class DenoiserConfig(Config):
     """Scale each noisy input to length 1."""
 
 
-def mlp(widths: tuple[int, ...], activation: Activation, *, activate_last: bool) -> nn.Sequential:
+def activation(name: Activation) -> nn.Module:
+    """Make the named activation."""
+    return _ACTIVATIONS[name]()
+
+
+def mlp(widths: tuple[int, ...], name: Activation, *, activate_last: bool) -> nn.Sequential:
     """Linear layers of the given widths with activations between them, and last if asked."""
     layers: list[nn.Module] = []
     for position, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
         layers.append(nn.Linear(fan_in, fan_out))
         if activate_last or position < len(widths) - 2:
-            layers.append(_ACTIVATIONS[activation]())
+            layers.append(activation(name))
     return nn.Sequential(*layers)
 
 
@@ -63,13 +70,13 @@ class Denoiser(nn.Module):
 
     def __init__(self, dim: int, config: DenoiserConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.dim = config, dim
         embedding_dim = config.timestep_embedding_dim
         self.embed = nn.Linear(embedding_dim, embedding_dim)
         outwards = config.hidden_dims
         widths = (dim + embedding_dim, *reversed(outwards), *outwards[1:], dim)
         self.layers = mlp(widths, config.activation, activate_last=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.apply(_initialise)
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
@@ -79,6 +86,27 @@ class Denoiser(nn.Module):
             x_t = nn.functional.normalize(x_t, dim=1)
         estimate: Tensor = self.layers(torch.cat([self.dropout(x_t), embedded_BE], dim=1))
         return estimate
+
+    def split(self) -> SplitDenoiser:
+        """Take the network apart for the hidden-space sampler; it needs a hidden layer.
+
+        Shapes: G units before, H after the hidden layers' activations.
+        """
+        layers = list(self.layers)
+        first, between, last = layers[0], layers[1:-1], layers[-1]
+        if first is last or not (isinstance(first, nn.Linear) and isinstance(last, nn.Linear)):
+            raise ValueError("a denoiser without hidden layers has no hidden space")
+        input_weight_GD, time_weight_GE = first.weight[:, : self.dim], first.weight[:, self.dim :]
+
+        def hidden(projected_BG: Tensor, step: int) -> Tensor:
+            t = torch.tensor([step], device=projected_BG.device)
+            embedded_1E = self.embed(timestep_embedding(t, self.config.timestep_embedding_dim))
+            state = projected_BG + nn.functional.linear(embedded_1E, time_weight_GE, first.bias)
+            for layer in between:
+                state = layer(state)
+            return state
+
+        return SplitDenoiser(input_weight_GD, hidden, last.weight, last.bias)
 
 
 def timestep_embedding(t: Tensor, dim: int) -> Tensor:

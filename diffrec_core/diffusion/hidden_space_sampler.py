@@ -1,0 +1,154 @@
+"""The reverse process of an MLP denoiser, run in its hidden space: exact, and many times cheaper.
+
+A denoiser f(x, t) = V h(W x, t) + c is linear at both ends. Without noise in the reverse steps
+every x_t is then a combination of x_T, V and c, and all that f ever needs of it is W x_t:
+
+    x_{t-1}   = A_t x_t   + B_t (V h_t + c)                    (eq. 10 in either parametrisation)
+    W x_{t-1} = A_t W x_t + B_t ((W V) h_t + W c)
+
+With W V at hand no step touches the D dimensions. The hidden states add up with the weights that
+unrolling the first line gives, and one product with V ends it. D rows by G and H hidden units:
+T (D G + H D) multiplications per row become T G H + H D, plus the sparse product W x_T.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffrec_core.diffusion.gaussian import DiffusionConfig, GaussianDiffusion
+
+
+class SplitDenoiser(NamedTuple):
+    """f(x, t) = V h(W x, t) + c, taken apart.
+
+    Attributes:
+        input_weight: W, (G, D).
+        hidden: h, from (B, G) = W x and a 0-based timestep to (B, H).
+        output_weight: V, (D, H).
+        output_bias: c, (D,).
+    """
+
+    input_weight: Tensor
+    hidden: Callable[[Tensor, int], Tensor]
+    output_weight: Tensor
+    output_bias: Tensor
+
+
+class HiddenSpaceSampler:
+    """Runs `GaussianDiffusion.p_sample_loop` without leaving the hidden space.
+
+    W V and W c are computed here, once for as long as the weights stay as they are.
+
+    Args:
+        diffusion: the process; its `sample_with_noise` must be off.
+        denoiser: the network.
+
+    Raises:
+        ValueError: the reverse process draws noise, which has to happen in item space.
+    """
+
+    def __init__(self, diffusion: GaussianDiffusion, denoiser: SplitDenoiser) -> None:
+        if diffusion.config.sample_with_noise:
+            raise ValueError("sample_with_noise needs the reverse process in item space")
+        self.diffusion, self.denoiser = diffusion, denoiser
+        weight = denoiser.input_weight
+        self.feedback_GH = weight @ denoiser.output_weight
+        self.feedback_G = weight @ denoiser.output_bias
+        self.carry, self.gain = reverse_coefficients(diffusion)
+        self.share = hidden_weights(self.carry, self.gain)
+
+    @property
+    def needs_x_start(self) -> bool:
+        """Whether the result holds a part of x_T itself, as epsilon prediction leaves it."""
+        return bool(np.prod(self.carry) != 0.0)
+
+    def __call__(self, projected_BG: Tensor, x_start: Callable[[], Tensor]) -> Tensor:
+        """Run inference.
+
+        Args:
+            projected_BG: W x_start.
+            x_start: gives x_start, (B, D); called only if `needs_x_start`.
+
+        Returns:
+            (B, D), what `p_sample_loop` returns up to rounding, and with the same random draws.
+        """
+        noise = self._noise(projected_BG)
+        signal, spread = self._forward_scales()
+        if noise is not None:
+            projected_BG = signal * projected_BG + spread * (noise @ self.denoiser.input_weight.T)
+        hidden_BH = self._reverse(projected_BG)
+        bias = float(self.share.sum()) * self.denoiser.output_bias
+        with torch.autocast(hidden_BH.device.type, enabled=False):  # coarse scores would tie
+            x_BD = torch.addmm(bias, hidden_BH, self.denoiser.output_weight.T)
+        if not self.needs_x_start:
+            return x_BD
+        x_end = x_start() if noise is None else signal * x_start() + spread * noise
+        return x_BD.add_(x_end, alpha=float(np.prod(self.carry)))
+
+    def _noise(self, projected_BG: Tensor) -> Tensor | None:
+        if not self.diffusion.config.inference_noise_steps:
+            return None
+        shape = (len(projected_BG), len(self.denoiser.output_bias))
+        return torch.randn(shape, device=projected_BG.device)
+
+    def _forward_scales(self) -> tuple[float, float]:
+        t = self.diffusion.config.inference_noise_steps - 1
+        if t < 0:
+            return 1.0, 0.0
+        diffusion = self.diffusion
+        return float(diffusion.sqrt_alpha_bar[t]), float(diffusion.sqrt_one_minus_alpha_bar[t])
+
+    def _reverse(self, projected_BG: Tensor) -> Tensor:
+        """All T steps; returns Σ share_t h_t, (B, H) float32."""
+        total: Tensor | None = None
+        for step in reversed(range(self.diffusion.steps)):
+            hidden_BH = self.denoiser.hidden(projected_BG, step)
+            if self.share[step] != 0.0:
+                part = hidden_BH.to(torch.float32) * float(self.share[step])
+                total = part if total is None else total.add_(part)
+            if step:
+                feedback_BG = torch.nn.functional.linear(hidden_BH, self.feedback_GH)
+                projected_BG = (
+                    (feedback_BG + self.feedback_G)
+                    .mul_(float(self.gain[step]))
+                    .add_(projected_BG, alpha=float(self.carry[step]))
+                )
+        return torch.zeros_like(hidden_BH, dtype=torch.float32) if total is None else total
+
+
+def applies_to(config: DiffusionConfig, *, normalize_input: bool, hidden_layers: int) -> bool:
+    """Whether the hidden space gives what item space gives: the one rule for choosing.
+
+    Noise in the reverse steps and normalised inputs are not linear in x_t; without a hidden
+    layer there is no hidden space.
+    """
+    return not (config.sample_with_noise or normalize_input) and hidden_layers > 0
+
+
+def reverse_coefficients(
+    diffusion: GaussianDiffusion,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Write the reverse step as x_{t-1} = A_t x_t + B_t f(x_t, t).
+
+    Returns:
+        A and B, each (T,). For x_start they are the posterior's coefficients; for epsilon
+        x̂_0 = (x_t - √(1 - ᾱ_t) f) / √ᾱ_t is put into its mean.
+    """
+    coef1 = diffusion.posterior_mean_coef1.double().cpu().numpy()
+    coef2 = diffusion.posterior_mean_coef2.double().cpu().numpy()
+    if diffusion.config.prediction_target == "x_start":
+        return coef2, coef1
+    signal = diffusion.sqrt_alpha_bar.double().cpu().numpy()
+    spread = diffusion.sqrt_one_minus_alpha_bar.double().cpu().numpy()
+    return coef2 + coef1 / signal, -coef1 * spread / signal
+
+
+def hidden_weights(carry: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weight of each f(x_t, t) in x_0: B_t Π_{s<t} A_s, (T,)."""
+    passed_on = np.concatenate([[1.0], np.cumprod(carry)[:-1]])
+    weights: NDArray[np.float64] = gain * passed_on
+    return weights

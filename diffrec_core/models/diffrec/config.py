@@ -1,0 +1,56 @@
+"""Every option of the family, with its equation of the paper."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from diffrec_core.diffusion.losses import DiffusionLossConfig
+from diffrec_core.models.base import ModelConfig
+from diffrec_core.models.diffrec.cluster_vae import ClusterVaeConfig
+from diffrec_core.models.diffrec.denoiser import DenoiserConfig
+from diffrec_core.training.trainer import TrainingConfig
+
+
+class DiffRecConfig(
+    ModelConfig, DiffusionLossConfig, DenoiserConfig, ClusterVaeConfig, TrainingConfig
+):
+    """Everything that the family can be told; the autoencoder's part counts if `latent`."""
+
+    kind: Literal["diffrec"] = "diffrec"
+
+    latent: bool = False
+    """Diffuse latent codes (L-DiffRec) instead of whole histories (DiffRec)."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the matrix products, in training and in scoring; weights, losses and scores are float32
+    always. auto: bfloat16 on CUDA, float32 on a CPU."""
+
+    batch_size: int = Field(default=400, ge=1)
+    """Users per step."""
+
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Of the denoiser."""
+
+    vae_learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Of the autoencoders."""
+
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    """AdamW's, for both."""
+
+    diffusion_loss_weight: float = Field(default=0.03, ge=0.0)
+    """λ of the paper's eq. 17: weight of the diffusion loss beside the autoencoder's."""
+
+    diffusion_loss_weight_floor: float = Field(default=0.005, ge=0.0)
+    """λ falls linearly with the epochs, but not below this."""
+
+    diffusion_loss_weight_anneal_epochs: int = Field(default=500, ge=0)
+    """Epochs in which λ would reach 0; 0: it does not fall."""
+
+    kl_weight_max: float = Field(default=0.3, ge=0.0)
+    """Weight of the KL divergence once it has risen."""
+
+    kl_weight_anneal_steps: int = Field(default=200, ge=0)
+    """The KL weight rises by 1 / this per batch up to its maximum; 0: it starts there."""
+
+    score_batch_size: int = Field(default=512, ge=1)
+    """Users per batch in validation; does not change results."""

@@ -1,0 +1,135 @@
+"""Denoiser, process and sampler as one network, with the autoencoders around them if latent.
+
+Shapes: B users, I items, Z latent dimensions, D what is diffused: I, or Z if latent.
+"""
+
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from diffrec_core.diffusion.gaussian import GaussianDiffusion
+from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
+from diffrec_core.diffusion.losses import diffusion_loss, loss_weights
+from diffrec_core.diffusion.timestep_sampler import TimestepSampler
+from diffrec_core.models.diffrec.cluster_vae import (
+    ClusterVae,
+    kl_divergence,
+    multinomial_loss,
+    sample_latent,
+)
+from diffrec_core.models.diffrec.config import DiffRecConfig
+from diffrec_core.models.diffrec.denoiser import Denoiser
+from diffrec_core.models.sparse_rows import SparseRows
+
+
+class DiffRecNetwork(nn.Module):
+    """The four variants.
+
+    Args:
+        config: sizes and options.
+        n_items: I.
+        categories: (I,) category of each item; None without autoencoders.
+    """
+
+    loss_weights: Tensor
+
+    def __init__(
+        self, config: DiffRecConfig, n_items: int, categories: NDArray[np.int64] | None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        latent = config.latent and categories is not None
+        self.vae = ClusterVae(categories, config) if latent and categories is not None else None
+        self.denoiser = Denoiser(self.vae.latent_dim if self.vae else n_items, config)
+        self.diffusion = GaussianDiffusion(config)
+        self.sampler = TimestepSampler(config.steps, config)
+        self.register_buffer("loss_weights", loss_weights(config), persistent=False)
+        self.in_hidden_space = applies_to(
+            config,
+            normalize_input=config.normalize_input,
+            hidden_layers=len(config.hidden_dims),
+        )
+        self._reverse = _Reverse(self.diffusion, self.denoiser)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002  # torch's signature
+        """Switch dropout; weights that are about to change make the sampler forget them."""
+        if mode:
+            self._reverse.forget()
+        return super().train(mode)
+
+    def recover(self, histories: SparseRows) -> Tensor:
+        """Scores (B, I): the reverse process from the history, or from its latent mean."""
+        if self.vae is None:
+            return self._reverse_rows(histories)
+        latent_mean = self.vae.encode(histories).mean
+        return self.vae.decode(self._reverse_codes(latent_mean))
+
+    def losses(self, histories: SparseRows, *, diffusion_weight: float, kl_weight: float) -> Tensor:
+        """(B,) losses of a batch: diffusion alone, or the paper's eq. 17 if latent."""
+        with self._autocast():
+            if self.vae is None:
+                return self._diffuse(histories.dense())[0]
+            code = self.vae.encode(histories)
+            loss, pred_z_start = self._diffuse(sample_latent(code.mean, code.log_variance))
+            scores = self.vae.decode(pred_z_start).to(torch.float32)
+        reconstruction = multinomial_loss(scores, code.corrupted)
+        divergence = kl_divergence(code.mean, code.log_variance)
+        return diffusion_weight * loss + reconstruction + kl_weight * divergence
+
+    def _diffuse(self, x_start: Tensor) -> tuple[Tensor, Tensor]:
+        return diffusion_loss(
+            self.diffusion, self.sampler, self.denoiser, x_start, weights=self.loss_weights
+        )
+
+    def _reverse_rows(self, histories: SparseRows) -> Tensor:
+        if not self.in_hidden_space:
+            return self._in_item_space(histories.dense())
+        sampler, table_IG = self._reverse.current()
+        projected_BG = histories.project(table_IG)
+        with self._autocast():
+            return sampler(projected_BG, histories.dense)
+
+    def _reverse_codes(self, z_BZ: Tensor) -> Tensor:
+        if not self.in_hidden_space:
+            return self._in_item_space(z_BZ)
+        sampler, table_ZG = self._reverse.current()
+        projected_BG = z_BZ @ table_ZG
+        with self._autocast():
+            return sampler(projected_BG, lambda: z_BZ)
+
+    def _in_item_space(self, x_BD: Tensor) -> Tensor:
+        with self._autocast():
+            return self.diffusion.p_sample_loop(self.denoiser, x_BD).to(torch.float32)
+
+    def _autocast(self) -> torch.autocast:
+        device = self.loss_weights.device.type
+        precision = self.config.precision
+        wanted = precision == "bfloat16" or (precision == "auto" and device == "cuda")
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
+
+
+class _Reverse:
+    """The hidden-space sampler of the weights as they are now, made anew when they change."""
+
+    def __init__(self, diffusion: GaussianDiffusion, denoiser: Denoiser) -> None:
+        self.diffusion, self.denoiser = diffusion, denoiser
+        self.of: tuple[tuple[int, int], ...] = ()
+        self.made: tuple[HiddenSpaceSampler, Tensor] | None = None
+
+    def forget(self) -> None:
+        """Make the sampler anew at the next call."""
+        self.made = None
+
+    def current(self) -> tuple[HiddenSpaceSampler, Tensor]:
+        """The sampler, and W transposed, (D, G)."""
+        # a copy into a tensor counts its version up; a fused optimiser's step does not, hence
+        # `forget` before training
+        now = tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
+        if self.made is None or now != self.of:
+            split = self.denoiser.split()
+            table = split.input_weight.T.contiguous()
+            self.of, self.made = now, (HiddenSpaceSampler(self.diffusion, split), table)
+        return self.made

@@ -1,0 +1,87 @@
+"""A batch of weighted histories on the device: what models compute from instead of dense rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffrec_core.data.histories import Histories
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRows:
+    """B rows of the user-item matrix in compressed form.
+
+    Attributes:
+        offsets: (B + 1,) int64; row b holds entries offsets[b] … offsets[b + 1].
+        items: (N,) int64, distinct within a row.
+        weights: (N,) float32.
+        n_items: I.
+    """
+
+    offsets: Tensor
+    items: Tensor
+    weights: Tensor
+    n_items: int
+
+    @classmethod
+    def from_histories(
+        cls,
+        histories: Histories,
+        weights: NDArray[np.float32],
+        n_items: int,
+        device: torch.device,
+    ) -> "SparseRows":
+        """Copy histories, with the weights that the model is to see, to the device."""
+        return cls(
+            torch.from_numpy(histories.offsets).to(device),
+            torch.from_numpy(histories.items.astype(np.int64)).to(device),
+            torch.from_numpy(weights).to(device),
+            n_items,
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def rows(self) -> Tensor:
+        """(N,) the row of each entry."""
+        lengths = self.offsets.diff()
+        return torch.repeat_interleave(
+            torch.arange(len(self), device=lengths.device), lengths, output_size=len(self.items)
+        )
+
+    def take(self, rows: Tensor) -> "SparseRows":
+        """Return the given rows, in that order.
+
+        >>> rows = SparseRows(torch.tensor([0, 2, 3]), torch.tensor([4, 5, 6]), torch.ones(3), 9)
+        >>> rows.take(torch.tensor([1, 0])).items.tolist()
+        [6, 4, 5]
+        """
+        starts, lengths = self.offsets[rows], self.offsets.diff()[rows]
+        offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
+        source = torch.arange(len(shift), device=shift.device) + shift
+        return SparseRows(offsets, self.items[source], self.weights[source], self.n_items)
+
+    @property
+    def positions(self) -> Tensor:
+        """(N,) where each entry lies in the flattened (B, I) matrix."""
+        return self.rows * self.n_items + self.items
+
+    def dense(self) -> Tensor:
+        """(B, I) float32."""
+        flat = torch.zeros(len(self) * self.n_items, device=self.weights.device)
+        return flat.scatter_(0, self.positions, self.weights).view(len(self), self.n_items)
+
+    def project(self, table_IH: Tensor) -> Tensor:
+        """(B, H): the rows times a table, reading only the rows of the table that occur."""
+        return torch.nn.functional.embedding_bag(
+            self.items,
+            table_IH,
+            self.offsets[:-1],
+            mode="sum",
+            per_sample_weights=self.weights.to(table_IH.dtype),
+        )

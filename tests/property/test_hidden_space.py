@@ -1,0 +1,166 @@
+"""The hidden-space sampler is the item-space sampler, whatever the network and the process."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffrec_core.diffusion.gaussian import DiffusionConfig, GaussianDiffusion
+from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
+from diffrec_core.models.diffrec.config import DiffRecConfig
+from diffrec_core.models.diffrec.denoiser import Denoiser, DenoiserConfig
+from diffrec_core.models.diffrec.network import DiffRecNetwork
+from diffrec_core.training.seeding import torch_seed
+from tests.oracle.model_oracles import sparse
+from tests.oracle.strategies import effort, noise_settings
+
+N_ITEMS = 9
+NOISE: dict[str, Any] = {"steps": 5, "noise_scale": 0.5, "noise_min": 0.01, "noise_max": 0.4}
+
+
+def build(*, seed: int = 1, categories: Any = None, **values: Any) -> DiffRecNetwork:
+    config = DiffRecConfig(**{"hidden_dims": (6,), "encoder_dims": (5,), **values})
+    with torch_seed(seed, "network"):
+        network = DiffRecNetwork(config, N_ITEMS, categories).eval()
+        for parameter in network.parameters():  # biases too, which start near 0
+            torch.nn.init.normal_(parameter, std=0.5)
+    return network
+
+
+def histories(seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    return sparse((rng.random((4, N_ITEMS)) < 0.4) * rng.random((4, N_ITEMS)))
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> DiffRecNetwork:
+    values = draw(noise_settings())
+    inside = draw(st.integers(0, values["steps"]))
+    return build(
+        seed=draw(st.integers(0, 99)),
+        hidden_dims=tuple(draw(st.lists(st.integers(1, 7), min_size=1, max_size=3))),
+        activation=draw(st.sampled_from(("tanh", "relu", "sigmoid", "leaky_relu"))),
+        prediction_target=draw(st.sampled_from(("x_start", "epsilon"))),
+        inference_noise_steps=inside,
+        timestep_embedding_dim=draw(st.integers(2, 6)),
+        **values,
+    )
+
+
+def both_ways(network: DiffRecNetwork, rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores by the hidden space and by item space, from the same random draws."""
+    assert network.in_hidden_space
+    with torch.no_grad(), torch_seed(5, "noise"):
+        hidden = network.recover(rows)
+    with torch.no_grad(), torch_seed(5, "noise"):
+        item = network.diffusion.p_sample_loop(network.denoiser, rows.dense())
+    return hidden, item
+
+
+@effort(300)
+@given(networks(), st.integers(0, 999))
+def test_hidden_space_is_item_space(network: DiffRecNetwork, seed: int) -> None:
+    """Also where a schedule erases nearly all, and ε-prediction divides by the little left."""
+    hidden, item = both_ways(network, histories(seed))
+    size = float(item.abs().max()) + 1.0
+    # what item space itself loses: each step may magnify rounding by 1 / √ᾱ_T
+    lost = 1e-6 / float(network.diffusion.sqrt_alpha_bar[-1])
+    torch.testing.assert_close(hidden / size, item / size, rtol=0, atol=max(2e-5, lost))
+
+
+@pytest.mark.parametrize("target", ["x_start", "epsilon"])
+@pytest.mark.parametrize("inside", [0, 3])
+def test_latent_codes_take_the_same_way(target: str, inside: int) -> None:
+    categories = np.array([0, 1, 0, 1, 2, 2, 0, 0, 1])
+    network = build(
+        latent=True,
+        categories=categories,
+        prediction_target=target,
+        inference_noise_steps=inside,
+        **NOISE,
+    )
+    rows = histories(3)
+    assert network.vae is not None
+    with torch.no_grad():
+        with torch_seed(2, "noise"):
+            result = network.recover(rows)
+        with torch_seed(2, "noise"):
+            code = network.vae.encode(rows).mean
+            expected = network.vae.decode(network.diffusion.p_sample_loop(network.denoiser, code))
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sample_with_noise": True}, {"normalize_input": True}, {"hidden_dims": ()}],
+    ids=str,
+)
+def test_what_breaks_the_algebra_falls_back_to_item_space(options: dict[str, Any]) -> None:
+    network, rows = build(**options, **NOISE), histories(1)
+    assert not network.in_hidden_space
+    with torch.no_grad(), torch_seed(4, "noise"):
+        result = network.recover(rows)
+    with torch.no_grad(), torch_seed(4, "noise"):
+        expected = network.diffusion.p_sample_loop(network.denoiser, rows.dense())
+    torch.testing.assert_close(result, expected, rtol=0, atol=0)
+
+
+def test_the_rule_names_what_breaks_the_algebra() -> None:
+    quiet, noisy = DiffusionConfig(), DiffusionConfig(sample_with_noise=True)
+    assert applies_to(quiet, normalize_input=False, hidden_layers=1)
+    assert not applies_to(noisy, normalize_input=False, hidden_layers=1)
+    assert not applies_to(quiet, normalize_input=True, hidden_layers=1)
+    assert not applies_to(quiet, normalize_input=False, hidden_layers=0)
+
+
+def test_a_noisy_process_is_refused() -> None:
+    denoiser = Denoiser(N_ITEMS, DenoiserConfig(hidden_dims=(4,)))
+    diffusion = GaussianDiffusion(DiffusionConfig(sample_with_noise=True))
+    with pytest.raises(ValueError, match="item space"):
+        HiddenSpaceSampler(diffusion, denoiser.split())
+
+
+def test_a_denoiser_without_hidden_layers_cannot_be_split() -> None:
+    with pytest.raises(ValueError, match="no hidden space"):
+        Denoiser(N_ITEMS, DenoiserConfig(hidden_dims=())).split()
+
+
+def test_only_epsilon_prediction_needs_the_history_again() -> None:
+    for target, needed in (("x_start", False), ("epsilon", True)):
+        network = build(prediction_target=target, **NOISE)
+        sampler = HiddenSpaceSampler(network.diffusion, network.denoiser.split())
+        assert sampler.needs_x_start is needed
+
+
+@pytest.mark.parametrize("change", ["step", "load", "restore"])
+def test_scores_follow_the_weights(change: str) -> None:
+    """W V is computed once, but anew as soon as any weight has changed."""
+    network, rows = build(**NOISE), histories(2)
+    before = both_ways(network, rows)[0]
+    if change == "step":
+        optimizer = torch.optim.AdamW(network.denoiser.parameters(), lr=0.1, fused=True)
+        network.train().losses(rows, diffusion_weight=1.0, kl_weight=0.0).mean().backward()
+        optimizer.step()
+        network.eval()
+    elif change == "load":
+        network.load_state_dict(build(seed=9, **NOISE).state_dict())
+    else:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(parameter * 1.1)
+    after, expected = both_ways(network, rows)
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_scores_are_float32_near_the_exact_ones() -> None:
+    exact, rows = build(precision="float32", **NOISE), histories(6)
+    coarse = build(precision="bfloat16", **NOISE)
+    with torch.no_grad():
+        expected, result = exact.recover(rows), coarse.recover(rows)
+    assert result.dtype == torch.float32
+    assert not torch.equal(result, expected)
+    torch.testing.assert_close(result, expected, rtol=0.05, atol=0.05)
