@@ -15,6 +15,8 @@ export TORCH_INDEX ?=
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
 AIRFLOW_PORT ?= 8080
+# Settings for `make run` to use, of those in presets/ (empty: params.yaml as it is).
+PRESET ?=
 MODEL ?= models:/diffrec@champion
 
 # `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
@@ -24,7 +26,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test sample ui serve airflow lint format lock clean FORCE
+.PHONY: help run test sample bench-paper ui serve airflow lint format lock clean FORCE
 
 help: ## list the targets
 	@echo "make run    the main job; then: make ui, make serve, make airflow"
@@ -32,10 +34,11 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name what; do \
 		printf '  %-16s %s\n' "$$name" "$$what"; done
 
-run: .venv/.pipeline-stamp ## from raw logs to a registered champion, recommendations and a report
+run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a report (PRESET=name)
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
 		echo "This folder is not a git clone, and DVC keeps its hashes beside git's history:" >&2; \
 		echo "clone the project with git, or run 'git init' here." >&2; exit 1; }
+	$(if $(PRESET),@python -m pipeline_steps.use_preset "$(PRESET)")
 	@if grep -qE '^[^#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
 		python -m pipeline_steps.fetch_sample; fi
 	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
@@ -66,12 +69,17 @@ check-mypy:
 check-imports:
 	@lint-imports --no-logo
 check-doctests:
-	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps dags/_stage_graph.py
+	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_stage_graph.py
 check-tests:
 	@python -m pytest tests $(PYTEST_ARGS)
 
 format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .
+
+# What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA, MODELS, SEEDS,
+# SETTINGS, PROTOCOLS; `python -m benchmarks.paper --help` says more.
+bench-paper: .venv/.pipeline-stamp ## every model on the paper's MovieLens-1M split, beside its numbers
+	@python -m benchmarks.paper
 
 ui: .venv/.pipeline-stamp ## MLflow's pages: runs, curves, the registry
 	@echo "MLflow: http://127.0.0.1:$(UI_PORT) (Ctrl-C stops it)"

@@ -14,6 +14,7 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.registry import KINDS, create, load
 from diffrec_core.serving import RecommendationService
 from diffrec_core.training.trainer import TrainingOptions
+from tests.devices import DEVICES
 from tests.planted import (
     HALF_ITEMS,
     HALF_USERS,
@@ -55,6 +56,7 @@ MODELS: dict[str, dict[str, object]] = {
         "dropout": 0.0,
         "hidden_dims": [64],
     },
+    "diffrec_bfloat16": {**_DIFFUSION, "precision": "bfloat16"},
     "t_diffrec": {**_DIFFUSION, "recency": {**_LINEAR, "weight_min": 0.1}},
     "l_diffrec": {**_DIFFUSION, "latent": True},
     "lt_diffrec": {**_DIFFUSION, "latent": True, "recency": {**_LINEAR, "weight_min": 0.1}},
@@ -62,9 +64,11 @@ MODELS: dict[str, dict[str, object]] = {
 }
 
 
-def fitted(name: str, data: TrainingData | None = None, seed: int = 3) -> Recommender:
-    model = create(MODELS[name], f"train.{name}")
-    model.fit(data or planted_data(), TrainingOptions(seed=seed))
+def fitted(
+    name: str, data: TrainingData | None = None, seed: int = 3, device: str = "cpu"
+) -> Recommender:
+    model = create(MODELS[name], f"train.{name}", torch.device(device))
+    model.fit(data or planted_data(), TrainingOptions(seed=seed, device=model.device))
     return model
 
 
@@ -73,9 +77,9 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def model(name: str) -> Recommender:
-    return fitted(name)
+@pytest.fixture(scope="module", params=DEVICES)
+def model(name: str, request: pytest.FixtureRequest) -> Recommender:
+    return fitted(name, device=request.param)
 
 
 def test_every_kind_is_under_contract() -> None:
@@ -113,7 +117,7 @@ def test_scoring_is_repeatable(model: Recommender) -> None:
 
 def test_save_and_load_give_identical_scores(model: Recommender, tmp_path: Path) -> None:
     model.save(tmp_path)
-    loaded = load(tmp_path)
+    loaded = load(tmp_path, model.device)
     histories = planted_data().histories
     assert torch.equal(loaded.score(histories), model.score(histories))
     assert loaded.config == model.config

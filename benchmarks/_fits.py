@@ -1,0 +1,202 @@
+"""The fits of the benchmark: what there is to fit, what has been, and the rows that remain of it.
+
+A row is the result of one fit. It is kept under a key, the hash of all that it depends on: code,
+data, settings, protocol and seed. A fit whose key is among the rows is not run again.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from diffrec_core.artifacts import read_json, sha256_json, write_json
+from diffrec_core.errors import ConfigError
+from pipeline_steps._runtime import repository_root
+
+Row = dict[str, Any]
+
+SETTINGS = {"authors": "ml-1m-clean", "ours": "ml-1m-tuned"}
+"""The preset that a setting stands for."""
+EMBEDDINGS = ("ours", "published")
+
+_SHARED = ("data", "evaluation", "training", "config.py", "rng.py", "models/*.py")
+_LIGHTGCN = ("embedding",)
+_BY_KIND = {
+    "popularity": ("models/baselines/popularity.py",),
+    "ease": ("models/baselines/ease.py",),
+    "lightgcn": ("models/baselines/lightgcn.py", *_LIGHTGCN),
+    "diffrec": ("models/diffrec", "diffusion", *_LIGHTGCN),
+    "pretrain": _LIGHTGCN,
+}
+_HARNESS = ("_fit.py", "_ml1m.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One fit.
+
+    Attributes:
+        model: its entry under `train` in the presets.
+        setting: whose settings, `authors` or `ours`.
+        protocol: `A` or `C`.
+        seed: of everything random in it.
+        embeddings: where a latent model's item clusters come from, `ours` (LightGCN, trained
+            here) or `published`; empty for other models.
+        sections: the sections of the preset that it depends on: `model`, and for latent models
+            `cluster_items` and `pretrain_item_embeddings`.
+        data: fingerprint of the split and, where it is used, of the published embeddings.
+    """
+
+    model: str
+    setting: str
+    protocol: str
+    seed: int
+    embeddings: str
+    sections: Mapping[str, Any]
+    data: str
+
+    @property
+    def label(self) -> Row:
+        """What tells its row from the others."""
+        row: Row = {name: getattr(self, name) for name in ("model", "setting", "protocol", "seed")}
+        return {**row, "embeddings": self.embeddings} if self.embeddings else row
+
+    @property
+    def name(self) -> str:
+        """What it is called on a terminal."""
+        source = f", {self.embeddings} embeddings" if self.embeddings else ""
+        return f"{self.model} ({self.setting}{source}) {self.protocol} seed {self.seed}"
+
+    @property
+    def key(self) -> str:
+        """Hash of all that its row depends on. Equal settings of different names share it."""
+        parts = {**asdict(self), "code": code_hash(self.sections["model"]["kind"])}
+        del parts["setting"]
+        return sha256_json(parts)
+
+    @property
+    def pretrain_key(self) -> str:
+        """Hash of all that the LightGCN embeddings for it depend on."""
+        return sha256_json(
+            {
+                "config": self.sections["pretrain_item_embeddings"],
+                "protocol": self.protocol,
+                "seed": self.seed,
+                "data": self.data,
+                "code": code_hash("pretrain"),
+            }
+        )
+
+
+def plan(
+    presets: Mapping[str, Mapping[str, Any]],
+    *,
+    models: Sequence[str],
+    protocols: Iterable[str],
+    seeds: Iterable[int],
+    embeddings: Mapping[str, str],
+    split: str,
+) -> list[Fit]:
+    """List the fits that are asked for, the first seed first.
+
+    Args:
+        presets: the plain content of each setting's preset.
+        models: entries under `train`; empty for all.
+        protocols: `A`, `C` or both.
+        seeds: one fit each.
+        embeddings: fingerprint of each source of item embeddings that is wanted.
+        split: fingerprint of the split.
+
+    Raises:
+        ConfigError: a model is not in the presets.
+    """
+    known = list(dict.fromkeys(name for preset in presets.values() for name in preset["train"]))
+    for name in models:
+        if name not in known:
+            raise ConfigError(f"MODELS: {name!r} is not in the presets; known: {', '.join(known)}")
+    fits = []
+    for seed, chosen, model in product(seeds, protocols, models or known):
+        for setting, preset in presets.items():
+            if model in preset["train"]:
+                for source, sections in _sources(preset, model, embeddings):
+                    data = split + (embeddings[source] if source else "")
+                    fits.append(Fit(model, setting, chosen, seed, source, sections, data))
+    return fits
+
+
+def _sources(
+    preset: Mapping[str, Any], model: str, embeddings: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The sections that a model depends on, by where its embeddings come from."""
+    sections = {"model": preset["train"][model]}
+    if not sections["model"].get("latent"):
+        yield "", sections
+        return
+    sections["cluster_items"] = preset["cluster_items"]
+    for source in embeddings:
+        name = "pretrain_item_embeddings"
+        yield source, {**sections, name: preset[name]} if source == "ours" else sections
+
+
+def code_hash(kind: str) -> str:
+    """Hash of the code that a kind of model runs, comments and docstrings aside."""
+    library, here = repository_root() / "diffrec_core", Path(__file__).parent
+    patterns = [*_SHARED, *_BY_KIND.get(kind, ("**/*.py",))]
+    files = {file for pattern in patterns for file in _python_files(library, pattern)}
+    files |= {here / name for name in _HARNESS}
+    return sha256_json([_code(file, file.stat().st_mtime_ns) for file in sorted(files)])
+
+
+def _python_files(folder: Path, pattern: str) -> Iterator[Path]:
+    for path in folder.glob(pattern):
+        yield from path.rglob("*.py") if path.is_dir() else [path]
+
+
+@cache  # the time of modification is there for it
+def _code(path: Path, modified: int) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+class Rows:
+    """The rows of finished fits, in a JSON file that is complete at any time.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[Row]:
+        """All rows; none before the first fit."""
+        rows: list[Row] = read_json(self.path) if self.path.exists() else []
+        return rows
+
+    def find(self, fit: Fit) -> Row | None:
+        """The row of a fit, or of one that differs in the setting's name alone."""
+        key = fit.key
+        row = next((row for row in self.read() if row["key"] == key), None)
+        return {**row, **fit.label} if row else None
+
+    def add(self, row: Row) -> None:
+        """Keep a row in the place of an earlier one of the same label."""
+        others = [other for other in self.read() if label(other) != label(row)]
+        write_json(self.path, sorted([*others, row], key=lambda row: str(label(row))))
+
+
+def label(row: Row) -> tuple[Any, ...]:
+    """What tells a row from others."""
+    names = ("protocol", "model", "setting", "embeddings", "seed")
+    return tuple(row.get(name, "") for name in names)

@@ -1,0 +1,81 @@
+"""Put the settings that are known for a data set into params.yaml.
+
+  make run PRESET=ml-1m-clean                            use a preset and run the pipeline
+  python -m pipeline_steps.use_preset --list             the presets, a line on each
+  python -m pipeline_steps.use_preset NAME --dry-run     what would change
+  python -m pipeline_steps.use_preset NAME               change it
+
+A preset replaces pretrain_item_embeddings, cluster_items and its models' entries under `train`;
+all else in params.yaml, comments included, stays. The result is checked before it is written.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from diffrec_core.artifacts import write_text
+from diffrec_core.errors import ConfigError
+from pipeline_steps import _presets
+from pipeline_steps._runtime import command_line
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the preset and where it goes."""
+    parser.add_argument("preset", nargs="?", metavar="NAME", help="one of those that --list shows")
+    parser.add_argument("--list", action="store_true", help="show the presets and stop")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change and stop")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    parser.add_argument("--presets", type=Path, default=_presets.PRESETS, metavar="FOLDER")
+
+
+def main(args: argparse.Namespace) -> None:
+    """List the presets, or merge one into params.yaml.
+
+    Raises:
+        ConfigError: no preset is named or there is none of that name; a key is unknown or a
+            value not allowed, in the preset or in params.yaml.
+    """
+    if args.list:
+        _show_list(args.presets)
+        return
+    if not args.preset:
+        known = ", ".join(_presets.preset_names(args.presets))
+        raise ConfigError(f"name a preset; known: {known}")
+    use(args.preset, args.params, args.presets, dry_run=args.dry_run)
+
+
+def use(name: str, params: Path, folder: Path, *, dry_run: bool) -> None:
+    """Merge the preset into the file, say what changes, and write it unless it is a dry run."""
+    preset = _presets.read_preset(name, folder)
+    document = _presets.load_document(params)
+    before = _presets.load_plain(_presets.dump_document(document))
+    _presets.merge(document, preset)
+    text = _presets.dump_document(document)
+    after = _presets.load_plain(text)
+    _presets.check_params(after)
+    lines = _presets.changes(before, after)
+    for line in lines:
+        log.info("%s", line)
+    if not lines:
+        log.info("%s has the settings of %s already", params, name)
+    elif dry_run:
+        log.info("dry run: %s is as it was", params)
+    else:
+        write_text(params, text)
+        log.info("%s has the settings of %s now: %d values changed", params, name, len(lines))
+
+
+def _show_list(folder: Path) -> None:
+    table = Table.grid(padding=(0, 2))
+    for name, description in _presets.preset_names(folder).items():
+        table.add_row(name, description)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)
