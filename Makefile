@@ -26,7 +26,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test sample bench-paper ui serve airflow lint format lock clean FORCE
+.PHONY: help run test sample bench bench-paper ui serve airflow lint format lock clean FORCE
 
 help: ## list the targets
 	@echo "make run    the main job; then: make ui, make serve, make airflow"
@@ -76,8 +76,12 @@ check-tests:
 format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .
 
-# What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA, MODELS, SEEDS,
-# SETTINGS, PROTOCOLS; `python -m benchmarks.paper --help` says more.
+# What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA; MODELS, SEEDS,
+# SETTINGS, PROTOCOLS; CASES, THREADS, REPEATS, REFERENCE, RECBOLE. `python -m benchmarks.speed
+# --help` and `python -m benchmarks.paper --help` say more.
+bench: .venv/.pipeline-stamp ## speed and memory beside others' code and what no code can pass
+	@python -m benchmarks.speed
+
 bench-paper: .venv/.pipeline-stamp ## every model on the paper's MovieLens-1M split, beside its numbers
 	@python -m benchmarks.paper
 

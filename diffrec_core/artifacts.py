@@ -94,15 +94,18 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         for stale in path.parent.glob(f".{path.name}.*.tmp"):
             shutil.rmtree(stale, ignore_errors=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        retired = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
         temporary.mkdir()
         try:
             yield temporary
             for file in _files(temporary):
                 _sync(file)
-            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                path.replace(retired)  # whole or not there, never half deleted
             temporary.replace(path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for left in (temporary, retired):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

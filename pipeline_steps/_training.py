@@ -1,18 +1,27 @@
-"""What the training steps share: where to run, checkpoints, progress, curves, inputs."""
+"""What the training steps share: where to run, checkpoints, progress, curves, inputs.
 
+Under torchrun several processes train one model together (`diffrec_core.training.distributed`).
+All of them run the step up to the end of its training; from there on only the first one does.
+"""
+
+import atexit
 import csv
 import io
 import logging
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from torch import distributed
 
 from diffrec_core.artifacts import fingerprint, sha256_file, sha256_json, write_text
 from diffrec_core.config import Config
@@ -20,10 +29,14 @@ from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.errors import ConfigError
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.rng import derive_seed
+from diffrec_core.training.distributed import Processes
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, TrainingReport
 from pipeline_steps._runtime import Step, peak_memory_mib, repository_root
 
 log = logging.getLogger("pipeline")
+
+_PATIENCE = timedelta(days=1)
+"""How long processes wait for the first one, which validates; torchrun ends them if it dies."""
 
 
 class RuntimeConfig(Config):
@@ -36,11 +49,11 @@ class RuntimeConfig(Config):
     """CPU threads of torch; null: as many as there are cores. Sums may differ in the last bit."""
 
     checkpoint_every_seconds: float = Field(default=30.0, ge=0.0)
-    """A killed training loses at most this much."""
+    """A killed training loses at most this much, or one step or validation if that is longer."""
 
 
 def prepare_device(step: Step) -> torch.device:
-    """Choose the device, and on CUDA make torch deterministic.
+    """Choose the device, on CUDA one for each process, and make torch deterministic there.
 
     Raises:
         ConfigError: CUDA is asked for and absent.
@@ -54,7 +67,36 @@ def prepare_device(step: Step) -> torch.device:
         return torch.device("cpu")  # the operations that we use are deterministic there
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what determinism needs on CUDA
     torch.use_deterministic_algorithms(True)
-    return torch.device("cuda")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Meet the other processes that torchrun has started; without it there are none."""
+    if not distributed.is_torchelastic_launched():
+        return Processes()
+    if not distributed.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+        atexit.register(distributed.destroy_process_group)
+        threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
+    processes = Processes(distributed.get_rank(), distributed.get_world_size())
+    if not processes.is_writer:  # what all have to say, the first one says
+        for name in ("pipeline", "diffrec_core"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    return processes
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after torchrun was killed: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def leave_if_not_writer(processes: Processes) -> None:
+    """End this process, successfully, unless it is the one that writes what was trained."""
+    if not processes.is_writer:
+        raise SystemExit(0)
 
 
 @contextmanager
@@ -80,14 +122,19 @@ def training_options(
     """
     checkpoint = Path(".checkpoints") / name
     seed = derive_seed(step.seed, name)
+    device = prepare_device(step)
     options = TrainingOptions(
-        device=prepare_device(step),
+        device=device,
         seed=seed,
         checkpoint=checkpoint,
         checkpoint_every_seconds=step.section("runtime", RuntimeConfig).checkpoint_every_seconds,
         checkpoint_key=_checkpoint_key(seed, config, inputs),
         fixed_epochs=fixed_epochs,
+        processes=join_processes(device),
     )
+    if not options.processes.is_writer:
+        yield options
+        return
     with step.progress(name, epochs) as advance:
         yield replace(options, advance=advance)
     shutil.rmtree(checkpoint, ignore_errors=True)
@@ -133,6 +180,7 @@ def fit_and_save(
         fixed_epochs=fixed_epochs,
     ) as options:
         report = model.fit(data, options)
+        leave_if_not_writer(options.processes)
         params = model.config.model_dump(mode="json")
         output = step.output(step.args.out, schema=MODEL_SCHEMA, params=params, inputs=inputs)
         with output as (directory, manifest):

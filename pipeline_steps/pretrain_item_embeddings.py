@@ -14,7 +14,7 @@ from diffrec_core.data.vocabulary import read_items
 from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
 from diffrec_core.evaluation.ranking import RankingTask
 from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import training_options, write_curves
+from pipeline_steps._training import leave_if_not_writer, training_options, write_curves
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +39,7 @@ def run(step: Step) -> None:
         step, "item_embeddings", config=config, inputs=list(inputs.values()), epochs=config.epochs
     ) as options:
         embeddings, report = fit_lightgcn(histories, len(items), config, options, task)
+        leave_if_not_writer(options.processes)
         with step.output(
             args.out, schema=EMBEDDINGS_SCHEMA, params=config.model_dump(mode="json"), inputs=inputs
         ) as (directory, manifest):

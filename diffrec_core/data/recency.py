@@ -33,6 +33,10 @@ class RecencyConfig(Config):
     half_life: float = Field(default=5.0, gt=0.0)
     """exponential_position: in interactions; exponential_age: in days."""
 
+    keep_total: bool = False
+    """Scale a history's weights so that they add up to its length: a network that is not linear
+    in its input then gets as much of it as without recency. Linear models rank the same."""
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.weight_min > self.weight_max:
@@ -54,6 +58,17 @@ def recency_weights(histories: Histories, config: RecencyConfig) -> NDArray[np.f
     """
     if config.kind == "none":
         return np.ones(len(histories.items), dtype=np.float32)
+    weights = _relative_weights(histories, config)
+    if config.keep_total:
+        total = np.bincount(histories.rows, weights, minlength=len(histories))
+        # the newest entry weighs something: only a history without entries has a total of 0
+        scale = histories.lengths / np.where(total > 0, total, 1.0)
+        weights = weights * scale[histories.rows]
+    return weights.astype(np.float32)
+
+
+def _relative_weights(histories: Histories, config: RecencyConfig) -> NDArray[np.float64]:
+    """(N,) weights between weight_min and weight_max."""
     rows, last = histories.rows, np.maximum(histories.offsets[1:] - 1, 0)
     if config.kind == "exponential_age":
         age = histories.timestamps[last[rows]] - histories.timestamps
@@ -64,10 +79,11 @@ def recency_weights(histories: Histories, config: RecencyConfig) -> NDArray[np.f
         return _decayed(from_newest / config.half_life, config)
     # A single entry is the newest one, hence the maximum; the paper's formula is 0/0 there.
     share = from_newest / np.maximum(histories.lengths[rows] - 1, 1)
-    weights = config.weight_max - share * (config.weight_max - config.weight_min)
-    return weights.astype(np.float32)
+    weights: NDArray[np.float64] = config.weight_max - share * (
+        config.weight_max - config.weight_min
+    )
+    return weights
 
 
-def _decayed(halvings: NDArray[np.float64], config: RecencyConfig) -> NDArray[np.float32]:
-    weights = np.maximum(config.weight_max * np.exp2(-halvings), config.weight_min)
-    return weights.astype(np.float32)
+def _decayed(halvings: NDArray[np.float64], config: RecencyConfig) -> NDArray[np.float64]:
+    return np.maximum(config.weight_max * np.exp2(-halvings), config.weight_min)

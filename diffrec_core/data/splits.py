@@ -126,7 +126,7 @@ def _per_user_time(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
 def _leave_last_out(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
     """Users with fewer than three interactions only train."""
     count = pl.len().over(USER)
-    large = count >= 3  # noqa: SIM300
+    large = count >= 3
     return _number(
         _position(),
         pl.when(large).then(count - 2).otherwise(count),

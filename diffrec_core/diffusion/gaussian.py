@@ -79,7 +79,7 @@ class GaussianDiffusion(nn.Module):
         return signal[:, None] * x_start + spread[:, None] * noise
 
     def q_posterior(self, x_start: Tensor, x_t: Tensor, t: Tensor) -> Posterior:
-        """Return q(x_{t-1} | x_t, x_start), the target of the reverse step (eq. 9)."""
+        """Return q(x_{t-1} | x_t, x_start), the target of the reverse step."""
         coef1, coef2 = self.posterior_mean_coef1[t], self.posterior_mean_coef2[t]
         mean = coef1[:, None] * x_start + coef2[:, None] * x_t
         return Posterior(

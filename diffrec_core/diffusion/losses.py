@@ -14,7 +14,7 @@ from diffrec_core.diffusion.gaussian import (
     schedule_tables,
 )
 from diffrec_core.diffusion.noise_schedule import noise_betas
-from diffrec_core.diffusion.timestep_sampler import TimestepSampler, TimestepSamplerConfig
+from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSamplerConfig
 
 
 class DiffusionLossConfig(DiffusionConfig, TimestepSamplerConfig):
@@ -39,7 +39,7 @@ class DiffusionTerms(NamedTuple):
 def loss_weights(config: DiffusionLossConfig) -> Tensor:
     """Weight of the squared error of each t in the lower bound.
 
-    For x_start it is SNR(t-1) - SNR(t) (paper, eq. 13). For epsilon the same term is written in
+    For x_start it is SNR(t-1) - SNR(t) (paper, eq. 11). For epsilon the same term is written in
     the noise: ‖x̂_0 - x_0‖² = ‖ε̂ - ε‖² (1 - ᾱ_t) / ᾱ_t, hence β_t / (α_t (1 - ᾱ_{t-1})). The
     first step is the reconstruction term (eq. 12), weight 1 on x_start. The factor ½ that all
     terms share is left out, and so is the sum over D in favour of the mean.
@@ -58,7 +58,7 @@ def loss_weights(config: DiffusionLossConfig) -> Tensor:
 
 def diffusion_loss(
     diffusion: GaussianDiffusion,
-    sampler: TimestepSampler,
+    sampler: Timesteps,
     denoise: Denoise,
     x_start: Tensor,
     *,

@@ -5,7 +5,7 @@ p_t ∝ √E[L_t²] over the last losses of each t. A sample's loss divided by p
 expected loss that of uniform sampling.
 """
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from pydantic import Field
@@ -24,6 +24,16 @@ class TimestepSamplerConfig(Config):
 
     uniform_share: float = Field(default=0.001, ge=0.0, le=1.0)
     """Share of the probability that is spread evenly, so that no t is ever starved."""
+
+
+class Timesteps(Protocol):
+    """Whatever draws timesteps and is told their losses, as `TimestepSampler` does."""
+
+    def sample(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Draw `batch_size` timesteps; return them and by what to divide their losses."""
+
+    def update(self, t: Tensor, losses: Tensor) -> None:
+        """Remember losses."""
 
 
 class TimestepSampler(nn.Module):

@@ -1,4 +1,4 @@
-"""Bayesian personalised ranking: sampled triples and their loss."""
+"""Bayesian personalised ranking: negatives, and the losses of a positive against them."""
 
 import numpy as np
 import torch
@@ -7,39 +7,52 @@ from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 
-_ROUNDS = 50
 
+class NegativeSampler:
+    """Draws items that a user does not have, uniformly, each with one binary search.
 
-def sample_negatives(
-    users: NDArray[np.int64], positives: Histories, n_items: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw for each user an item that is not among the user's positives, uniformly.
-
-    Collisions are drawn again; a user who has all but very few items may, after 50 rounds,
-    keep one.
+    Let s_0 < s_1 < … be the user's items. Item r + #{k: s_k - k <= r} is the r-th, from 0, that
+    the user does not have: no draw collides and none is repeated.
 
     Args:
-        users: (E,) user of each triple.
         positives: every user's items.
         n_items: I.
-        rng: source of randomness.
-
-    Returns:
-        (E,) item indices.
     """
-    taken = np.sort(positives.rows * n_items + positives.items)
-    negatives = rng.integers(n_items, size=len(users))
-    for _ in range(_ROUNDS):
-        keys = users * n_items + negatives
-        place = np.minimum(np.searchsorted(taken, keys), len(taken) - 1)
-        collides = np.flatnonzero(taken[place] == keys)
-        if len(collides) == 0:
-            break
-        negatives[collides] = rng.integers(n_items, size=len(collides))
-    return negatives
+
+    def __init__(self, positives: Histories, n_items: int) -> None:
+        keys = np.unique(positives.rows * n_items + positives.items)
+        users = keys // n_items
+        degree = np.bincount(users, minlength=len(positives))
+        self._n_items = n_items
+        self._first = np.concatenate([[0], np.cumsum(degree)])[:-1]
+        self._gaps = keys - (np.arange(len(keys)) - self._first[users])
+        # who has everything has no negative: any item must do
+        self._choices = np.where(degree < n_items, n_items - degree, n_items)
+
+    def draw(
+        self, users: NDArray[np.int64], count: int, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Draw (B, count) items, each independently, for (B,) users."""
+        nth = (rng.random((len(users), count)) * self._choices[users, None]).astype(np.int64)
+        keys = users[:, None] * self._n_items + nth
+        passed = np.searchsorted(self._gaps, keys.ravel(), side="right").reshape(keys.shape)
+        result: NDArray[np.int64] = (nth + passed - self._first[users, None]) % self._n_items
+        return result
 
 
-def bpr_loss(user_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor) -> Tensor:
-    """Mean -ln σ(score of the positive - score of the negative), scores being inner products."""
-    margin = (user_BD * (positive_BD - negative_BD)).sum(dim=1)
-    return torch.nn.functional.softplus(-margin).mean()
+def bpr_loss(scores_BK: Tensor) -> Tensor:
+    """Mean -ln σ(positive - negative) over all pairs (Rendle et al., eq. BPR-Opt).
+
+    Args:
+        scores_BK: the positive's score in column 0, its negatives' after it.
+    """
+    return torch.nn.functional.softplus(scores_BK[:, 1:] - scores_BK[:, :1]).mean()
+
+
+def softmax_loss(scores_BK: Tensor) -> Tensor:
+    """Mean -ln of the positive's softmax among its negatives: hard negatives weigh more.
+
+    Args:
+        scores_BK: as for `bpr_loss`; with one negative the two losses are equal.
+    """
+    return -scores_BK.log_softmax(dim=1)[:, 0].mean()

@@ -1,20 +1,24 @@
 """LightGCN: embeddings that are smoothed over the user-item graph, trained with BPR."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.adjacency import normalised_adjacency, propagate
-from diffrec_core.embedding.bpr import bpr_loss, sample_negatives
+from diffrec_core.embedding.adjacency import Adjacency, normalised_adjacency, propagate
+from diffrec_core.embedding.bpr import NegativeSampler, bpr_loss, softmax_loss
+from diffrec_core.embedding.lookups import pair_scores, take_rows
 from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.rng import generator
+from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import (
     TrainingConfig,
@@ -33,13 +37,27 @@ class LightGCNConfig(TrainingConfig):
     layers: int = Field(default=2, ge=1)
     """L, propagation steps; the read-out is the mean of layers 0 … L (eq. 4, α = 1/(L+1))."""
 
+    user_side: Literal["embedding", "history"] = "embedding"
+    """What stands for a user in training. `embedding`: the mean of the user's layers 0 … L, as in
+    the paper; scoring a history then leaves layer 0 out, for only known users have one.
+    `history`: what scoring uses, without the positive's own part in it: training asks what
+    scoring will ask, for an item from the others."""
+
+    loss: Literal["bpr", "softmax"] = "bpr"
+    """`bpr`: the paper's (eq. 12), averaged over the negatives; `softmax`: the positive's softmax
+    among its negatives, which weighs hard ones more. With one negative they are equal."""
+
+    negatives: int = Field(default=1, ge=1)
+    """K, items that the user does not have, drawn anew for every interaction in every epoch."""
+
     batch_size: int = Field(default=2048, ge=1)
-    """Triples per step."""
+    """Interactions per step; each step propagates over the whole graph, however small it is."""
 
     learning_rate: float = Field(default=5e-3, gt=0.0)
 
     l2: float = Field(default=1e-4, ge=0.0)
-    """Weight of half the squared layer-0 embeddings of a batch's triples, per triple (eq. 12)."""
+    """Weight of half the squared layer-0 embeddings of a batch, per interaction (eq. 12): of its
+    user, its item, and the mean of its negatives."""
 
     initial_scale: float = Field(default=0.1, gt=0.0)
     """Standard deviation of the initial embeddings."""
@@ -69,25 +87,42 @@ class LightGCNNetwork(nn.Module):
 
     def __init__(self, n_users: int, n_items: int, config: LightGCNConfig) -> None:
         super().__init__()
-        self.n_users, self.layers = n_users, config.layers
+        self.n_users, self.config = n_users, config
         start = torch.randn(n_users + n_items, config.embedding_dim) * config.initial_scale
         self.embedding = nn.Parameter(start)
 
-    def read_out(self, adjacency: Tensor) -> Tensor:
-        """(N, D): the mean of all layers (eq. 4)."""
-        return torch.stack(propagate(adjacency, self.embedding, self.layers)).mean(dim=0)
+    def read_out(self, adjacency: Adjacency) -> tuple[Tensor, ItemEmbeddings]:
+        """(U, D) what stands for each user in training, and the items' embeddings."""
+        layers = propagate(adjacency, self.embedding, self.config.layers)
+        below_ND = sum(layers[1:-1], layers[0]) / len(layers)
+        mean_ND = below_ND + layers[-1] / len(layers)
+        users_UD = mean_ND[: self.n_users]
+        if self.config.user_side == "history":
+            users_UD = users_UD - self.embedding[: self.n_users] / len(layers)
+        history_ID = below_ND[self.n_users :] * adjacency.scale[self.n_users :, None]
+        return users_UD, ItemEmbeddings(mean_ND[self.n_users :], history_ID)
 
-    @torch.no_grad()
-    def item_embeddings(self, adjacency: Tensor, item_degree: Tensor) -> ItemEmbeddings:
-        """Read out what is needed to score any history, of known users and new ones alike.
+    def scores(self, adjacency: Adjacency, users_B: Tensor, items_BK: Tensor) -> Tensor:
+        """(B, K) scores of items, the first of which the user has.
 
-        A user's own layer-0 embedding is left out: a new user has none.
+        Of the paths through that edge, the one from the item to the user's own sum is left out of
+        a `history`; those that pass it in deeper layers are not.
         """
-        layers = [e[self.n_users :] for e in propagate(adjacency, self.embedding, self.layers)]
-        read_out = torch.stack(layers).mean(dim=0)
-        scale = torch.where(item_degree > 0, item_degree, 1).rsqrt() * (item_degree > 0)
-        history = torch.stack(layers[:-1]).sum(dim=0) * scale[:, None] / (self.layers + 1)
-        return ItemEmbeddings(read_out, history)
+        users_UD, items = self.read_out(adjacency)
+        user_BD = take_rows(users_UD, users_B)
+        if self.config.user_side == "history":
+            own_BD = take_rows(items.history, items_BK[:, 0])
+            user_BD = user_BD - own_BD * adjacency.scale[users_B, None]
+        return pair_scores(user_BD, items.read_out, items_BK)
+
+    def penalty(self, users_B: Tensor, items_BK: Tensor) -> Tensor:
+        """Half the squared layer-0 embeddings per interaction (eq. 12)."""
+        n_items = len(self.embedding) - self.n_users
+        n_negatives = items_BK.shape[1] - 1
+        positives = items_BK[:, 0].bincount(minlength=n_items)
+        negatives = items_BK[:, 1:].ravel().bincount(minlength=n_items) / n_negatives
+        times_N = torch.cat([users_B.bincount(minlength=self.n_users), positives + negatives])
+        return (times_N @ self.embedding.square()).sum() / (2 * len(users_B))
 
 
 def score_histories(
@@ -144,8 +179,9 @@ class _Program:
         options: TrainingOptions,
         validation: RankingTask | None,
     ) -> None:
-        self.histories, self.n_items, self.config = histories, n_items, config
-        self.seed, self.device, self.validation = options.seed, options.device, validation
+        self.users, self.items = histories.rows, histories.items.astype(np.int64)
+        self.config, self.validation = config, validation
+        self.seed, self.device = options.seed, options.device
         with torch_seed(options.seed, "initialise"):
             self.network = LightGCNNetwork(len(histories), n_items, config).to(self.device)
         self.module: nn.Module = self.network
@@ -153,41 +189,42 @@ class _Program:
             "embedding": Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         }
         self.adjacency = normalised_adjacency(histories, n_items).to(self.device)
-        degree = np.bincount(histories.items, minlength=n_items).astype(np.float32)
-        self.item_degree = torch.from_numpy(degree).to(self.device)
+        self.sampler = NegativeSampler(histories, n_items)
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        triples = self._triples(generator(self.seed, "triples", epoch))
-        total = 0.0
-        for start in range(0, triples.shape[1], self.config.batch_size):
-            batch = triples[:, start : start + self.config.batch_size]
-            total += self._step(batch.to(self.device)) * batch.shape[1]
-        return {"loss": total / triples.shape[1]}
+    def train_epoch(self, epoch: Epoch) -> None:
+        size, seed = self.config.batch_size, self.seed
+        batches = list(shuffled_batches(len(self.users), size, seed=seed, epoch=epoch.number))
+        for step in epoch.steps(len(batches)):
+            rng = generator(seed, "negatives", epoch.number, step)
+            users_B, items_BK = self._batch(batches[step], rng)
+            part = epoch.share(len(users_B))
+            self._step(users_B[part].to(self.device), items_BK[part].to(self.device), epoch)
 
-    def _triples(self, rng: np.random.Generator) -> Tensor:
-        """(3, E) node indices, shuffled: each interaction's user, its item, a negative item."""
-        users, items = self.histories.rows, self.histories.items.astype(np.int64)
-        negatives = sample_negatives(users, self.histories, self.n_items, rng)
-        first_item = len(self.histories)
-        triples = np.stack([users, items + first_item, negatives + first_item])
-        return torch.from_numpy(triples[:, rng.permutation(len(users))])
+    def _batch(
+        self, interactions: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """(B,) users and (B, 1 + K) items: the user's own, then its negatives."""
+        users, positives = self.users[interactions], self.items[interactions]
+        negatives = self.sampler.draw(users, self.config.negatives, rng)
+        items = np.concatenate([positives[:, None], negatives], axis=1)
+        return torch.from_numpy(users), torch.from_numpy(items)
 
-    def _step(self, nodes: Tensor) -> float:
-        """One optimiser step on (3, B) node indices: user, positive, negative."""
-        # F.embedding, not indexing: the gradient of indexing adds up in no fixed order
-        table = self.network.read_out(self.adjacency)
-        user, positive, negative = nn.functional.embedding(nodes, table)
-        initial = nn.functional.embedding(nodes, self.network.embedding)
-        penalty = initial.square().sum() / (2 * nodes.shape[1])
-        loss = bpr_loss(user, positive, negative) + self.config.l2 * penalty
+    def _step(self, users_B: Tensor, items_BK: Tensor, epoch: Epoch) -> None:
+        """One optimiser step."""
+        scores_BK = self.network.scores(self.adjacency, users_B, items_BK)
+        loss = (bpr_loss if self.config.loss == "bpr" else softmax_loss)(scores_BK)
+        if self.config.l2:
+            loss = loss + self.config.l2 * self.network.penalty(users_B, items_BK)
         optimizer = self.optimizers["embedding"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        epoch.average(loss)
         optimizer.step()
-        return float(loss.detach())
 
+    @torch.no_grad()
     def item_embeddings(self) -> ItemEmbeddings:
-        return self.network.item_embeddings(self.adjacency, self.item_degree)
+        """What scores any history, of known users and new ones alike."""
+        return self.network.read_out(self.adjacency)[1]
 
     def validate(self) -> float | None:
         if self.validation is None:

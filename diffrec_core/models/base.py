@@ -243,8 +243,11 @@ class Recommender(ABC):
         return histories.weights * recency_weights(histories, self.config.recency)
 
     def input_rows(self, histories: Histories) -> SparseRows:
-        """Histories as the model is to see them, on its device."""
-        weights, n_items = self.input_weights(histories), len(self.catalogue.items)
+        """Histories as the model is to see them when it scores, on its device."""
+        return self._rows(histories, self.input_weights(histories))
+
+    def _rows(self, histories: Histories, weights: NDArray[np.float32]) -> SparseRows:
+        n_items = len(self.catalogue.items)
         return SparseRows.from_histories(histories, weights, n_items, self.device)
 
 

@@ -1,24 +1,32 @@
 """Checkpoints: everything needed to go on as if never interrupted, without pickle.
 
-One directory holds `tensors.safetensors` and `state.json`; it is replaced as a whole, so that a
-kill at any moment leaves the last complete one.
+A checkpoint is one file: tensors (weights, optimizer, the sampler's loss history, best weights,
+losses of the epoch under way), and in its header where the training stands. Randomness is a
+function of the seed, the epoch and the step (`training.seeding`), and so is the order of the
+batches: epoch and step are the state of all generators and the position of every sampler.
+
+The file is written under a temporary name, synced and renamed over the old one, so that a kill at
+any moment leaves the old checkpoint or the new one, whole.
 """
 
+import hashlib
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffrec_core.artifacts import atomic_directory, read_json, sha256_file, write_json
+from diffrec_core.artifacts import canonical_json, storage_errors
 from diffrec_core.errors import ArtifactError
 
-_TENSORS, _STATE = "tensors.safetensors", "state.json"
+_FILE = "checkpoint.safetensors"
 
 
 @dataclass(slots=True)
@@ -26,9 +34,10 @@ class TrainingState:
     """Where a training stands, apart from its tensors.
 
     Attributes:
-        epoch: epochs done.
+        epoch: epochs done; the steps done of the next one show in its losses.
         best_epoch: the epoch with the best validation metric, 0 before the first.
         best_value: that metric.
+        initial_loss: that of the first step, if it had rows enough to tell.
         history: one record of losses and metrics per epoch.
         seconds: training time so far, over all interruptions.
     """
@@ -36,6 +45,7 @@ class TrainingState:
     epoch: int = 0
     best_epoch: int = 0
     best_value: float | None = None
+    initial_loss: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -43,22 +53,31 @@ class TrainingState:
 def save_checkpoint(
     directory: Path, key: str, state: TrainingState, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Write a checkpoint.
+    """Write a checkpoint in place of the one before.
 
     Args:
-        directory: where; replaced as a whole.
+        directory: where; made if it is not there.
         key: what the training is a function of (configuration, data, code, seed).
         state: the progress.
         tensors: all tensors by name.
+
+    Raises:
+        StorageError: the disk is full or not writable; the old checkpoint is untouched.
     """
-    with atomic_directory(directory) as temporary:
-        # safetensors refuses tensors that share memory or have gaps; fresh copies never do
-        detached = {
-            name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()
-        }
-        save_file(detached, temporary / _TENSORS)
-        checksum = sha256_file(temporary / _TENSORS)
-        write_json(temporary / _STATE, {"key": key, "tensors": checksum, "state": asdict(state)})
+    plain = {name: _plain(tensor) for name, tensor in tensors.items()}
+    header = {"key": key, "state": canonical_json(asdict(state))}
+    header["sha256"] = _digest(header, plain)
+    temporary = directory / f".{_FILE}.{os.getpid()}.tmp"
+    with storage_errors(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        for stale in directory.glob(f".{_FILE}.*.tmp"):  # of killed runs
+            stale.unlink(missing_ok=True)
+        try:
+            save_file(plain, temporary, metadata=header)
+            _sync(temporary)
+            temporary.replace(directory / _FILE)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(directory: Path, key: str) -> tuple[TrainingState, dict[str, Tensor]] | None:
@@ -67,20 +86,46 @@ def load_checkpoint(directory: Path, key: str) -> tuple[TrainingState, dict[str,
     Raises:
         ArtifactError: there is one, but it is damaged.
     """
-    if not (directory / _STATE).is_file():
+    path = directory / _FILE
+    if not path.is_file():
         return None
-    content: dict[str, Any] = read_json(directory / _STATE)
-    if content["key"] != key:
-        return None
-    if sha256_file(directory / _TENSORS) != content["tensors"]:
-        raise ArtifactError(f"{directory} is corrupt: remove it to train from the start")
     try:
-        tensors = load_file(directory / _TENSORS)
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+            if header.get("key") != key:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ArtifactError(
-            f"{directory} is corrupt ({error}): remove it to train from the start"
-        ) from error
-    return TrainingState(**content["state"]), tensors
+        raise _corrupt(path) from error
+    if header.pop("sha256", None) != _digest(header, tensors):
+        raise _corrupt(path)
+    state: dict[str, Any] = json.loads(header["state"])
+    return TrainingState(**state), tensors
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Bring a tensor to where it can be written; it is copied only if it must be."""
+    plain = tensor.detach().cpu().contiguous()
+    # safetensors refuses views of one piece of memory
+    return plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
+
+
+def _digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(canonical_json(dict(header)).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _corrupt(path: Path) -> ArtifactError:
+    return ArtifactError(f"{path} is corrupt: remove it to train from the start")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -98,7 +143,7 @@ def load_optimizer_tensors(optimizer: Optimizer, tensors: Mapping[str, Tensor]) 
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
+        state.setdefault(int(index), {})[name] = tensor.clone()  # it lies in the mapped file
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

@@ -1,25 +1,20 @@
 """The epoch loop: train, validate, keep the best, checkpoint, stop early, report progress.
 
 A model describes its training as a `TrainingProgram`; the loop knows nothing else about it.
-Each epoch is a function of (seed, epoch) and the state before it, so a resumed training gives
-the bits that an uninterrupted one gives.
+Each step is a function of (seed, epoch, step) and the state before it, so a resumed training
+gives the bits that an uninterrupted one gives.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
 
+import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from diffrec_core.config import Config
-from diffrec_core.errors import DataError
+from diffrec_core.errors import ArtifactError
 from diffrec_core.training.checkpoint import (
     TrainingState,
     load_checkpoint,
@@ -29,90 +24,25 @@ from diffrec_core.training.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from diffrec_core.training.divergence import (
+    DivergenceError,
+    all_finite,
+    first_bad_step,
+    initial_loss,
+)
 from diffrec_core.training.early_stopping import EarlyStopping
+from diffrec_core.training.epoch import Epoch
+from diffrec_core.training.program import (
+    TrainingConfig,
+    TrainingOptions,
+    TrainingProgram,
+    TrainingReport,
+)
 from diffrec_core.training.seeding import torch_seed
 
+__all__ = ["TrainingConfig", "TrainingOptions", "TrainingProgram", "TrainingReport", "train"]
+
 log = logging.getLogger(__name__)
-
-Advance = Callable[[int, str], None]
-"""Called with the epochs done and a short note."""
-
-
-class TrainingConfig(Config):
-    """How long to train. The metric is recall@20 on the validation part."""
-
-    epochs: int = Field(default=1000, ge=1)
-    """Upper limit; early stopping usually comes first."""
-
-    validate_every_epochs: int = Field(default=5, ge=1)
-    """Validation costs a full ranking of all items for all users."""
-
-    patience_epochs: int = Field(default=20, ge=1)
-    """Stop when the best validation is this many epochs old."""
-
-
-def _ignore(done: int, note: str) -> None:
-    """Report to nobody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOptions:
-    """Where and how a training runs; never what it computes.
-
-    Attributes:
-        device: where tensors live.
-        seed: parent of all its randomness.
-        advance: told of every epoch.
-        checkpoint: directory for checkpoints; none are written without it.
-        checkpoint_every_seconds: least time between two.
-        checkpoint_key: what the training is a function of; another key starts afresh.
-        fixed_epochs: train exactly so long and validate nothing (refit).
-    """
-
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    seed: int = 0
-    advance: Advance = _ignore
-    checkpoint: Path | None = None
-    checkpoint_every_seconds: float = 30.0
-    checkpoint_key: str = ""
-    fixed_epochs: int | None = None
-
-
-class TrainingProgram(Protocol):
-    """What the loop needs of a model in training."""
-
-    @property
-    def module(self) -> nn.Module:
-        """Every parameter and buffer that training changes."""
-
-    @property
-    def optimizers(self) -> Mapping[str, Optimizer]:
-        """The optimizers, by name."""
-
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch (1-based) and return its mean losses by name."""
-
-    def validate(self) -> float | None:
-        """Return the validation metric, or None when there is nothing to validate on."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingReport:
-    """What a training did.
-
-    Attributes:
-        epochs: epochs run.
-        best_epoch: the epoch whose weights were kept.
-        best_value: its validation metric; None without validation.
-        history: one record per epoch: epoch, losses, and `validation` where it was measured.
-        seconds: training time, over all interruptions.
-    """
-
-    epochs: int = 0
-    best_epoch: int = 0
-    best_value: float | None = None
-    history: tuple[dict[str, float], ...] = ()
-    seconds: float = 0.0
 
 
 def train(
@@ -121,7 +51,8 @@ def train(
     """Train until early stopping, the epoch limit, or `fixed_epochs`, and keep the best weights.
 
     Raises:
-        DataError: the loss is not a finite number.
+        DivergenceError: the loss is not a finite number, or exploded.
+        ArtifactError: the checkpoint is damaged, or not the same for all processes.
     """
     return _Loop(program, config, options).run()
 
@@ -133,58 +64,64 @@ class _Loop:
         self, program: TrainingProgram, config: TrainingConfig, options: TrainingOptions
     ) -> None:
         self.program, self.config, self.options = program, config, options
+        self.processes = options.processes
         self.limit = options.fixed_epochs or config.epochs
         self.state = TrainingState()
         self.stopping = EarlyStopping(config.patience_epochs)
         self.best: dict[str, Tensor] = {}
-        self.saved_at = time.monotonic()
+        self.epoch = self._next_epoch()
+        self.saved_at, self.saved = time.monotonic(), ""
+        self.started = time.perf_counter()
 
     def run(self) -> TrainingReport:
         self._resume()
-        started = time.perf_counter() - self.state.seconds
+        self.processes.broadcast(self.program.module.state_dict().values())
+        self.started = time.perf_counter() - self.state.seconds
         while self.state.epoch < self.limit and not self._stops():
-            self._epoch(self.state.epoch + 1)
-            self.state.seconds = time.perf_counter() - started
-            self._checkpoint()
+            self._run_epoch()
+            self._save_if_due()
         if self.best:
             self.program.module.load_state_dict(self.best)
-        kept = self.state.best_epoch or self.state.epoch
-        report = TrainingReport(
-            self.state.epoch,
-            kept,
-            self.state.best_value,
-            tuple(self.state.history),
-            self.state.seconds,
+        state, kept = self.state, self.state.best_epoch or self.state.epoch
+        self.options.advance(self.limit, f"done after {state.epoch} epochs, best {kept}")
+        return TrainingReport(
+            state.epoch, kept, state.best_value, tuple(state.history), state.seconds
         )
-        self.options.advance(self.limit, f"done after {self.state.epoch} epochs, best {kept}")
-        return report
+
+    def _next_epoch(self) -> Epoch:
+        return Epoch(
+            self.state.epoch + 1,
+            seed=self.options.seed,
+            device=self.options.device,
+            parameters=self.program.module.parameters(),
+            processes=self.processes,
+            after_step=self._save_if_due,
+        )
 
     def _stops(self) -> bool:
         return self.state.best_epoch > 0 and self.stopping.should_stop(self.state.epoch)
 
-    def _epoch(self, epoch: int) -> None:
-        with torch_seed(self.options.seed, "epoch", epoch):
-            losses = self.program.train_epoch(epoch)
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise DataError(
-                    f"{name} is {value} in epoch {epoch}: lower the learning rate, or check the "
-                    f"interactions for extreme weights"
-                )
-        record = {"epoch": float(epoch), **losses}
-        if self.options.fixed_epochs is None and self._validates(epoch):
-            self._validate(epoch, record)
+    def _run_epoch(self) -> None:
+        number = self.epoch.number
+        with torch_seed(self.options.seed, "epoch", number):
+            self.program.train_epoch(self.epoch)
+        self._check(self.program.module.state_dict())
+        losses, rows = self.epoch.losses()
+        record = {"epoch": float(number), "loss": float(np.average(losses, weights=rows))}
+        if self.options.fixed_epochs is None and self._validates(number):
+            self._validate(number, record)
         self.state.history.append(record)
-        self.state.epoch = epoch
-        self.options.advance(epoch, _note(record))
+        self.state.epoch = number
+        self.state.seconds = time.perf_counter() - self.started
+        self.epoch = self._next_epoch()
+        self.options.advance(number, _note(record))
 
     def _validates(self, epoch: int) -> bool:
         return epoch % self.config.validate_every_epochs == 0 or epoch == self.limit
 
     def _validate(self, epoch: int, record: dict[str, float]) -> None:
-        with torch_seed(self.options.seed, "validate", epoch):
-            value = self.program.validate()
-        if value is None:
+        value = self._metric(epoch)
+        if math.isnan(value):
             return
         record["validation"] = value
         if self.stopping.update(epoch, value):
@@ -192,33 +129,85 @@ class _Loop:
             state = self.program.module.state_dict()
             self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
 
-    def _checkpoint(self) -> None:
-        now = time.monotonic()
+    def _metric(self, epoch: int) -> float:
+        """Validate in the first process, for all; NaN when there is nothing to validate on."""
+        value = torch.full((), math.nan, dtype=torch.float64, device=self.options.device)
+        if self.processes.is_writer:
+            with torch_seed(self.options.seed, "validate", epoch):
+                measured = self.program.validate()
+            value.fill_(math.nan if measured is None else measured)
+        self.processes.broadcast([value])
+        return float(value)
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse to go on with, or to save, what has diverged."""
+        losses, rows = self.epoch.losses()
+        if self.epoch.number == 1:
+            self.state.initial_loss = initial_loss(losses, rows)
+        limit = self.config.divergence_factor * (self.state.initial_loss or math.inf)
+        step = first_bad_step(losses, rows, limit)
+        if step is not None:
+            what = f"the loss is {losses[step]:g}, in the epoch's first step {losses[0]:g}"
+            raise self._diverged(step + 1, what)
+        if not all_finite(tensors.values()):
+            raise self._diverged(len(losses), "weights are not finite numbers")
+
+    def _diverged(self, step: int, what: str) -> DivergenceError:
+        optimizers = self.program.optimizers.items()
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers}
+        return DivergenceError(
+            what, epoch=self.epoch.number, step=step, learning_rates=rates, checkpoint=self.saved
+        )
+
+    def _save_if_due(self) -> None:
+        directory, now = self.options.checkpoint, time.monotonic()
         due = now - self.saved_at >= self.options.checkpoint_every_seconds
-        if self.options.checkpoint is None or not due:
+        if directory is None or not due or not self.processes.is_writer:
             return
+        tensors = self._tensors()
+        self._check(tensors)
+        self.state.seconds = time.perf_counter() - self.started
+        save_checkpoint(directory, self.options.checkpoint_key, self.state, tensors)
+        self.saved_at = now
+        self.saved = f"{directory}, of epoch {self.epoch.number}, step {self.epoch.steps_done}"
+
+    def _tensors(self) -> dict[str, Tensor]:
         tensors = with_prefix("module", self.program.module.state_dict())
         tensors |= with_prefix("best", self.best)
         for name, optimizer in self.program.optimizers.items():
             tensors |= with_prefix(f"optimizer/{name}", optimizer_tensors(optimizer))
-        key = self.options.checkpoint_key
-        save_checkpoint(self.options.checkpoint, key, self.state, tensors)
-        self.saved_at = now
+        losses, rows = self.epoch.losses()
+        return tensors | {
+            "epoch/losses": torch.from_numpy(losses),
+            "epoch/rows": torch.from_numpy(rows),
+        }
 
     def _resume(self) -> None:
-        if self.options.checkpoint is None:
-            return
-        loaded = load_checkpoint(self.options.checkpoint, self.options.checkpoint_key)
-        if loaded is None:
-            return
-        self.state, tensors = loaded
+        directory = self.options.checkpoint
+        loaded = directory and load_checkpoint(directory, self.options.checkpoint_key)
+        if loaded:
+            self._restore(*loaded)
+            self.saved = f"{directory}, of epoch {self.epoch.number}, step {self.epoch.steps_done}"
+            log.info("resumed after epoch %d from %s", self.state.epoch, directory)
+        here = torch.tensor([self.state.epoch, self.epoch.steps_done], device=self.options.device)
+        first = here.clone()
+        self.processes.broadcast([first])
+        if not torch.equal(here, first):
+            raise ArtifactError(
+                f"process {self.processes.rank} finds another checkpoint in {directory} than the "
+                f"first one: the folder must be the same for all hosts; share it, or remove it"
+            )
+
+    def _restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+        self.state = state
         self.program.module.load_state_dict(without_prefix("module", tensors))
         self.best = without_prefix("best", tensors)
         for name, optimizer in self.program.optimizers.items():
             load_optimizer_tensors(optimizer, without_prefix(f"optimizer/{name}", tensors))
-        if self.state.best_value is not None:
-            self.stopping.update(self.state.best_epoch, self.state.best_value)
-        log.info("resumed after epoch %d from %s", self.state.epoch, self.options.checkpoint)
+        if state.best_value is not None:
+            self.stopping.update(state.best_epoch, state.best_value)
+        self.epoch = self._next_epoch()
+        self.epoch.restore(tensors["epoch/losses"], tensors["epoch/rows"])
 
 
 def _note(record: Mapping[str, float]) -> str:

@@ -32,7 +32,7 @@ def test_a_killed_training_continues_and_gives_the_same_weights(
         each.change(**LONG)
     whole.repro("train@diffrec")
     project.repro("split")
-    checkpoint = project.root / ".checkpoints/train/diffrec/state.json"
+    checkpoint = project.root / ".checkpoints/train/diffrec/checkpoint.safetensors"
     with Started(project, "dvc", "repro", "train@diffrec") as running:
         _wait_for(checkpoint.is_file)
         os.killpg(running.pid, signal.SIGKILL)

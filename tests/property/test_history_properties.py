@@ -206,3 +206,23 @@ def test_exponential_weights_by_hand() -> None:
     by_place = recency_weights(histories, RecencyConfig(kind="exponential_position", **settings))
     np.testing.assert_allclose(by_age, [0.1, 0.5, 2 / 2**0.5, 2.0], rtol=1e-6)
     np.testing.assert_allclose(by_place, [2 / 2**1.5, 1.0, 2 / 2**0.5, 2.0], rtol=1e-6)
+
+
+@effort(80)
+@given(st.lists(TIMES, max_size=5), recency_settings())
+def test_a_kept_total_is_the_length_and_keeps_the_proportions(
+    times: list[list[int]], values: dict[str, Any]
+) -> None:
+    histories = Histories.from_lists([[0] * len(row) for row in times], times)
+    plain = recency_weights(histories, RecencyConfig(**values))
+    kept = recency_weights(histories, RecencyConfig(**values, keep_total=True))
+    for start, end in zip(histories.offsets[:-1], histories.offsets[1:], strict=True):
+        assert float(kept[start:end].sum()) == pytest.approx(end - start, rel=1e-4)
+        ratio = float(kept[start:end].sum()) / max(float(plain[start:end].sum()), 1e-30)
+        np.testing.assert_allclose(kept[start:end], plain[start:end] * ratio, rtol=1e-3)
+
+
+def test_a_kept_total_by_hand() -> None:
+    config = RecencyConfig(kind="linear", weight_min=0.0, keep_total=True)
+    weights = recency_weights(Histories.from_lists([[4, 5, 6], [7]]), config)
+    assert weights.tolist() == [0.0, 1.0, 2.0, 1.0]

@@ -1,5 +1,6 @@
 """What the documents tell people to write is what the code accepts."""
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.config import check_sections, load_section
+from diffrec_core.config import Config, check_sections, load_section, lookup
 from diffrec_core.data.interactions import InteractionsConfig
+from diffrec_core.data.recency import RecencyConfig
 from diffrec_core.data.splits import SplitConfig
+from diffrec_core.embedding.clustering import ClusteringConfig
+from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
+from diffrec_core.models.diffrec.config import DiffRecConfig
 from pipeline_steps._runtime import SECTIONS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -60,3 +65,76 @@ def test_make_targets_that_are_named_exist() -> None:
     for document in DOCUMENTS:
         named = set(re.findall(r"`make ([a-z-]+)", document.read_text()))
         assert named <= targets, f"{document.name} names {named - targets}"
+
+
+MODELS = (PROJECT / "docs" / "models.md").read_text()
+CODE_SPANS = sorted(set(re.findall(r"`([^`\n]+)`", MODELS)))
+CODE_LINKS = sorted(set(re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+)\.py\)", MODELS)))
+OPTIONS = {
+    "## Options of DiffRec": DiffRecConfig,
+    "## Recency": RecencyConfig,
+    "Keys of `train.lightgcn`": LightGCNConfig,
+    "Keys of `cluster_items`": ClusteringConfig,
+}
+
+
+@pytest.mark.parametrize(("name", "module"), CODE_LINKS)
+def test_code_that_models_md_links_to_exists(name: str, module: str) -> None:
+    found: object = importlib.import_module(module.replace("/", "."))
+    for part in name.split(".") if not name.endswith(".py") else []:
+        found = getattr(found, part)
+
+
+def test_keys_of_params_in_models_md_exist() -> None:
+    params = YAML(typ="safe").load(PROJECT / "params.yaml")
+    keys = [key for key in CODE_SPANS if key.partition(".")[0] in SECTIONS and "." in key]
+    assert len(keys) > 1
+    for key in keys:
+        if not key.endswith(".yaml"):
+            lookup(params, key)
+
+
+def test_paths_and_modules_in_models_md_exist() -> None:
+    paths = [span for span in CODE_SPANS if re.fullmatch(r"[\w-]+(/[\w.-]+)+|\w+\.yaml", span)]
+    modules = re.findall(r"python -m ([\w.]+)", MODELS)
+    assert len(paths) > 1
+    assert len(modules) > 0
+    for path in [*paths, *(module.replace(".", "/") + ".py" for module in modules)]:
+        assert (PROJECT / path).exists(), path
+
+
+def options_of(opening: str) -> dict[str, str]:
+    """Option and default of the tables that follow a text, up to the next section's."""
+    after = MODELS.partition(opening)[2]
+    end = re.search(r"^(## |Keys of )", after, re.MULTILINE)
+    rows = re.findall(
+        r"^\| ((?:`\w+`(?:, )?)+) \| (.+?) \| ", after[: end.start() if end else None], re.MULTILINE
+    )
+    return {name: default for names, default in rows for name in re.findall(r"\w+", names)}
+
+
+@pytest.mark.parametrize(("opening", "model"), OPTIONS.items(), ids=lambda value: str(value)[:20])
+def test_models_md_has_every_option_with_its_default(opening: str, model: type[Config]) -> None:
+    options = options_of(opening)
+    fields = model().model_dump(mode="json")
+    assert set(options) == set(fields)
+    for name, default in options.items():
+        if default not in {"see below", "as above"}:
+            assert YAML(typ="safe").load(default.strip("`")) == fields[name], name
+
+
+def test_every_equation_of_the_paper_is_in_models_md() -> None:
+    table = MODELS.partition("## Equations")[2].partition("## ")[0]
+    found = {int(n) for line in table.splitlines() for n in re.findall(r"\((\d+)\)", line[:14])}
+    assert found == set(range(1, 18))
+
+
+def test_formulas_hold_nothing_that_markdown_would_change() -> None:
+    blocks = re.findall(r"\$\$([^$]+)\$\$", MODELS)
+    formulas = re.findall(r"\$([^$]+)\$", re.sub(r"\$\$[^$]+\$\$", "", MODELS))
+    assert len(formulas) > 50
+    assert not [formula for formula in formulas if "\n" in formula]
+    for formula in (
+        formulas + blocks
+    ):  # an escape of punctuation; an underscore that may begin emphasis
+        assert not re.search(r"\\[^a-zA-Z]|[^\w\\]_|\*", formula), formula

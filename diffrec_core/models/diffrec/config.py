@@ -21,6 +21,10 @@ class DiffRecConfig(
     latent: bool = False
     """Diffuse latent codes (L-DiffRec) instead of whole histories (DiffRec)."""
 
+    recency_in_training: bool = True
+    """Whether `recency` weights histories in training too, as in the paper, or only when they
+    are scored: learn from whole histories what goes together, then ask about the newest."""
+
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the matrix products, in training and in scoring; weights, losses and scores are float32
     always. auto: bfloat16 on CUDA, float32 on a CPU."""

@@ -3,6 +3,7 @@
 Shapes: B rows, D dimensions of the vector, E of the timestep embedding.
 """
 
+import itertools
 import math
 from typing import Literal
 
@@ -53,7 +54,7 @@ def activation(name: Activation) -> nn.Module:
 def mlp(widths: tuple[int, ...], name: Activation, *, activate_last: bool) -> nn.Sequential:
     """Linear layers of the given widths with activations between them, and last if asked."""
     layers: list[nn.Module] = []
-    for position, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for position, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         layers.append(nn.Linear(fan_in, fan_out))
         if activate_last or position < len(widths) - 2:
             layers.append(activation(name))

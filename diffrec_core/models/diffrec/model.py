@@ -15,6 +15,7 @@ from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.diffrec.program import DiffRecProgram
+from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
@@ -36,12 +37,17 @@ class DiffRec(Recommender):
             self.network = self._network(len(data.items), data.item_clusters)
         program = DiffRecProgram(
             self.network,
-            self.input_rows(data.histories),
+            self._training_rows(data.histories),
             self.config,
             seed=options.seed,
             validation=lambda: self._validate(data.validation),
         )
         return train(program, self.config, options)
+
+    def _training_rows(self, histories: Histories) -> SparseRows:
+        if self.config.recency_in_training:
+            return self.input_rows(histories)
+        return self._rows(histories, histories.weights)
 
     def _validate(self, task: RankingTask | None) -> float | None:
         if task is None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from diffrec_core.diffusion.gaussian import GaussianDiffusion
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
 from diffrec_core.diffusion.losses import diffusion_loss, loss_weights
-from diffrec_core.diffusion.timestep_sampler import TimestepSampler
+from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSampler
 from diffrec_core.models.diffrec.cluster_vae import (
     ClusterVae,
     kl_divergence,
@@ -54,7 +54,7 @@ class DiffRecNetwork(nn.Module):
         )
         self._reverse = _Reverse(self.diffusion, self.denoiser)
 
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002  # torch's signature
+    def train(self, mode: bool = True) -> Self:  # torch's signature
         """Switch dropout; weights that are about to change make the sampler forget them."""
         if mode:
             self._reverse.forget()
@@ -67,21 +67,37 @@ class DiffRecNetwork(nn.Module):
         latent_mean = self.vae.encode(histories).mean
         return self.vae.decode(self._reverse_codes(latent_mean))
 
-    def losses(self, histories: SparseRows, *, diffusion_weight: float, kl_weight: float) -> Tensor:
-        """(B,) losses of a batch: diffusion alone, or the paper's eq. 17 if latent."""
+    def losses(
+        self,
+        histories: SparseRows,
+        *,
+        diffusion_weight: float,
+        kl_weight: float,
+        timesteps: Timesteps | None = None,
+    ) -> Tensor:
+        """(B,) losses of a batch: diffusion alone, or the paper's eq. 17 if latent.
+
+        Args:
+            histories: the batch.
+            diffusion_weight: λ.
+            kl_weight: of the KL divergence.
+            timesteps: draws them; without it, the network's own sampler does.
+        """
+        timesteps = timesteps or self.sampler
         with self._autocast():
             if self.vae is None:
-                return self._diffuse(histories.dense())[0]
+                return self._diffuse(histories.dense(), timesteps)[0]
             code = self.vae.encode(histories)
-            loss, pred_z_start = self._diffuse(sample_latent(code.mean, code.log_variance))
+            z_start = sample_latent(code.mean, code.log_variance)
+            loss, pred_z_start = self._diffuse(z_start, timesteps)
             scores = self.vae.decode(pred_z_start).to(torch.float32)
         reconstruction = multinomial_loss(scores, code.corrupted)
         divergence = kl_divergence(code.mean, code.log_variance)
         return diffusion_weight * loss + reconstruction + kl_weight * divergence
 
-    def _diffuse(self, x_start: Tensor) -> tuple[Tensor, Tensor]:
+    def _diffuse(self, x_start: Tensor, timesteps: Timesteps) -> tuple[Tensor, Tensor]:
         return diffusion_loss(
-            self.diffusion, self.sampler, self.denoiser, x_start, weights=self.loss_weights
+            self.diffusion, timesteps, self.denoiser, x_start, weights=self.loss_weights
         )
 
     def _reverse_rows(self, histories: SparseRows) -> Tensor:

@@ -1,8 +1,10 @@
 """The family in training."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -10,6 +12,8 @@ from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.epoch import Epoch
+from diffrec_core.training.timesteps import SharedTimesteps
 
 
 class DiffRecProgram:
@@ -47,34 +51,32 @@ class DiffRecProgram:
             module.parameters(), lr=learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
 
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over all users; the mean loss."""
+    def train_epoch(self, epoch: Epoch) -> None:
+        """One pass over all users."""
         self.network.train()
-        total = torch.zeros((), dtype=torch.float64, device=self.rows.weights.device)
-        for step, batch in enumerate(self._batches(epoch), start=self._steps_before(epoch)):
-            loss = self._loss(batch, epoch, step)
+        n_users, size = len(self.rows), self.config.batch_size
+        batches = list(shuffled_batches(n_users, size, seed=self.seed, epoch=epoch.number))
+        for step in epoch.steps(len(batches)):
+            users = batches[step]
+            loss = self._loss(self._rows(users[epoch.share(len(users))]), epoch, step)
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            epoch.average(loss)
             for optimizer in self.optimizers.values():
                 optimizer.step()
-            total += loss.detach() * len(batch)
-        return {"loss": float(total) / len(self.rows)}
 
-    def _loss(self, batch: SparseRows, epoch: int, step: int) -> Tensor:
+    def _rows(self, users: NDArray[np.int64]) -> SparseRows:
+        return self.rows.take(torch.from_numpy(users).to(self.rows.items.device))
+
+    def _loss(self, batch: SparseRows, epoch: Epoch, step: int) -> Tensor:
+        steps_before = (epoch.number - 1) * -(-len(self.rows) // self.config.batch_size)
         return self.network.losses(
             batch,
-            diffusion_weight=self._diffusion_weight(epoch),
-            kl_weight=self._kl_weight(step),
+            diffusion_weight=self._diffusion_weight(epoch.number),
+            kl_weight=self._kl_weight(steps_before + step),
+            timesteps=SharedTimesteps(epoch, self.network.sampler),
         ).mean()
-
-    def _batches(self, epoch: int) -> Iterator[SparseRows]:
-        n_users, size = len(self.rows), self.config.batch_size
-        for users in shuffled_batches(n_users, size, seed=self.seed, epoch=epoch):
-            yield self.rows.take(torch.from_numpy(users).to(self.rows.items.device))
-
-    def _steps_before(self, epoch: int) -> int:
-        return (epoch - 1) * -(-len(self.rows) // self.config.batch_size)
 
     def _diffusion_weight(self, epoch: int) -> float:
         config, share = self.config, 1.0

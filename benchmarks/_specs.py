@@ -1,0 +1,89 @@
+"""Sides to start: ours and others', with the settings of the presets, which are the authors'."""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from benchmarks._comparison import SideSpec
+from pipeline_steps import _presets
+
+PRECISIONS = ("float32", "bfloat16")
+TRAIN_EPOCHS = 5
+"""Epochs of training before an evaluation is measured."""
+SCHEDULE_EPOCHS = 30
+"""Epochs of a whole training, with a validation every 5."""
+
+
+class Others(NamedTuple):
+    """Where things are; empty strings where they are not.
+
+    Attributes:
+        data: folder of the ML-1M split.
+        users, items: its size.
+        reference: the authors' checkout.
+        recbole: RecBole's.
+        recbole_python: the Python that has what RecBole needs.
+        kmeans_pytorch: its checkout.
+    """
+
+    data: str = ""
+    users: int = 0
+    items: int = 0
+    reference: str = ""
+    recbole: str = ""
+    recbole_python: str = ""
+    kmeans_pytorch: str = ""
+
+
+def settings_of(name: str, preset: str = "ml-1m-clean", **changes: Any) -> dict[str, Any]:
+    """A model's section of a preset, with changes."""
+    return {**_models(preset)[name], **changes}
+
+
+@cache
+def _models(preset: str) -> dict[str, dict[str, Any]]:
+    document = _presets.read_preset(preset)
+    models: dict[str, dict[str, Any]] = _presets.load_plain(_presets.dump_document(document))[
+        "train"
+    ]
+    return models
+
+
+def ours(function: str, others: Others, name: str, **settings: Any) -> dict[str, SideSpec]:
+    """Our side in both precisions."""
+    return {
+        precision: SideSpec(
+            f"benchmarks._ours:{function}",
+            {"data": others.data, "model": settings_of(name, precision=precision), **settings},
+        )
+        for precision in PRECISIONS
+    }
+
+
+def authors(others: Others, name: str, measure: str, *, workers: int = 4) -> SideSpec:
+    """The authors' side; their loader has 4 workers."""
+    settings = {
+        "reference": others.reference,
+        "data": others.data,
+        "model": settings_of(name),
+        "measure": measure,
+        "workers": workers,
+        "train_epochs": TRAIN_EPOCHS,
+        "epochs": SCHEDULE_EPOCHS,
+    }
+    missing = "" if others.reference else "not measured: REFERENCE names no checkout"
+    return SideSpec(f"benchmarks._authors:{name}", settings, missing=missing)
+
+
+def recbole(others: Others, name: str, measure: str, *, most_laps: int = 0) -> SideSpec:
+    """RecBole's side."""
+    settings = {
+        "recbole": others.recbole,
+        "data": others.data,
+        "model": settings_of(name),
+        "measure": measure,
+        "train_epochs": TRAIN_EPOCHS,
+    }
+    missing = "" if others.recbole else "not measured: RECBOLE names no checkout"
+    return SideSpec(
+        f"benchmarks._recbole:{name}", settings, others.recbole_python, most_laps, missing
+    )
