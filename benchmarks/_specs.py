@@ -11,6 +11,8 @@ TRAIN_EPOCHS = 5
 """Epochs of training before an evaluation is measured."""
 SCHEDULE_EPOCHS = 30
 """Epochs of a whole training, with a validation every 5."""
+NO_DATA = "not measured: DIFFREC_BENCH_DATA names no data"
+"""The note of a row that needs the ML-1M split."""
 
 
 class Others(NamedTuple):
@@ -54,6 +56,7 @@ def ours(function: str, others: Others, name: str, **settings: Any) -> dict[str,
         precision: SideSpec(
             f"benchmarks._ours:{function}",
             {"data": others.data, "model": settings_of(name, precision=precision), **settings},
+            missing="" if others.data else NO_DATA,
         )
         for precision in PRECISIONS
     }

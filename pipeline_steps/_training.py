@@ -48,6 +48,10 @@ class RuntimeConfig(Config):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; null: as many as there are cores. Sums may differ in the last bit."""
 
+    compile: bool = False
+    """Let torch.compile fuse DiffRec's denoiser in training, with CUDA graphs on CUDA. It needs a
+    C++ compiler, and a minute before the first step; sums may differ in the last bits."""
+
     checkpoint_every_seconds: float = Field(default=30.0, ge=0.0)
     """A killed training loses at most this much, or one step or validation if that is longer."""
 
@@ -123,11 +127,13 @@ def training_options(
     checkpoint = Path(".checkpoints") / name
     seed = derive_seed(step.seed, name)
     device = prepare_device(step)
+    runtime = step.section("runtime", RuntimeConfig)
     options = TrainingOptions(
         device=device,
         seed=seed,
+        compile=runtime.compile,
         checkpoint=checkpoint,
-        checkpoint_every_seconds=step.section("runtime", RuntimeConfig).checkpoint_every_seconds,
+        checkpoint_every_seconds=runtime.checkpoint_every_seconds,
         checkpoint_key=_checkpoint_key(seed, config, inputs),
         fixed_epochs=fixed_epochs,
         processes=join_processes(device),

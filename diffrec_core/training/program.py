@@ -48,6 +48,7 @@ class TrainingOptions:
         device: where tensors live.
         seed: parent of all its randomness.
         advance: told of every epoch.
+        compile: let torch.compile fuse what a model offers for it.
         checkpoint: directory for checkpoints; none are written without it.
         checkpoint_every_seconds: least time between two.
         checkpoint_key: what the training is a function of; another key starts afresh.
@@ -58,6 +59,7 @@ class TrainingOptions:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
     advance: Advance = _ignore
+    compile: bool = False
     checkpoint: Path | None = None
     checkpoint_every_seconds: float = 30.0
     checkpoint_key: str = ""

@@ -35,6 +35,8 @@ class DiffRec(Recommender):
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         with torch_seed(options.seed, "initialise"):
             self.network = self._network(len(data.items), data.item_clusters)
+        if options.compile:
+            self.network.compile_denoiser()
         program = DiffRecProgram(
             self.network,
             self._training_rows(data.histories),

@@ -60,6 +60,11 @@ class DiffRecNetwork(nn.Module):
             self._reverse.forget()
         return super().train(mode)
 
+    def compile_denoiser(self) -> None:
+        """Fuse the denoiser's training pass; on CUDA, record it as CUDA graphs too."""
+        on_cuda = self.loss_weights.device.type == "cuda"
+        self.denoiser.compile(mode="reduce-overhead" if on_cuda else "default")
+
     def recover(self, histories: SparseRows) -> Tensor:
         """Scores (B, I): the reverse process from the history, or from its latent mean."""
         if self.vae is None:
