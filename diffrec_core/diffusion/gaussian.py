@@ -76,7 +76,7 @@ class GaussianDiffusion(nn.Module):
         Shapes: x_start (B, D), t (B,), noise (B, D); returns (B, D).
         """
         signal, spread = self.sqrt_alpha_bar[t], self.sqrt_one_minus_alpha_bar[t]
-        return signal[:, None] * x_start + spread[:, None] * noise
+        return (spread[:, None] * noise).addcmul_(signal[:, None], x_start)
 
     def q_posterior(self, x_start: Tensor, x_t: Tensor, t: Tensor) -> Posterior:
         """Return q(x_{t-1} | x_t, x_start), the target of the reverse step."""

@@ -46,17 +46,24 @@ class HiddenSpaceSampler:
     Args:
         diffusion: the process; its `sample_with_noise` must be off.
         denoiser: the network.
+        dtype: of the products between the steps; sums over the steps, and the result, are
+            float32.
 
     Raises:
         ValueError: the reverse process draws noise, which has to happen in item space.
     """
 
-    def __init__(self, diffusion: GaussianDiffusion, denoiser: SplitDenoiser) -> None:
+    def __init__(
+        self,
+        diffusion: GaussianDiffusion,
+        denoiser: SplitDenoiser,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         if diffusion.config.sample_with_noise:
             raise ValueError("sample_with_noise needs the reverse process in item space")
         self.diffusion, self.denoiser = diffusion, denoiser
         weight = denoiser.input_weight
-        self.feedback_GH = weight @ denoiser.output_weight
+        self.feedback_GH = (weight @ denoiser.output_weight).to(dtype)
         self.feedback_G = weight @ denoiser.output_bias
         self.carry, self.gain = reverse_coefficients(diffusion)
         self.share = hidden_weights(self.carry, self.gain)
@@ -111,7 +118,7 @@ class HiddenSpaceSampler:
                 part = hidden_BH.to(torch.float32) * float(self.share[step])
                 total = part if total is None else total.add_(part)
             if step:
-                feedback_BG = torch.nn.functional.linear(hidden_BH, self.feedback_GH)
+                feedback_BG = hidden_BH.to(self.feedback_GH.dtype) @ self.feedback_GH.T
                 projected_BG = (
                     (feedback_BG + self.feedback_G)
                     .mul_(float(self.gain[step]))

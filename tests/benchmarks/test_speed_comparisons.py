@@ -134,8 +134,10 @@ def test_a_side_that_ends_is_not_asked_again() -> None:
 
     class Short(FakeSide):
         def lap(self) -> bool:
+            log.append("asked")
             return len(self.laps) < 2 and super().lap()
 
     sides = {"ours": SideSpec("ours")}
     rows = Group(sides, [compare(4.0)], 9).run(lambda spec: Short("ours", [1.0, 3.0], log))
+    assert log.count("asked") == 3
     assert rows[0].ratio == 2.0

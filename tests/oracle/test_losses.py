@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from diffrec_core.diffusion.gaussian import GaussianDiffusion
-from diffrec_core.diffusion.losses import DiffusionLossConfig, diffusion_loss, loss_weights
+from diffrec_core.diffusion.losses import (
+    DiffusionLossConfig,
+    diffusion_loss,
+    loss_weights,
+    mean_squared_error,
+)
 from diffrec_core.diffusion.timestep_sampler import TimestepSampler
 from diffrec_core.training.seeding import torch_seed
 from tests.oracle.oracles import Rows, betas_of, clean, lower_bound_term, marginal, noisy
@@ -174,3 +179,22 @@ def test_importance_sampling_leaves_the_expected_loss_of_uniform_sampling(target
         errors.append(float(loss.std()) / rows**0.5)
     assert abs(means[0] - means[1]) < 4 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
     assert max(errors) < 0.05 * means[0]  # or the comparison would say nothing
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_fused_error_has_the_value_and_the_gradients_of_plain_operations(
+    dtype: torch.dtype,
+) -> None:
+    with torch_seed(1, "error"):
+        output, target, direction = torch.randn(4, 7), torch.randn(4, 7), torch.randn(4)
+    output = output.to(dtype).requires_grad_()
+    target.requires_grad_()
+    result = mean_squared_error(output, target)
+    (result * direction).sum().backward()
+    gradients = output.grad, target.grad
+    output.grad = target.grad = None
+    expected = (output.float() - target).square().mean(dim=1)
+    (expected * direction).sum().backward()
+    torch.testing.assert_close(result, expected)
+    assert output.grad is not None and output.grad.dtype == dtype
+    torch.testing.assert_close(gradients, (output.grad, target.grad))

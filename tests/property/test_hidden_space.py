@@ -120,18 +120,18 @@ def test_a_noisy_process_is_refused() -> None:
     denoiser = Denoiser(N_ITEMS, DenoiserConfig(hidden_dims=(4,)))
     diffusion = GaussianDiffusion(DiffusionConfig(sample_with_noise=True))
     with pytest.raises(ValueError, match="item space"):
-        HiddenSpaceSampler(diffusion, denoiser.split())
+        HiddenSpaceSampler(diffusion, denoiser.split(5))
 
 
 def test_a_denoiser_without_hidden_layers_cannot_be_split() -> None:
     with pytest.raises(ValueError, match="no hidden space"):
-        Denoiser(N_ITEMS, DenoiserConfig(hidden_dims=())).split()
+        Denoiser(N_ITEMS, DenoiserConfig(hidden_dims=())).split(5)
 
 
 def test_only_epsilon_prediction_needs_the_history_again() -> None:
     for target, needed in (("x_start", False), ("epsilon", True)):
         network = build(prediction_target=target, **NOISE)
-        sampler = HiddenSpaceSampler(network.diffusion, network.denoiser.split())
+        sampler = HiddenSpaceSampler(network.diffusion, network.denoiser.split(5))
         assert sampler.needs_x_start is needed
 
 

@@ -88,8 +88,10 @@ class Denoiser(nn.Module):
         estimate: Tensor = self.layers(torch.cat([self.dropout(x_t), embedded_BE], dim=1))
         return estimate
 
-    def split(self) -> SplitDenoiser:
+    def split(self, steps: int) -> SplitDenoiser:
         """Take the network apart for the hidden-space sampler; it needs a hidden layer.
+
+        What the first layer adds for each of the `steps` timesteps is tabulated here.
 
         Shapes: G units before, H after the hidden layers' activations.
         """
@@ -98,11 +100,12 @@ class Denoiser(nn.Module):
         if first is last or not (isinstance(first, nn.Linear) and isinstance(last, nn.Linear)):
             raise ValueError("a denoiser without hidden layers has no hidden space")
         input_weight_GD, time_weight_GE = first.weight[:, : self.dim], first.weight[:, self.dim :]
+        every_t = torch.arange(steps, device=first.weight.device)
+        embedded_TE = self.embed(timestep_embedding(every_t, self.config.timestep_embedding_dim))
+        added_TG = nn.functional.linear(embedded_TE, time_weight_GE, first.bias)
 
         def hidden(projected_BG: Tensor, step: int) -> Tensor:
-            t = torch.tensor([step], device=projected_BG.device)
-            embedded_1E = self.embed(timestep_embedding(t, self.config.timestep_embedding_dim))
-            state = projected_BG + nn.functional.linear(embedded_1E, time_weight_GE, first.bias)
+            state = projected_BG + added_TG[step]
             for layer in between:
                 state = layer(state)
             return state

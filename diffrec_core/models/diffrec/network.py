@@ -108,7 +108,7 @@ class DiffRecNetwork(nn.Module):
     def _reverse_rows(self, histories: SparseRows) -> Tensor:
         if not self.in_hidden_space:
             return self._in_item_space(histories.dense())
-        sampler, table_IG = self._reverse.current()
+        sampler, table_IG = self._reverse.current(self._dtype)
         projected_BG = histories.project(table_IG)
         with self._autocast():
             return sampler(projected_BG, histories.dense)
@@ -116,7 +116,7 @@ class DiffRecNetwork(nn.Module):
     def _reverse_codes(self, z_BZ: Tensor) -> Tensor:
         if not self.in_hidden_space:
             return self._in_item_space(z_BZ)
-        sampler, table_ZG = self._reverse.current()
+        sampler, table_ZG = self._reverse.current(self._dtype)
         projected_BG = z_BZ @ table_ZG
         with self._autocast():
             return sampler(projected_BG, lambda: z_BZ)
@@ -125,11 +125,17 @@ class DiffRecNetwork(nn.Module):
         with self._autocast():
             return self.diffusion.p_sample_loop(self.denoiser, x_BD).to(torch.float32)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the matrix products."""
+        on_cuda = self.loss_weights.device.type == "cuda"
+        auto = "bfloat16" if on_cuda else "float32"
+        chosen = auto if self.config.precision == "auto" else self.config.precision
+        return torch.bfloat16 if chosen == "bfloat16" else torch.float32
+
     def _autocast(self) -> torch.autocast:
-        device = self.loss_weights.device.type
-        precision = self.config.precision
-        wanted = precision == "bfloat16" or (precision == "auto" and device == "cuda")
-        return torch.autocast(device, dtype=torch.bfloat16, enabled=wanted)
+        device, dtype = self.loss_weights.device.type, self._dtype
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
 class _Reverse:
@@ -144,13 +150,14 @@ class _Reverse:
         """Make the sampler anew at the next call."""
         self.made = None
 
-    def current(self) -> tuple[HiddenSpaceSampler, Tensor]:
-        """The sampler, and W transposed, (D, G)."""
+    def current(self, dtype: torch.dtype) -> tuple[HiddenSpaceSampler, Tensor]:
+        """The sampler, with products in `dtype`, and W transposed, (D, G)."""
         # a copy into a tensor counts its version up; a fused optimiser's step does not, hence
         # `forget` before training
         now = tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
         if self.made is None or now != self.of:
-            split = self.denoiser.split()
+            split = self.denoiser.split(self.diffusion.steps)
             table = split.input_weight.T.contiguous()
-            self.of, self.made = now, (HiddenSpaceSampler(self.diffusion, split), table)
+            self.of = now
+            self.made = HiddenSpaceSampler(self.diffusion, split, dtype), table
         return self.made
