@@ -50,7 +50,8 @@ class RuntimeConfig(Config):
 
     compile: bool = False
     """Let torch.compile fuse DiffRec's denoiser in training, with CUDA graphs on CUDA. It needs a
-    C++ compiler, and a minute before the first step; sums may differ in the last bits."""
+    C++ compiler, a path without blanks and a minute before the first step; sums may differ in
+    the last bits."""
 
     checkpoint_every_seconds: float = Field(default=30.0, ge=0.0)
     """A killed training loses at most this much, or one step or validation if that is longer."""
