@@ -18,28 +18,7 @@ def catalogue(name: str, most_gb: float, *, clusters: int) -> Group:
     """DiffRec or L-DiffRec at Amazon-book's shape, beside the arithmetic and the memory target."""
     shape = _synthetic.AMAZON_BOOK
     model = settings_of(name, "amazon-book-clean", precision="float32")
-    sides = {
-        "ours": SideSpec(
-            "benchmarks._ours:catalogue",
-            {
-                "shape": shape,
-                "model": model,
-                "clusters": clusters,
-                "steps": _STEPS,
-                "epochs": _EPOCHS,
-                "users": _USERS,
-            },
-        ),
-        "products": SideSpec(
-            "benchmarks._limits:products",
-            {
-                "batch": model["batch_size"],
-                "hidden": model["hidden_dims"][0],
-                "items": shape.items,
-                "precision": "float32",
-            },
-        ),
-    }
+    sides = _sides(model, clusters)
     flops = (_latent_flops if clusters else diffrec_flops)(model, shape.items)
     steps_an_epoch = -(-shape.users // model["batch_size"])
     scale = steps_an_epoch / _STEPS
@@ -74,6 +53,33 @@ def catalogue(name: str, most_gb: float, *, clusters: int) -> Group:
         ),
     ]
     return Group(sides, comparisons, _EPOCHS + 4)
+
+
+def _sides(model: dict[str, Any], clusters: int) -> dict[str, SideSpec]:
+    """Our training and scoring, and the products alone."""
+    shape = _synthetic.AMAZON_BOOK
+    return {
+        "ours": SideSpec(
+            "benchmarks._ours:catalogue",
+            {
+                "shape": shape,
+                "model": model,
+                "clusters": clusters,
+                "steps": _STEPS,
+                "epochs": _EPOCHS,
+                "users": _USERS,
+            },
+        ),
+        "products": SideSpec(
+            "benchmarks._limits:products",
+            {
+                "batch": model["batch_size"],
+                "hidden": model["hidden_dims"][0],
+                "items": shape.items,
+                "precision": "float32",
+            },
+        ),
+    }
 
 
 def diffrec_flops(model: dict[str, Any], items: int) -> tuple[float, float]:

@@ -62,15 +62,22 @@ def ours(function: str, others: Others, name: str, **settings: Any) -> dict[str,
     }
 
 
-def authors(others: Others, name: str, measure: str, *, workers: int = 4) -> SideSpec:
-    """The authors' side; their loader has 4 workers."""
-    settings = {
-        "reference": others.reference,
+def _common(others: Others, name: str, measure: str) -> dict[str, Any]:
+    """What every peer is told."""
+    return {
         "data": others.data,
         "model": settings_of(name),
         "measure": measure,
-        "workers": workers,
         "train_epochs": TRAIN_EPOCHS,
+    }
+
+
+def authors(others: Others, name: str, measure: str, *, workers: int = 4) -> SideSpec:
+    """The authors' side; their loader has 4 workers."""
+    settings = {
+        **_common(others, name, measure),
+        "reference": others.reference,
+        "workers": workers,
         "epochs": SCHEDULE_EPOCHS,
     }
     missing = "" if others.reference else "not measured: REFERENCE names no checkout"
@@ -79,13 +86,7 @@ def authors(others: Others, name: str, measure: str, *, workers: int = 4) -> Sid
 
 def recbole(others: Others, name: str, measure: str, *, most_laps: int = 0) -> SideSpec:
     """RecBole's side."""
-    settings = {
-        "recbole": others.recbole,
-        "data": others.data,
-        "model": settings_of(name),
-        "measure": measure,
-        "train_epochs": TRAIN_EPOCHS,
-    }
+    settings = {**_common(others, name, measure), "recbole": others.recbole}
     missing = "" if others.recbole else "not measured: RECBOLE names no checkout"
     return SideSpec(
         f"benchmarks._recbole:{name}", settings, others.recbole_python, most_laps, missing

@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_text(text, encoding="utf-8")
-            _sync(temporary)
+            sync_file(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file in _files(temporary):
-                _sync(file)
+                sync_file(file)
             if path.exists():
                 path.replace(retired)  # whole or not there, never half deleted
             temporary.replace(path)
@@ -214,6 +214,7 @@ def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make sure that a file's content is on the disk before it is renamed into place."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

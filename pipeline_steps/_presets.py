@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import CommentMark, YAMLError
+from ruamel.yaml.error import CommentMark
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
@@ -25,7 +25,7 @@ from diffrec_core.embedding.clustering import ClusteringConfig
 from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.errors import ConfigError
 from diffrec_core.models.registry import create
-from pipeline_steps._runtime import SECTIONS, repository_root
+from pipeline_steps._runtime import SECTIONS, read_sections, repository_root
 
 PRESETS = repository_root() / "presets"
 PRESET_SECTIONS = frozenset({"pretrain_item_embeddings", "cluster_items", "train"})
@@ -68,14 +68,9 @@ def load_document(path: Path) -> CommentedMap:
     Raises:
         ConfigError: it is missing, is not YAML, or holds no sections.
     """
-    try:
-        document = _round_trip().load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} is missing: run from the project's folder") from error
-    except YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    document = read_sections(path, _round_trip())
     if not isinstance(document, CommentedMap):
-        raise ConfigError(f"{path} must hold sections of keys, found {type(document).__name__}")
+        raise TypeError(f"the round-trip parser gives CommentedMap, found {type(document)}")
     return document
 
 

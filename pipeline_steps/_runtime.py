@@ -176,16 +176,26 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, is not YAML, or has a section that nobody reads.
     """
+    params = read_sections(path, YAML(typ="safe", pure=True))
+    check_sections(params, SECTIONS)
+    return params
+
+
+def read_sections(path: Path, yaml: YAML) -> dict[str, Any]:
+    """Read a file that holds sections of keys, with the given parser.
+
+    Raises:
+        ConfigError: it is missing, is not YAML, or holds no sections.
+    """
     try:
-        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        sections = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path} is missing: run from the project's folder") from error
     except YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(params, dict):
-        raise ConfigError(f"{path} must hold sections of keys, found {type(params).__name__}")
-    check_sections(params, SECTIONS)
-    return params
+    if not isinstance(sections, dict):
+        raise ConfigError(f"{path} must hold sections of keys, found {type(sections).__name__}")
+    return sections
 
 
 def peak_memory_mib() -> float:

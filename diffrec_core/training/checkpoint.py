@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffrec_core.artifacts import canonical_json, storage_errors
+from diffrec_core.artifacts import canonical_json, storage_errors, sync_file
 from diffrec_core.errors import ArtifactError
 
 _FILE = "checkpoint.safetensors"
@@ -74,7 +74,7 @@ def save_checkpoint(
             stale.unlink(missing_ok=True)
         try:
             save_file(plain, temporary, metadata=header)
-            _sync(temporary)
+            sync_file(temporary)
             temporary.replace(directory / _FILE)
         finally:
             temporary.unlink(missing_ok=True)
@@ -121,11 +121,6 @@ def _digest(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
 
 def _corrupt(path: Path) -> ArtifactError:
     return ArtifactError(f"{path} is corrupt: remove it to train from the start")
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 Shapes: B users, I items, Z latent dimensions, D what is diffused: I, or Z if latent.
 """
 
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -41,8 +42,9 @@ class DiffRecNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        latent = config.latent and categories is not None
-        self.vae = ClusterVae(categories, config) if latent and categories is not None else None
+        self.vae: ClusterVae | None = None
+        if config.latent and categories is not None:
+            self.vae = ClusterVae(categories, config)
         self.denoiser = Denoiser(self.vae.latent_dim if self.vae else n_items, config)
         self.diffusion = GaussianDiffusion(config)
         self.sampler = TimestepSampler(config.steps, config)
@@ -68,9 +70,9 @@ class DiffRecNetwork(nn.Module):
     def recover(self, histories: SparseRows) -> Tensor:
         """Scores (B, I): the reverse process from the history, or from its latent mean."""
         if self.vae is None:
-            return self._reverse_rows(histories)
-        latent_mean = self.vae.encode(histories).mean
-        return self.vae.decode(self._reverse_codes(latent_mean))
+            return self._recover(histories.dense, histories.project)
+        z_BZ = self.vae.encode(histories).mean
+        return self.vae.decode(self._recover(lambda: z_BZ, lambda table_ZG: z_BZ @ table_ZG))
 
     def losses(
         self,
@@ -105,25 +107,17 @@ class DiffRecNetwork(nn.Module):
             self.diffusion, timesteps, self.denoiser, x_start, weights=self.loss_weights
         )
 
-    def _reverse_rows(self, histories: SparseRows) -> Tensor:
+    def _recover(
+        self, x_start: Callable[[], Tensor], project: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Run the reverse process, given what makes x_start (B, D) and x_start times a table."""
         if not self.in_hidden_space:
-            return self._in_item_space(histories.dense())
-        sampler, table_IG = self._reverse.current(self._dtype)
-        projected_BG = histories.project(table_IG)
+            with self._autocast():
+                return self.diffusion.p_sample_loop(self.denoiser, x_start()).to(torch.float32)
+        sampler, table_DG = self._reverse.current(self._dtype)
+        projected_BG = project(table_DG)
         with self._autocast():
-            return sampler(projected_BG, histories.dense)
-
-    def _reverse_codes(self, z_BZ: Tensor) -> Tensor:
-        if not self.in_hidden_space:
-            return self._in_item_space(z_BZ)
-        sampler, table_ZG = self._reverse.current(self._dtype)
-        projected_BG = z_BZ @ table_ZG
-        with self._autocast():
-            return sampler(projected_BG, lambda: z_BZ)
-
-    def _in_item_space(self, x_BD: Tensor) -> Tensor:
-        with self._autocast():
-            return self.diffusion.p_sample_loop(self.denoiser, x_BD).to(torch.float32)
+            return sampler(projected_BG, x_start)
 
     @property
     def _dtype(self) -> torch.dtype:
