@@ -150,7 +150,7 @@ def protocol(split: Split, name: str) -> Protocol:
     )
 
 
-def measure(score: Score, chosen: Protocol, *, batch_size: int = 512) -> dict[str, float]:
+def measure(score: Score, chosen: Protocol, *, batch_size: int = 1024) -> dict[str, float]:
     """Measure a fitted model on a protocol's test.
 
     What is masked is the protocol's to say, and in A is not the history, as it is for

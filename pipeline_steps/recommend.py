@@ -26,7 +26,7 @@ class RecommendConfig(Config):
     k: int = Field(default=20, ge=1)
     """Items per user; fewer where a user has seen nearly everything."""
 
-    batch_size: int = Field(default=512, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
     """Users scored at a time; does not change results."""
 
 

@@ -1,12 +1,13 @@
 """The reverse process of an MLP denoiser, run in its hidden space: exact, and many times cheaper.
 
-A denoiser f(x, t) = V h(W x, t) + c is linear at both ends. Without noise in the reverse steps
+A denoiser f(x, t) = V h(W x + a_t) + c is linear at both ends. Without noise in the reverse steps
 every x_t is then a combination of x_T, V and c, and all that f ever needs of it is W x_t:
 
     x_{t-1}   = A_t x_t   + B_t (V h_t + c)                    (eq. 10 in either parametrisation)
     W x_{t-1} = A_t W x_t + B_t ((W V) h_t + W c)
 
-With W V at hand no step touches the D dimensions. The hidden states add up with the weights that
+With W V at hand no step touches the D dimensions. The terms in W c are the same for all rows and
+go into a_t. The hidden states add up with the weights that
 unrolling the first line gives, and one product with V ends it. D rows by G and H hidden units:
 T (D G + H D) multiplications per row become T G H + H D, plus the sparse product W x_T.
 """
@@ -23,17 +24,19 @@ from diffrec_core.diffusion.gaussian import DiffusionConfig, GaussianDiffusion
 
 
 class SplitDenoiser(NamedTuple):
-    """f(x, t) = V h(W x, t) + c, taken apart.
+    """f(x, t) = V h(W x + a_t) + c, taken apart.
 
     Attributes:
         input_weight: W, (G, D).
-        hidden: h, from (B, G) = W x and a 0-based timestep to (B, H).
+        input_bias: a, (T, G), what the timestep and the bias add.
+        hidden: h, (B, G) to (B, H).
         output_weight: V, (D, H).
         output_bias: c, (D,).
     """
 
     input_weight: Tensor
-    hidden: Callable[[Tensor, int], Tensor]
+    input_bias: Tensor
+    hidden: Callable[[Tensor], Tensor]
     output_weight: Tensor
     output_bias: Tensor
 
@@ -64,9 +67,10 @@ class HiddenSpaceSampler:
         self.diffusion, self.denoiser = diffusion, denoiser
         weight = denoiser.input_weight
         self.feedback_GH = (weight @ denoiser.output_weight).to(dtype)
-        self.feedback_G = weight @ denoiser.output_bias
         self.carry, self.gain = reverse_coefficients(diffusion)
         self.share = hidden_weights(self.carry, self.gain)
+        bias_shares = torch.from_numpy(output_bias_shares(self.carry, self.gain)).to(weight)
+        self.bias_TG = denoiser.input_bias + torch.outer(bias_shares, weight @ denoiser.output_bias)
 
     @property
     def needs_x_start(self) -> bool:
@@ -113,18 +117,22 @@ class HiddenSpaceSampler:
         """All T steps; returns Σ share_t h_t, (B, H) float32."""
         total: Tensor | None = None
         for step in reversed(range(self.diffusion.steps)):
-            hidden_BH = self.denoiser.hidden(projected_BG, step)
+            hidden_BH = self.denoiser.hidden(projected_BG + self.bias_TG[step])
             if self.share[step] != 0.0:
                 part = hidden_BH.to(torch.float32) * float(self.share[step])
                 total = part if total is None else total.add_(part)
             if step:
-                feedback_BG = hidden_BH.to(self.feedback_GH.dtype) @ self.feedback_GH.T
-                projected_BG = (
-                    (feedback_BG + self.feedback_G)
-                    .mul_(float(self.gain[step]))
-                    .add_(projected_BG, alpha=float(self.carry[step]))
-                )
+                projected_BG = self._advance(projected_BG, hidden_BH, step)
         return torch.zeros_like(hidden_BH, dtype=torch.float32) if total is None else total
+
+    def _advance(self, projected_BG: Tensor, hidden_BH: Tensor, step: int) -> Tensor:
+        """A_t W x_t + B_t (W V) h_t; the rest of W x_{t-1} is in `bias_TG`."""
+        carry, gain = float(self.carry[step]), float(self.gain[step])
+        feedback_HG = self.feedback_GH.T
+        if feedback_HG.dtype == projected_BG.dtype:
+            return torch.addmm(projected_BG, hidden_BH, feedback_HG, beta=carry, alpha=gain)
+        product_BG = hidden_BH.to(feedback_HG.dtype) @ feedback_HG
+        return (projected_BG * carry).add_(product_BG, alpha=gain)
 
 
 def applies_to(config: DiffusionConfig, *, normalize_input: bool, hidden_layers: int) -> bool:
@@ -159,3 +167,13 @@ def hidden_weights(carry: NDArray[np.float64], gain: NDArray[np.float64]) -> NDA
     passed_on = np.concatenate([[1.0], np.cumprod(carry)[:-1]])
     weights: NDArray[np.float64] = gain * passed_on
     return weights
+
+
+def output_bias_shares(
+    carry: NDArray[np.float64], gain: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How much of c is in x_t: κ_{t-1} = A_t κ_t + B_t, (T,), from 0 at the start."""
+    shares = np.zeros(len(carry))
+    for step in reversed(range(1, len(carry))):
+        shares[step - 1] = carry[step] * shares[step] + gain[step]
+    return shares

@@ -21,7 +21,7 @@ class EvaluationConfig(Config):
     cutoffs: PositiveTuple = Field(default=(10, 20, 50), min_length=1)
     """The k of every metric."""
 
-    batch_size: int = Field(default=512, ge=1)
+    batch_size: int = Field(default=1024, ge=1)
     """Users scored at a time; does not change results."""
 
 

@@ -78,7 +78,7 @@ def mean_metrics(per_user: PerUser) -> dict[str, float]:
     return {key: float(values.mean()) for key, values in per_user.items()}
 
 
-def recall_at(score: Score, task: RankingTask, k: int = 20, *, batch_size: int = 512) -> float:
+def recall_at(score: Score, task: RankingTask, k: int = 20, *, batch_size: int = 1024) -> float:
     """Mean recall@k of a task: what early stopping watches."""
     top_items = rank_task(score, task, k, batch_size=batch_size)
     targets = task.targets.take(task.users)

@@ -109,7 +109,7 @@ def rank(
     histories: Histories,
     k: int,
     *,
-    batch_size: int = 512,
+    batch_size: int = 1024,
     exclude_seen: bool = True,
     on_batch: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
@@ -141,7 +141,7 @@ def rank_task(
     task: RankingTask,
     k: int,
     *,
-    batch_size: int = 512,
+    batch_size: int = 1024,
     on_batch: Callable[[int], None] | None = None,
 ) -> NDArray[np.int64]:
     """Rank for the users that have targets.

@@ -104,13 +104,8 @@ class Denoiser(nn.Module):
         embedded_TE = self.embed(timestep_embedding(every_t, self.config.timestep_embedding_dim))
         added_TG = nn.functional.linear(embedded_TE, time_weight_GE, first.bias)
 
-        def hidden(projected_BG: Tensor, step: int) -> Tensor:
-            state = projected_BG + added_TG[step]
-            for layer in between:
-                state = layer(state)
-            return state
-
-        return SplitDenoiser(input_weight_GD, hidden, last.weight, last.bias)
+        hidden = nn.Sequential(*between)
+        return SplitDenoiser(input_weight_GD, added_TG, hidden, last.weight, last.bias)
 
 
 def timestep_embedding(t: Tensor, dim: int) -> Tensor:
