@@ -25,6 +25,7 @@ from benchmarks._specs import (
     TRAIN_EPOCHS,
     Others,
     authors,
+    missing_units,
     ours,
     recbole,
     settings_of,
@@ -85,7 +86,11 @@ def _diffrec_training(others: Others, repeats: int) -> Group:
         "no workers": authors(others, name, "train_epoch", workers=0),
         "recbole": recbole(others, name, "train_epoch"),
         **{
-            f"products {p}": SideSpec("benchmarks._limits:train_step", {**size, "precision": p})
+            f"products {p}": SideSpec(
+                "benchmarks._limits:train_step",
+                {**size, "precision": p},
+                missing=missing_units(p),
+            )
             for p in PRECISIONS
         },
         "draws": SideSpec("benchmarks._limits:draws", size),

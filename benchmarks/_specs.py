@@ -3,7 +3,10 @@
 from functools import cache
 from typing import Any, NamedTuple
 
+import torch
+
 from benchmarks._comparison import SideSpec
+from diffrec_core.models.diffrec.precision import has_bfloat16_units
 from pipeline_steps import _presets
 
 PRECISIONS = ("float32", "bfloat16")
@@ -56,10 +59,17 @@ def ours(function: str, others: Others, name: str, **settings: Any) -> dict[str,
         precision: SideSpec(
             f"benchmarks._ours:{function}",
             {"data": others.data, "model": settings_of(name, precision=precision), **settings},
-            missing="" if others.data else NO_DATA,
+            missing=missing_units(precision) or ("" if others.data else NO_DATA),
         )
         for precision in PRECISIONS
     }
+
+
+def missing_units(precision: str) -> str:
+    """The note of rows in a precision that this CPU would have to emulate; else empty."""
+    if precision == "bfloat16" and not has_bfloat16_units(torch.device("cpu")):
+        return "not measured: this CPU has no bfloat16 instructions"
+    return ""
 
 
 def _common(others: Others, name: str, measure: str) -> dict[str, Any]:

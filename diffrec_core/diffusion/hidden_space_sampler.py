@@ -7,9 +7,9 @@ every x_t is then a combination of x_T, V and c, and all that f ever needs of it
     W x_{t-1} = A_t W x_t + B_t ((W V) h_t + W c)
 
 With W V at hand no step touches the D dimensions. The terms in W c are the same for all rows and
-go into a_t. The hidden states add up with the weights that
-unrolling the first line gives, and one product with V ends it. D rows by G and H hidden units:
-T (D G + H D) multiplications per row become T G H + H D, plus the sparse product W x_T.
+go into a_t. The hidden states add up with the weights that unrolling the first line gives, and one
+product with V ends it. With G and H hidden units, T (D G + H D) multiplications per row become
+T G H + H D, plus the sparse product W x_T.
 """
 
 from collections.abc import Callable

@@ -98,7 +98,8 @@ class _MeanSquaredError(torch.autograd.Function):
         error = output - target  # of bfloat16 and float32: float32
         ctx.save_for_backward(error)
         ctx.dtypes = output.dtype, target.dtype  # type: ignore[attr-defined]
-        return error.square().mean(dim=1)
+        norm_B: Tensor = torch.linalg.vector_norm(error, dim=1)
+        return norm_B.square() / error.shape[1]
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, Tensor | None]:

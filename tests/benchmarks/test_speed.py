@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from benchmarks import speed
@@ -75,6 +76,13 @@ def test_cases_are_chosen_by_their_beginning() -> None:
         speed.choose(known, ["diffr"])
 
 
+@pytest.fixture
+def bfloat16_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that has them: without, rows in bfloat16 say so and nothing else."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+
+
+@pytest.mark.usefixtures("bfloat16_units")
 def test_every_comparison_knows_its_sides() -> None:
     for group in groups(Others("data", 10, 20, "reference", "recbole", "python", "kmeans"), 1):
         for comparison in group.comparisons:
@@ -141,6 +149,7 @@ def test_without_data_the_synthetic_cases_run(
     assert (written["ratio"], written["peak_mib"]) == (0.5, 300.12)
 
 
+@pytest.mark.usefixtures("bfloat16_units")
 def test_without_data_rows_say_so_and_nothing_is_started() -> None:
     for group in groups(Others(), 1)[:6]:
         for row in group.run(lambda spec: pytest.fail(f"started {spec}")):

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.sparse_rows import SparseRows
 
 Matrix = NDArray[np.float64]
@@ -70,6 +71,15 @@ def denoised(  # a plain function of everything that the docstrings promise
 def linears(module: nn.Module) -> list[nn.Linear]:
     """The linear layers of a module, first to last."""
     return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+
+
+def denoiser_layers(denoiser: Denoiser) -> list[nn.Linear]:
+    """From the input to the output; the first sees x_t and the embedded timestep side by side."""
+    parts = denoiser.first, denoiser.first_of_t
+    weight = torch.cat([part.weight for part in parts], dim=1)
+    first = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    first.weight, first.bias = nn.Parameter(weight.detach()), denoiser.first.bias
+    return [first, *linears(denoiser.rest)]
 
 
 def sparse(x: Matrix) -> SparseRows:

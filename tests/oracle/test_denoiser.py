@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diffrec_core.models.diffrec.denoiser import Denoiser, DenoiserConfig, timestep_embedding
 from diffrec_core.training.seeding import torch_seed
-from tests.oracle.model_oracles import ACTIVATIONS, denoised, timestep_features
+from tests.oracle.model_oracles import ACTIVATIONS, denoised, denoiser_layers, timestep_features
 
 DIM, EMBEDDING = 7, 4
 
@@ -22,8 +22,7 @@ def build(dim: int = DIM, **changes: Any) -> Denoiser:
 
 def linears(denoiser: Denoiser) -> tuple[nn.Linear, list[nn.Linear]]:
     """The timestep's layer, and the others from the input to the output."""
-    others = [layer for layer in denoiser.layers if isinstance(layer, nn.Linear)]
-    return denoiser.embed, others
+    return denoiser.embed, denoiser_layers(denoiser)
 
 
 def widths(denoiser: Denoiser) -> list[tuple[int, int]]:
@@ -45,7 +44,7 @@ def test_widths_are_mirrored_around_the_bottleneck(
     denoiser = build(hidden_dims=hidden, timestep_embedding_dim=10)
     assert widths(denoiser) == expected
     assert (denoiser.embed.in_features, denoiser.embed.out_features) == (10, 10)
-    assert len(denoiser.layers) == 2 * len(expected) - 1  # an activation between any two
+    assert len(denoiser.rest) == 2 * len(expected) - 2  # an activation between any two
 
 
 @pytest.mark.parametrize(
@@ -82,29 +81,32 @@ def test_leaky_relu_leaks() -> None:
     x, t = -3 * torch.ones(1, DIM), torch.tensor([0])
     with torch.no_grad():
         for denoiser in (leaky, relu):
-            denoiser.layers[0].weight.fill_(1.0)
+            denoiser.first.weight.fill_(1.0)
     assert not torch.equal(leaky(x, t), relu(x, t))
-    torch.testing.assert_close(relu(x, t), relu.layers[-1].bias[None])
+    torch.testing.assert_close(relu(x, t), relu.rest[-1].bias[None])
 
 
-def first_input(denoiser: Denoiser, x: Tensor, t: Tensor) -> Tensor:
-    """What the first of the mirrored layers is given."""
+def first_inputs(denoiser: Denoiser, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """What the two halves of the first of the mirrored layers are given."""
     seen: list[Tensor] = []
-    hook = linears(denoiser)[1][0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    hooks = [
+        part.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach()))
+        for part in (denoiser.first, denoiser.first_of_t)
+    ]
     with torch_seed(1, "dropout"):
         denoiser(x, t)
-    hook.remove()
-    return seen[0].detach()
+    for hook in hooks:
+        hook.remove()
+    return seen[0], seen[1]
 
 
 def test_dropout_falls_on_the_input_alone_and_in_training_alone() -> None:
     denoiser = build(dim=2000, dropout=0.25, hidden_dims=[3])
     x, t = torch.full((20, 2000), 3.0), torch.tensor([4] * 20)
-    trained = first_input(denoiser.train(), x, t)
-    scored = first_input(denoiser.eval(), x, t)
-    torch.testing.assert_close(scored[:, :2000], x, rtol=0, atol=0)
-    torch.testing.assert_close(trained[:, 2000:], scored[:, 2000:], rtol=0, atol=0)
-    kept = trained[:, :2000]
+    kept, embedded = first_inputs(denoiser.train(), x, t)
+    scored, embedded_scored = first_inputs(denoiser.eval(), x, t)
+    torch.testing.assert_close(scored, x, rtol=0, atol=0)
+    torch.testing.assert_close(embedded, embedded_scored, rtol=0, atol=0)
     assert torch.unique(kept).tolist() == [0.0, 4.0]  # 3 / (1 - 0.25)
     share = float((kept == 0).double().mean())
     assert share == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / 40_000) ** 0.5)
@@ -113,7 +115,7 @@ def test_dropout_falls_on_the_input_alone_and_in_training_alone() -> None:
 def test_normalising_comes_before_dropout_and_leaves_empty_rows_alone() -> None:
     denoiser = build(dim=50, dropout=0.5, normalize_input=True, hidden_dims=[3]).train()
     x = torch.cat([torch.full((1, 50), 9.0), torch.zeros(1, 50)])
-    seen = first_input(denoiser, x, torch.tensor([0, 0]))[:, :50]
+    seen, _ = first_inputs(denoiser, x, torch.tensor([0, 0]))
     size = 2 / 50**0.5  # 9 / |x| doubled: dropping first would make the rest larger
     assert all(v == pytest.approx(0) or v == pytest.approx(size) for v in seen[0].tolist())
     assert seen[1].tolist() == [0.0] * 50
@@ -129,7 +131,10 @@ def test_timestep_embedding_follows_the_formula(dim: int) -> None:
 
 
 def test_weights_start_xavier_normal_and_biases_nearly_zero() -> None:
-    layer = linears(build(dim=500, hidden_dims=[400]))[1][0]
+    denoiser = build(dim=500, hidden_dims=[400])
+    layer = linears(denoiser)[1][0]
     spread = (2 / (504 + 400)) ** 0.5
+    for weight in (layer.weight, denoiser.first_of_t.weight):
+        assert float(weight.detach().std()) == pytest.approx(spread, rel=0.05)
     assert float(layer.weight.detach().std()) == pytest.approx(spread, rel=0.02)
     assert float(layer.bias.detach().abs().max()) < 0.01

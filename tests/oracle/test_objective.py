@@ -15,8 +15,8 @@ from tests.oracle.model_oracles import (
     Matrix,
     decoded,
     denoised,
+    denoiser_layers,
     encoded,
-    linears,
     multinomial,
     sparse,
 )
@@ -60,7 +60,7 @@ def network_output(network: DiffRecNetwork, x: Matrix, steps: Sequence[int]) -> 
     denoiser = network.denoiser
     return denoised(
         denoiser.embed,
-        linears(denoiser.layers),
+        denoiser_layers(denoiser),
         x,
         steps,
         activation=network.config.activation,

@@ -14,6 +14,7 @@ from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
+from diffrec_core.models.diffrec.precision import warn_of_emulation
 from diffrec_core.models.diffrec.program import DiffRecProgram
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.seeding import torch_seed
@@ -33,6 +34,7 @@ class DiffRec(Recommender):
         return self.config.latent
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
+        warn_of_emulation(self.config.precision, options.device)
         with torch_seed(options.seed, "initialise"):
             self.network = self._network(len(data.items), data.item_clusters)
         if options.compile:

@@ -23,6 +23,7 @@ from diffrec_core.models.diffrec.cluster_vae import (
 )
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoiser import Denoiser
+from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
 
 
@@ -122,10 +123,7 @@ class DiffRecNetwork(nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         """Of the matrix products."""
-        on_cuda = self.loss_weights.device.type == "cuda"
-        auto = "bfloat16" if on_cuda else "float32"
-        chosen = auto if self.config.precision == "auto" else self.config.precision
-        return torch.bfloat16 if chosen == "bfloat16" else torch.float32
+        return product_dtype(self.config.precision, self.loss_weights.device)
 
     def _autocast(self) -> torch.autocast:
         device, dtype = self.loss_weights.device.type, self._dtype

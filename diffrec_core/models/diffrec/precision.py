@@ -1,0 +1,45 @@
+"""In which type a device multiplies matrices."""
+
+import logging
+from typing import Literal
+
+import torch
+
+log = logging.getLogger(__name__)
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+_BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
+"""torch's names of the instructions, of x86 and of ARM."""
+
+
+def product_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Type of the products: as chosen; `auto` is bfloat16 on CUDA and float32 on a CPU.
+
+    `auto` does not look at the CPU's instructions, so that no result depends on them.
+
+    >>> product_dtype("auto", torch.device("cpu"))
+    torch.float32
+    """
+    chosen = precision
+    if chosen == "auto":
+        chosen = "bfloat16" if device.type == "cuda" else "float32"
+    return torch.bfloat16 if chosen == "bfloat16" else torch.float32
+
+
+def has_bfloat16_units(device: torch.device) -> bool:
+    """Whether bfloat16 products are computed by instructions made for them."""
+    if device.type != "cpu":
+        return True
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in _BFLOAT16_UNITS)
+
+
+def warn_of_emulation(precision: Precision, device: torch.device) -> None:
+    """Log a warning if bfloat16 is asked for where it is slower than float32."""
+    if product_dtype(precision, device) == torch.bfloat16 and not has_bfloat16_units(device):
+        log.warning(
+            "precision: bfloat16, but this CPU has no bfloat16 instructions (%s): training takes "
+            "many times as long as with float32; choose precision: auto",
+            ", ".join(_BFLOAT16_UNITS),
+        )

@@ -1,0 +1,64 @@
+"""Which type the products get, and the warning where it is a bad choice."""
+
+import logging
+from types import MappingProxyType
+
+import pytest
+import torch
+
+from benchmarks._specs import Others, missing_units, ours
+from diffrec_core.models.diffrec import precision as under_test
+from diffrec_core.models.diffrec.precision import (
+    Precision,
+    has_bfloat16_units,
+    product_dtype,
+    warn_of_emulation,
+)
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture(params=["amx_bf16", "avx512_bf16", "bf16", None])
+def units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A CPU with the one or the other unit, or with none: whether it has one."""
+    units = {"avx2": True, "avx512_f": True, "amx_bf16": False, request.param or "neon": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: MappingProxyType(units))
+    return request.param is not None
+
+
+@pytest.mark.parametrize(
+    ("precision", "on_cpu", "on_cuda"),
+    [
+        ("auto", torch.float32, torch.bfloat16),
+        ("float32", torch.float32, torch.float32),
+        ("bfloat16", torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_auto_is_the_device_s(
+    precision: Precision, on_cpu: torch.dtype, on_cuda: torch.dtype
+) -> None:
+    assert product_dtype(precision, CPU) == on_cpu
+    assert product_dtype(precision, CUDA) == on_cuda
+
+
+def test_auto_does_not_depend_on_the_units(units: bool) -> None:
+    assert has_bfloat16_units(CPU) == units
+    assert has_bfloat16_units(CUDA)
+    assert product_dtype("auto", CPU) == torch.float32
+
+
+def test_warns_of_emulation_alone(units: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger=under_test.__name__):
+        warn_of_emulation("auto", CPU)
+        warn_of_emulation("float32", CPU)
+        warn_of_emulation("bfloat16", CUDA)
+        assert not caplog.messages
+        warn_of_emulation("bfloat16", CPU)
+    assert len(caplog.messages) == (0 if units else 1)
+    assert units or "no bfloat16 instructions" in caplog.text
+
+
+def test_benchmark_leaves_out_what_would_be_emulated(units: bool) -> None:
+    sides = ours("train_epoch", Others(data="folder"), "diffrec")
+    assert sides["float32"].missing == missing_units("float32") == ""
+    assert bool(sides["bfloat16"].missing) == bool(missing_units("bfloat16")) == (not units)
