@@ -1,6 +1,6 @@
 """Recency: how much of each history entry a model is shown, by its place or its age.
 
-The temporal extension of the paper (section 3.4, "T-DiffRec") weights a user's interactions
+The temporal extension of the paper (section 3.6) weights a user's interactions
 linearly by position. Decay that is exponential in position or in age is offered beside it, and
 both to every model, since on some data recency of the input is worth more than the model.
 """

@@ -1,6 +1,6 @@
 """Which timesteps to train on: uniformly, or in proportion to how large their loss has been.
 
-Importance sampling (paper, section 3.2.3, after Nichol & Dhariwal 2021, section 3.3):
+Importance sampling (paper, section 3.2, after Nichol & Dhariwal 2021, section 3.3):
 p_t ∝ √E[L_t²] over the last losses of each t. A sample's loss divided by p_t · T keeps the
 expected loss that of uniform sampling.
 """

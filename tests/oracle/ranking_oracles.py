@@ -1,6 +1,6 @@
 """Slow oracles of data and evaluation: recency, splits, ranking and metrics, with sets and loops.
 
-Source of the recency weights: DiffRec (arXiv 2304.04971) section 3.4; of the splits: section 4.1.1
+Source of the recency weights: DiffRec (arXiv 2304.04971) section 3.6; of the splits: section 4.1.1
 and the docstring of `diffrec_core.data.splits`.
 """
 

@@ -107,7 +107,7 @@ def test_diffrec_minimises_the_diffusion_loss(target: str, draws: list[Matrix]) 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_l_diffrec_adds_reconstruction_and_divergence(target: str, draws: list[Matrix]) -> None:
-    """Eq. 17: λ · diffusion + likelihood of what the denoised latent decodes to + γ · KL."""
+    """Section 3.5: λ · diffusion + likelihood of what the denoised latent decodes to + γ · KL."""
     network, x = build(latent=True, target=target), histories()
     loss = network.losses(sparse(x), diffusion_weight=0.7, kl_weight=0.9).mean()
     assert network.vae is not None

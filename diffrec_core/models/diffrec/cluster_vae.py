@@ -1,6 +1,6 @@
 """One variational encoder per item category, and a decoder: the space that L-DiffRec works in.
 
-Items are grouped by category (paper, section 3.3.1); category c of I_c items gets a share of
+Items are grouped by category (paper, section 3.5); category c of I_c items gets a share of
 the latent dimensions in proportion to I_c. Histories stay sparse: the first encoder layer reads
 the rows of its table that occur, and the likelihood reads the scores of the items that occur.
 Shapes: B users, I items, N entries of a batch, Z latent dimensions, C categories.

@@ -44,7 +44,7 @@ class DiffRecConfig(
     """AdamW's, for both."""
 
     diffusion_loss_weight: float = Field(default=0.03, ge=0.0)
-    """λ of the paper's eq. 17: weight of the diffusion loss beside the autoencoder's."""
+    """λ of the paper (section 3.5): weight of the diffusion loss beside the autoencoder's."""
 
     diffusion_loss_weight_floor: float = Field(default=0.005, ge=0.0)
     """λ falls linearly with the epochs, but not below this."""

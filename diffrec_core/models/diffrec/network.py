@@ -83,7 +83,7 @@ class DiffRecNetwork(nn.Module):
         kl_weight: float,
         timesteps: Timesteps | None = None,
     ) -> Tensor:
-        """(B,) losses of a batch: diffusion alone, or the paper's eq. 17 if latent.
+        """(B,) losses of a batch: diffusion alone, or L_v + λ L if latent (paper, section 3.5).
 
         Args:
             histories: the batch.
