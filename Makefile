@@ -18,6 +18,9 @@ AIRFLOW_PORT ?= 8080
 # Settings for `make run` to use, of those in presets/ (empty: params.yaml as it is).
 PRESET ?=
 MODEL ?= models:/diffrec@champion
+# What `make tune` tunes (empty: every model), and for how long each: trials, or 90s, 10m, 2h.
+MODELS ?=
+BUDGET ?= 20
 
 # `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -26,7 +29,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test sample bench bench-paper ui serve airflow lint format lock clean FORCE
+.PHONY: help run test tune sample bench bench-paper ui serve airflow lint format lock clean FORCE
 
 help: ## list the targets
 	@echo "make run    the main job; then: make ui, make serve, make airflow"
@@ -44,6 +47,12 @@ run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a repor
 	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
 	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
 	python -m pipeline_steps.show_result $$state
+
+tune: .venv/.pipeline-stamp ## look for better settings (MODELS="a b", BUDGET=20 or 10m); then make run
+	@python -m pipeline_steps.use_tuning --models $(MODELS) --budget "$(BUDGET)"
+	@if grep -qE '^[^#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
+		python -m pipeline_steps.fetch_sample; fi
+	@dvc repro $(if $(MODELS),$(addprefix tune@,$(MODELS)),tune)
 
 sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)
 	@python -m pipeline_steps.fetch_sample

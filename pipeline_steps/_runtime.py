@@ -47,7 +47,7 @@ SECTIONS = frozenset(
     {
         *("seed", "models", "runtime"),
         *("list_raw", "ingest", "build_interactions", "split"),
-        *("pretrain_item_embeddings", "cluster_items", "train", "evaluate"),
+        *("pretrain_item_embeddings", "cluster_items", "tune", "train", "evaluate"),
         *("select", "register", "recommend"),
     }
 )

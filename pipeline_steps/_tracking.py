@@ -10,7 +10,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -147,6 +147,26 @@ def log_run(record: RunRecord) -> str:
     return run_id
 
 
+LogTrial = Callable[[Mapping[str, Any], Mapping[str, float | None], Mapping[str, str]], None]
+
+
+@contextmanager
+def tuning_run(experiment: str, model: str, tags: Mapping[str, str]) -> Iterator[LogTrial]:
+    """Open a run for a study; yield what logs a trial's settings, metrics and tags as its child."""
+
+    def log_trial(
+        settings: Mapping[str, Any], metrics: Mapping[str, float | None], tags: Mapping[str, str]
+    ) -> None:
+        with mlflow.start_run(run_name=f"{model} trial", nested=True):
+            mlflow.set_tags({"model": model, **tags})
+            mlflow.log_params(_flat_params(settings))
+            mlflow.log_metrics(_flat(metrics))
+
+    with tracking(experiment), mlflow.start_run(run_name=f"tune {model}"):
+        mlflow.set_tags({"model": model, **tags})
+        yield log_trial
+
+
 def register_model(
     run_id: str,
     name: str,
@@ -205,6 +225,8 @@ def _flat(row: Mapping[str, Any]) -> dict[str, float]:
     """`validation.recall@20` becomes `validation_recall_at_20`, which MLflow accepts."""
     flat: dict[str, float] = {}
     for key, value in row.items():
+        if key == "config":
+            continue  # logged as parameters
         if isinstance(value, Mapping):
             flat |= {f"{key}_{name}": number for name, number in _flat(value).items()}
         elif isinstance(value, int | float):

@@ -23,10 +23,20 @@ import torch
 from pydantic import Field
 from torch import distributed
 
-from diffrec_core.artifacts import fingerprint, sha256_file, sha256_json, write_text
+from diffrec_core.artifacts import (
+    fingerprint,
+    read_manifest,
+    sha256_file,
+    sha256_json,
+    write_text,
+)
 from diffrec_core.config import Config
-from diffrec_core.data.schema import MODEL_SCHEMA
+from diffrec_core.data.item_tables import read_item_clusters
+from diffrec_core.data.schema import CLUSTERS_SCHEMA, INTERACTIONS_SCHEMA, MODEL_SCHEMA
+from diffrec_core.data.splits import read_part
+from diffrec_core.data.vocabulary import read_items
 from diffrec_core.errors import ConfigError
+from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.rng import derive_seed
 from diffrec_core.training.distributed import Processes
@@ -135,7 +145,7 @@ def training_options(
         compile=runtime.compile,
         checkpoint=checkpoint,
         checkpoint_every_seconds=runtime.checkpoint_every_seconds,
-        checkpoint_key=_checkpoint_key(seed, config, inputs),
+        checkpoint_key=key_of(seed, config, inputs),
         fixed_epochs=fixed_epochs,
         processes=join_processes(device),
     )
@@ -147,7 +157,8 @@ def training_options(
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _checkpoint_key(seed: int, config: Config, inputs: list[Path]) -> str:
+def key_of(seed: int, config: Config, inputs: list[Path]) -> str:
+    """Hash all that a training is a function of: what is known under another key is of no use."""
     library = sorted((repository_root() / "diffrec_core").rglob("*.py"))
     return sha256_json(
         {
@@ -157,6 +168,24 @@ def _checkpoint_key(seed: int, config: Config, inputs: list[Path]) -> str:
             "code": [sha256_file(path) for path in library],
         }
     )
+
+
+def read_training_data(step: Step, model: Recommender) -> tuple[TrainingData, dict[str, Path]]:
+    """Read what a model is trained on and judged by; also say where it came from, by role."""
+    args = step.args
+    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
+    items = read_items(args.interactions / "items.parquet")
+    histories = read_part(args.train)
+    task = RankingTask("validation", histories, read_part(args.validation))
+    inputs = {"train": args.train, "validation": args.validation}
+    clusters = None
+    if model.needs_item_clusters:
+        inputs["item_clusters"] = args.item_clusters
+        source = read_manifest(args.item_clusters, CLUSTERS_SCHEMA)
+        step.report["embedding_epochs"] = source["embedding_epochs"]
+        clusters = read_item_clusters(args.item_clusters, items)
+    data = TrainingData(histories=histories, items=items, validation=task, item_clusters=clusters)
+    return data, inputs
 
 
 def fit_and_save(
@@ -206,6 +235,7 @@ def fit_report(model: Recommender, report: TrainingReport) -> dict[str, Any]:
     """Facts about a fit, for the leaderboard."""
     start, end = model.training_window
     return {
+        "config": model.config.model_dump(mode="json"),
         "epochs": report.epochs,
         "best_epoch": report.best_epoch,
         "validation_recall@20": report.best_value,

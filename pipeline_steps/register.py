@@ -85,7 +85,7 @@ def _record(step: Step, tags: dict[str, str]) -> _tracking.RunRecord:
     files = [args.leaderboard, args.html, args.selection, args.params, Path("dvc.lock")]
     return _tracking.RunRecord(
         leaderboard=leaderboard,
-        params={name: step.params["train"][name] for name in leaderboard["models"]},
+        params={name: row["config"] for name, row in leaderboard["models"].items()},
         curves=curves,
         tags=tags,
         files=tuple(path for path in files if path.is_file()),

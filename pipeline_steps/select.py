@@ -58,7 +58,7 @@ def run(step: Step) -> None:
     winner = leaderboard["selected"]
     selection = {
         "model": winner,
-        "config": lookup(step.params, f"train.{winner}"),
+        "config": fits[winner]["config"],
         "epochs": fits[winner]["best_epoch"],
         "embedding_epochs": fits[winner].get("embedding_epochs", 0),
         "metric": leaderboard["selected_on"],

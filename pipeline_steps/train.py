@@ -1,22 +1,23 @@
 """Fit one model on the training part; the validation part says when to stop.
 
-Reads params.yaml: seed, train.<model>.
+Reads params.yaml: seed, train.<model>; settings that `tune` found go before.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from diffrec_core.artifacts import read_manifest
+from diffrec_core.artifacts import read_json
 from diffrec_core.config import lookup
-from diffrec_core.data.item_tables import read_item_clusters
-from diffrec_core.data.schema import CLUSTERS_SCHEMA, INTERACTIONS_SCHEMA
-from diffrec_core.data.splits import read_part
-from diffrec_core.data.vocabulary import read_items
-from diffrec_core.evaluation.ranking import RankingTask
-from diffrec_core.models.base import TrainingData
 from diffrec_core.models.registry import create
+from diffrec_core.search_space import with_value
 from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import fit_and_save, prepare_device, write_curves
+from pipeline_steps._training import (
+    fit_and_save,
+    prepare_device,
+    read_training_data,
+    write_curves,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, required=True, help="training part")
     parser.add_argument("--validation", type=Path, required=True, help="validation part")
     parser.add_argument("--item-clusters", type=Path, required=True, help="read by latent models")
+    parser.add_argument("--tuned", type=Path, required=True, help="settings that `tune` found")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--curves", type=Path, required=True, help="CSV of losses to write")
 
@@ -34,21 +36,18 @@ def run(step: Step) -> None:
     """Fit the model and write its directory, curves and report."""
     args = step.args
     key = f"train.{args.model}"
-    model = create(lookup(step.params, key), key, prepare_device(step))
-    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
-    items = read_items(args.interactions / "items.parquet")
-    histories = read_part(args.train)
-    task = RankingTask("validation", histories, read_part(args.validation))
-    inputs = {"train": args.train, "validation": args.validation}
-    clusters = None
-    if model.needs_item_clusters:
-        inputs["item_clusters"] = args.item_clusters
-        source = read_manifest(args.item_clusters, CLUSTERS_SCHEMA)
-        step.report["embedding_epochs"] = source["embedding_epochs"]
-        clusters = read_item_clusters(args.item_clusters, items)
-    data = TrainingData(histories=histories, items=items, validation=task, item_clusters=clusters)
+    section = _tuned(lookup(step.params, key), args.tuned)
+    model = create(section, key, prepare_device(step))
+    data, inputs = read_training_data(step, model)
     report = fit_and_save(step, f"train/{args.model}", model, data, inputs=inputs)
     write_curves(args.curves, report)
+
+
+def _tuned(section: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The section with the settings that `tune` found, if it looked for any."""
+    for key, value in read_json(path)["settings"].items():
+        section = with_value(section, key, value)
+    return section
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from diffrec_core.config import Config
 from diffrec_core.data.histories import Histories
+from diffrec_core.search_space import Choice, Dimension, Real, Space
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
@@ -87,3 +88,19 @@ def _relative_weights(histories: Histories, config: RecencyConfig) -> NDArray[np
 
 def _decayed(halvings: NDArray[np.float64], config: RecencyConfig) -> NDArray[np.float64]:
     return np.maximum(config.weight_max * np.exp2(-halvings), config.weight_min)
+
+
+RECENCY_SPACE: Space = (
+    Dimension(
+        "recency.kind",
+        Choice(("none", "linear", "exponential_position", "exponential_age")),
+    ),
+    Dimension("recency.weight_min", Real(0.0, 0.5), ("recency.kind", ("linear",))),
+    Dimension(
+        "recency.half_life", Real(1.0, 50.0, log=True), ("recency.kind", ("exponential_position",))
+    ),
+    Dimension(
+        "recency.half_life", Real(1.0, 365.0, log=True), ("recency.kind", ("exponential_age",))
+    ),
+)
+"""Recency is tuned for every model: on some data it is worth more than the model."""

@@ -46,7 +46,7 @@ def build_leaderboard(
     ranked = rank_models(names, {n: evaluations[n]["validation"] for n in names}, config.metric)
     rows = {}
     for name in ranked:
-        keys = ("fit_seconds", "parameters", "peak_memory_mib", "epochs", "best_epoch")
+        keys = ("config", "fit_seconds", "parameters", "peak_memory_mib", "epochs", "best_epoch")
         parts = {part: _metrics(evaluations[name][part]) for part in ("validation", "test")}
         rows[name] = {**parts, **{key: fits[name][key] for key in keys}}
     return {

@@ -24,12 +24,13 @@ from torch import Tensor
 from diffrec_core.artifacts import read_json, sha256_file, verify_files, write_json
 from diffrec_core.config import Config
 from diffrec_core.data.histories import Histories
-from diffrec_core.data.recency import RecencyConfig, recency_weights
+from diffrec_core.data.recency import RECENCY_SPACE, RecencyConfig, recency_weights
 from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
 from diffrec_core.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.search_space import Space
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 _WEIGHTS, _ITEMS, _MODEL = "weights.safetensors", "items.parquet", "model.json"
@@ -44,6 +45,10 @@ class ModelConfig(Config):
 
     recency: RecencyConfig = RecencyConfig()
     """How much of each history entry the model is shown."""
+
+    def search_space(self) -> Space:
+        """Settings that are worth tuning; what else is set stays as it is."""
+        return RECENCY_SPACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,31 @@ def picture(width: float, height: float, label: str, parts: Iterable[Markup]) ->
     return markup.format(_number(width), _number(height), label, Markup("").join(parts))
 
 
+# A file of its own paints its own ground: a page may be dark where the reader's system is light.
+_STYLE = """<style>
+svg{--page:#fff;--text:#1c2126;--muted:#57606a;--line:#dde2e7;\
+--c0:#0b6e66;--c1:#b3261e;--c2:#2f5fc4;--c3:#7a5200}
+@media (prefers-color-scheme:dark){svg{--page:#12171c;--text:#e6eaee;--muted:#a3aeb9;\
+--line:#323b44;--c0:#56c7b5;--c1:#ff9d94;--c2:#8fb4ff;--c3:#e2b866}}
+.page{fill:var(--page)}
+text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;\
+fill:var(--text)}
+.small{font-size:11.5px;fill:var(--muted)} .strong{font-weight:600}
+.middle{text-anchor:middle} .end{text-anchor:end}
+polyline{fill:none} .grid{stroke:var(--line)}
+"""
+
+
+def document(
+    width: float, height: float, label: str, parts: Iterable[Markup], style: str = ""
+) -> str:
+    """Put shapes together as a file of its own, light and dark; `style` is further CSS."""
+    first = [Markup(_STYLE + style + "</style>"), rect(0, 0, width, height, "page")]  # noqa: S704
+    drawing = str(picture(width, height, label, [*first, *parts]))
+    size = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+    return drawing.replace("<svg ", size, 1) + "\n"
+
+
 def text(x: float, y: float, content: str, style: str = "") -> Markup:
     """Write at a base line; the styles `middle` and `end` say which part of it is at x."""
     markup = Markup('<text x="{}" y="{}" class="{}">{}</text>')

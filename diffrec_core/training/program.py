@@ -17,6 +17,9 @@ from diffrec_core.training.epoch import Epoch
 Advance = Callable[[int, str], None]
 """Called with the epochs done and a short note."""
 
+Validated = Callable[[int, float], None]
+"""Called with the epoch and the validation metric; what it raises ends the training."""
+
 
 class TrainingConfig(Config):
     """How long to train. The metric is recall@20 on the validation part."""
@@ -36,7 +39,7 @@ class TrainingConfig(Config):
     Not watched where a batch has fewer than 20 rows, whose loss varies by chance as much."""
 
 
-def _ignore(done: int, note: str) -> None:
+def _ignore(done: int, note: object) -> None:
     """Report to nobody."""
 
 
@@ -48,6 +51,7 @@ class TrainingOptions:
         device: where tensors live.
         seed: parent of all its randomness.
         advance: told of every epoch.
+        validated: told of every validation.
         compile: let torch.compile fuse what a model offers for it.
         checkpoint: directory for checkpoints; none are written without it.
         checkpoint_every_seconds: least time between two.
@@ -59,6 +63,7 @@ class TrainingOptions:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
     advance: Advance = _ignore
+    validated: Validated = _ignore
     compile: bool = False
     checkpoint: Path | None = None
     checkpoint_every_seconds: float = 30.0

@@ -124,6 +124,7 @@ class _Loop:
         if math.isnan(value):
             return
         record["validation"] = value
+        self.options.validated(epoch, value)
         if self.stopping.update(epoch, value):
             self.state.best_epoch, self.state.best_value = epoch, value
             state = self.program.module.state_dict()

@@ -27,21 +27,10 @@ _LABEL = (
     "Noise of the four schedules over 40 steps, on logarithmic axes: cosine and binomial replace "
     "the whole input by noise, linear and linear-var less than a hundredth of it."
 )
-# The figure paints its own ground: a page may be dark where the reader's system is light.
-_STYLE = Markup("""<style>
-svg{--page:#fff;--text:#1c2126;--muted:#57606a;--line:#dde2e7;\
---c0:#0b6e66;--c1:#b3261e;--c2:#2f5fc4;--c3:#7a5200}
-@media (prefers-color-scheme:dark){svg{--page:#12171c;--text:#e6eaee;--muted:#a3aeb9;\
---line:#323b44;--c0:#56c7b5;--c1:#ff9d94;--c2:#8fb4ff;--c3:#e2b866}}
-.page{fill:var(--page)}
-text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;\
-fill:var(--text)}
-.small{font-size:11.5px;fill:var(--muted)} .strong{font-weight:600}
-.middle{text-anchor:middle} .end{text-anchor:end}
-polyline{fill:none} .grid{stroke:var(--line)} .curve{stroke-width:2.2;stroke-linejoin:round}
+_STYLE = """.curve{stroke-width:2.2;stroke-linejoin:round}
 .linear{stroke:var(--c0);stroke-dasharray:7 3} .linear-var{stroke:var(--c1)}
 .cosine{stroke:var(--c2)} .binomial{stroke:var(--c3);stroke-dasharray:2 3}
-</style>""")
+"""
 
 
 def draw() -> str:
@@ -51,15 +40,11 @@ def draw() -> str:
         noise[name], betas[name] = _tables(name)
     lowest = min(map(min, [*noise.values(), *betas.values()]))
     parts = [
-        _STYLE,
-        svg.rect(0, 0, _WIDTH, _HEIGHT, "page"),
         *_legend(),
         *_panel(_PANELS[0], "1 − ᾱₜ, variance of the noise in xₜ", noise, lowest),
         *_panel(_PANELS[1], "βₜ, variance that step t adds", betas, lowest),
     ]
-    drawing = str(svg.picture(_WIDTH, _HEIGHT, _LABEL, parts))
-    size = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
-    return drawing.replace("<svg ", size, 1) + "\n"
+    return svg.document(_WIDTH, _HEIGHT, _LABEL, parts, _STYLE)
 
 
 def _tables(name: str) -> tuple[Sequence[float], Sequence[float]]:

@@ -84,6 +84,7 @@ def small_params(params: dict[str, Any]) -> dict[str, Any]:
             section.update(epochs)
         if section["kind"] == "diffrec":
             section.update(hidden_dims=[8], encoder_dims=[8], steps=3)
+    params["tune"] |= {"enabled": True, "trials": 1}  # the settings above: nothing changes
     params["evaluate"]["cutoffs"] = [5, 20]
     params["runtime"] |= {"threads": 1, "checkpoint_every_seconds": 0}
     return params

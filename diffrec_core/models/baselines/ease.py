@@ -16,6 +16,7 @@ from torch import Tensor
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
+from diffrec_core.search_space import Dimension, Real, Space
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 
@@ -26,6 +27,10 @@ class EaseConfig(ModelConfig):
 
     l2: float = Field(default=500.0, gt=0.0)
     """λ, the ridge penalty; grows with the number of interactions per item."""
+
+    def search_space(self) -> Space:
+        """Add the penalty."""
+        return (*super().search_space(), Dimension("l2", Real(10.0, 5000.0, log=True)))
 
 
 class Ease(Recommender):

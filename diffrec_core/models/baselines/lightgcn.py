@@ -13,6 +13,7 @@ from diffrec_core.embedding.lightgcn import (
     score_histories,
 )
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
+from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 
@@ -20,6 +21,18 @@ class LightGCNModelConfig(ModelConfig, LightGCNConfig):
     """LightGCN's own configuration, with a kind and recency."""
 
     kind: Literal["lightgcn"] = "lightgcn"
+
+    def search_space(self) -> Space:
+        """Add size, depth and optimisation."""
+        return (
+            *super().search_space(),
+            Dimension("embedding_dim", Choice((32, 64, 128))),
+            Dimension("layers", Whole(1, 3)),
+            Dimension("loss", Choice(("bpr", "softmax"))),
+            Dimension("negatives", Whole(1, 16, log=True)),
+            Dimension("learning_rate", Real(1e-3, 5e-2, log=True)),
+            Dimension("l2", Real(1e-6, 1e-2, log=True)),
+        )
 
 
 class LightGCN(Recommender):

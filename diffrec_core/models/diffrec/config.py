@@ -9,6 +9,7 @@ from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.cluster_vae import ClusterVaeConfig
 from diffrec_core.models.diffrec.denoiser import DenoiserConfig
 from diffrec_core.models.diffrec.precision import Precision
+from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -60,3 +61,28 @@ class DiffRecConfig(
 
     score_batch_size: int = Field(default=1024, ge=1)
     """Users per batch in validation; does not change results."""
+
+    def search_space(self) -> Space:
+        """Add process, network and optimisation, and the autoencoder's part if `latent`."""
+        recency = ("recency.kind", ("linear", "exponential_position", "exponential_age"))
+        common = (
+            *super().search_space(),
+            Dimension("recency.keep_total", Choice((False, True)), recency),
+            Dimension("recency_in_training", Choice((False, True)), recency),
+            Dimension("steps", Whole(2, 50, log=True)),
+            Dimension("noise_scale", Real(1e-4, 1.0, log=True)),
+            Dimension("dropout", Real(0.1, 0.7)),
+            Dimension("learning_rate", Real(3e-5, 3e-3, log=True)),
+        )
+        if not self.latent:
+            widths = ((100, 300), (200, 600), (300,), (600,), (1000,))
+            return (*common, Dimension("hidden_dims", Choice(widths)))
+        return (
+            *common,
+            Dimension("hidden_dims", Choice(((150,), (300,), (600,)))),
+            Dimension("encoder_dims", Choice(((150,), (300,), (600,), (1000,)))),
+            Dimension("vae_dropout", Real(0.1, 0.6)),
+            Dimension("vae_learning_rate", Real(1e-4, 5e-3, log=True)),
+            Dimension("kl_weight_max", Real(0.03, 1.0, log=True)),
+            Dimension("diffusion_loss_weight", Real(0.003, 0.3, log=True)),
+        )

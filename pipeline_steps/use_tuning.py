@@ -1,0 +1,92 @@
+"""Switch tuning on in params.yaml, for some models or all, with one budget for each.
+
+`make tune` gives every model 20 trials, `make tune MODELS="ease t_diffrec" BUDGET=10m` each of two
+ten minutes (also 90s, 2h). `python -m pipeline_steps.use_tuning --off` goes back to the settings
+in params.yaml.
+"""
+
+import argparse
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from diffrec_core.artifacts import write_text
+from diffrec_core.config import check_sections, load_section, lookup
+from diffrec_core.errors import ConfigError
+from pipeline_steps import _presets
+from pipeline_steps._runtime import SECTIONS, command_line
+from pipeline_steps.tune import TuneConfig
+
+log = logging.getLogger("pipeline")
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_DEFAULT = "20"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare models and budget."""
+    parser.add_argument("--models", nargs="*", default=[], help="entries under `models`; none: all")
+    parser.add_argument(
+        "--budget",
+        default=_DEFAULT,
+        help="trials per model, or seconds, minutes, hours: 90s 10m 2h",
+    )
+    parser.add_argument("--off", action="store_true", help="train with params.yaml as it is")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the `tune` section.
+
+    Raises:
+        ConfigError: a model is unknown, or the budget is not one.
+    """
+    document = _presets.load_document(args.params)
+    check_sections(document, SECTIONS)
+    before = _presets.load_plain(_presets.dump_document(document))
+    load_section(before, "tune", TuneConfig)
+    for key, value in _section(args, list(lookup(before, "models") or {})).items():
+        document.setdefault("tune", {})[key] = value
+    text = _presets.dump_document(document)
+    lines = _presets.changes(before, _presets.load_plain(text))
+    for line in lines or [f"{args.params} says so already"]:
+        log.info("%s", line)
+    if lines:
+        write_text(args.params, text)
+
+
+def _section(args: argparse.Namespace, known: list[str]) -> dict[str, Any]:
+    if args.off:
+        return {"enabled": False}
+    for name in args.models:
+        if name not in known:
+            raise ConfigError(
+                f"--models: {name!r} is not under `models`; known: {', '.join(known)}"
+            )
+    trials, seconds = parse_budget(args.budget or _DEFAULT)
+    models = list(args.models) or None
+    return {"enabled": True, "models": models, "trials": trials, "seconds": seconds}
+
+
+def parse_budget(text: str) -> tuple[int | None, float | None]:
+    """Read a budget: trials, or seconds.
+
+    Raises:
+        ConfigError: it is neither.
+
+    >>> parse_budget("50"), parse_budget("10m")
+    ((50, None), (None, 600.0))
+    """
+    match = re.fullmatch(r"(\d+)([smh]?)", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise ConfigError(
+            f"budget {text!r}: give a number of trials such as 20, or a time such as 90s, 10m, 2h"
+        )
+    if match[2]:
+        return None, int(match[1]) * _SECONDS[match[2]]
+    return int(match[1]), None
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

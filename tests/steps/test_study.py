@@ -1,0 +1,136 @@
+"""A tuning study with Optuna's real SQLite storage."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffrec_core.errors import DataError
+from diffrec_core.search_space import Choice, Dimension, Real, Trial, Whole
+from pipeline_steps._study import Budget, OnValidation, Study, best_trial
+
+SPACE = (
+    Dimension("kind", Choice(("flat", "bent"))),
+    Dimension("x", Real(0.01, 100.0, log=True)),
+    Dimension("depth", Whole(1, 4), ("kind", ("bent",))),
+    Dimension("widths", Choice(((4,), (8, 16)))),
+)
+START: dict[str, Any] = {"kind": "flat", "x": 50.0, "depth": 2, "widths": [4], "other": True}
+
+
+def study(folder: Path, name: str = "a", seed: int = 3, **start: Any) -> Study:
+    return Study(folder / "studies.db", name, SPACE, {**START, **start}, seed)
+
+
+def objective(section: dict[str, Any], validated: OnValidation) -> float:
+    assert section["other"] is True
+    bonus = 0.2 * section["depth"] if section["kind"] == "bent" else 0.0
+    return bonus - abs(math.log10(section["x"])) + 0.01 * len(section["widths"])
+
+
+def ignore(trial: Trial) -> None:
+    pass
+
+
+def test_the_first_trial_is_the_present_settings_and_later_ones_are_better(tmp_path: Path) -> None:
+    trials = study(tmp_path).run(objective, Budget(25, None), ignore)
+    assert [trial.number for trial in trials] == list(range(1, 26))
+    assert trials[0].settings == {"kind": "flat", "x": 50.0, "widths": [4]}
+    assert trials[0].value == pytest.approx(objective(START, lambda *_: None))
+    best = best_trial(trials)
+    assert best.value == max(trial.value or -9 for trial in trials)
+    assert best.value > -0.3 > (trials[0].value or 0)
+
+
+def test_settings_that_do_not_count_are_not_among_the_trials(tmp_path: Path) -> None:
+    trials = study(tmp_path).run(objective, Budget(15, None), ignore)
+    assert {("depth" in t.settings) == (t.settings["kind"] == "bent") for t in trials} == {True}
+    assert {t.settings["kind"] for t in trials} == {"flat", "bent"}
+
+
+def test_present_settings_may_lie_outside_the_usual_range(tmp_path: Path) -> None:
+    trials = study(tmp_path, x=1e4, widths=[7]).run(objective, Budget(8, None), ignore)
+    assert trials[0].settings == {"kind": "flat", "x": 1e4, "widths": [7]}
+
+
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+@pytest.mark.parametrize("ended", [0, 1, 7])
+def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path: Path, ended: int) -> None:
+    whole = study(tmp_path, "whole").run(objective, Budget(12, None), ignore)
+    calls = 0
+
+    def dies(section: dict[str, Any], validated: OnValidation) -> float:
+        nonlocal calls
+        calls += 1
+        if calls > ended:
+            raise Killed
+        return objective(section, validated)
+
+    with pytest.raises(Killed):
+        study(tmp_path, "killed").run(dies, Budget(12, None), ignore)
+    resumed = study(tmp_path, "killed")
+    assert len(resumed.trials) == ended
+    again = resumed.run(objective, Budget(12, None), ignore)
+    assert [(t.settings, t.value) for t in again] == [(t.settings, t.value) for t in whole]
+
+
+def test_a_spent_budget_is_not_spent_again(tmp_path: Path) -> None:
+    study(tmp_path).run(objective, Budget(4, None), ignore)
+    seen: list[Trial] = []
+    assert len(study(tmp_path).run(objective, Budget(4, None), seen.append)) == 4
+    assert seen == []
+    assert len(study(tmp_path, "b").run(objective, Budget(None, 1e-9), ignore)) == 1
+
+
+def test_trials_that_stay_behind_are_pruned(tmp_path: Path) -> None:
+    def slow(section: dict[str, Any], validated: OnValidation) -> float:
+        level = objective(section, validated)
+        for epoch in range(5, 55, 5):
+            validated(epoch, level)
+        return level
+
+    trials = study(tmp_path).run(slow, Budget(25, None), ignore)
+    pruned = [t for t in trials if t.state == "pruned"]
+    assert pruned
+    middle = sorted(t.value or 0 for t in trials)[len(trials) // 2]
+    assert all(t.value is not None and t.value <= middle + 1.0 for t in pruned)
+    assert best_trial(trials).state == "complete"
+
+
+def test_failures_are_kept_and_only_a_total_one_is_raised(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def picky(section: dict[str, Any], validated: OnValidation) -> float:
+        if section["kind"] == "bent":
+            raise DataError("it may not be bent")
+        return objective(section, validated)
+
+    trials = study(tmp_path).run(picky, Budget(12, None), ignore)
+    assert {t.state for t in trials} == {"complete", "failed"}
+    assert all((t.value is None) == (t.settings["kind"] == "bent") for t in trials)
+    assert "trial" in caplog.text
+    assert "it may not be bent" in caplog.text
+
+    def never(section: dict[str, Any], validated: OnValidation) -> float:
+        raise DataError("there is nothing")
+
+    with pytest.raises(DataError, match="there is nothing"):
+        study(tmp_path, "b").run(never, Budget(3, None), ignore)
+
+
+def test_importance_names_what_matters(tmp_path: Path) -> None:
+    searched = study(tmp_path)
+    searched.run(objective, Budget(4, None), ignore)
+    assert searched.importances == {}
+    searched.run(lambda s, _: -abs(math.log10(s["x"])), Budget(60, None), ignore)
+    assert next(iter(searched.importances)) == "x"
+
+
+def test_without_dimensions_there_is_one_trial(tmp_path: Path) -> None:
+    only = Study(tmp_path / "s.db", "popularity", (), {"a": 1}, 0)
+    (trial,) = only.run(lambda section, _: float(section["a"]), Budget(20, None), ignore)
+    assert (trial.settings, trial.value, trial.state) == ({}, 1.0, "complete")
