@@ -20,6 +20,8 @@ _LOG_RATIO = 30.0
 """An axis whose numbers differ by more than this factor is logarithmic."""
 
 _Place = Callable[[object], float]
+_Axis = tuple[_Place, list[tuple[float, str]]]
+"""Where a value stands, and the marks: their places and names."""
 
 
 def parallel_coordinates_figure(trials: Sequence[Trial], label: str) -> str:
@@ -38,9 +40,9 @@ def parallel_coordinates_figure(trials: Sequence[Trial], label: str) -> str:
     places = [_axis(column) for column in columns]
     xs = [_SIDE + _AXIS_WIDTH * number for number in range(len(columns))]
     width = xs[-1] + _SIDE + 20
-    axes = zip(xs, [*keys, "value"], columns, places, strict=True)
     parts = [svg.text(_SIDE - 40, 24, label, "strong")]
-    parts += [mark for x, *rest in axes for mark in _draw_axis(x, *rest)]
+    for x, key, axis in zip(xs, [*keys, "value"], places, strict=True):
+        parts += _draw_axis(x, key, axis)
     for number in range(len(complete)):
         share = (number + 1) / len(complete)
         best = number == len(complete) - 1
@@ -69,7 +71,7 @@ def importance_figure(importances: Mapping[str, float], label: str) -> str:
     return svg.document(width, height, f"Importance of the settings of {label}", parts, _STYLE)
 
 
-def _axis(column: Sequence[object]) -> tuple[_Place, list[tuple[float, str]]]:
+def _axis(column: Sequence[object]) -> _Axis:
     """Where a value stands on its axis, and the marks of the axis."""
     present = [value for value in column if value is not None]
     if present and all(isinstance(v, int | float) and not isinstance(v, bool) for v in present):
@@ -80,7 +82,7 @@ def _axis(column: Sequence[object]) -> tuple[_Place, list[tuple[float, str]]]:
     return lambda value: places[_label(value)], [(y, name) for name, y in places.items()]
 
 
-def _numbers(values: Sequence[float]) -> tuple[_Place, list[tuple[float, str]]]:
+def _numbers(values: Sequence[float]) -> _Axis:
     low, high = min(values), max(values)
     scale = Scale(low, high, _BOTTOM, _TOP, log=low > 0 and high / low > _LOG_RATIO)
     ends = [(scale(low), f"{low:.3g}"), (scale(high), f"{high:.3g}")]
@@ -93,9 +95,7 @@ def _label(value: object) -> str:
     return value if isinstance(value, str) else Choice.label(value)
 
 
-def _draw_axis(
-    x: float, key: str, column: Sequence[object], axis: tuple[_Place, list[tuple[float, str]]]
-) -> list[Markup]:
+def _draw_axis(x: float, key: str, axis: _Axis) -> list[Markup]:
     marks = [svg.line([(x, _TOP), (x, _BOTTOM)], "axis")]
     marks.append(svg.text(x, _TOP - 14, svg.clip(key, 24), "middle"))
     for y, name in axis[1]:
@@ -106,7 +106,7 @@ def _draw_axis(
 def _trial_line(
     values: Sequence[object],
     xs: Sequence[float],
-    axes: Sequence[tuple[_Place, list[tuple[float, str]]]],
+    axes: Sequence[_Axis],
     style: str,
 ) -> list[Markup]:
     """The stretches of a trial's line between axes that it has a value on."""
