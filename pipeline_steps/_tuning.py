@@ -47,8 +47,7 @@ def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
 
         def on_trial(trial: Trial) -> None:
             log_trial(trial.settings, {metric: trial.value}, {"state": trial.state})
-            best = best_trial(study.trials)
-            advance(trial.number, f"best {metric} {best.value:.4f} (trial {best.number})")
+            advance(trial.number, _note(study.trials, metric))
 
         tried = study.run(judge, Budget(trials, seconds), on_trial)
     _write(step, study, tried, metric)
@@ -80,6 +79,13 @@ class _Judge:
         if task is None:
             raise DataError("there is no validation part to judge settings by")
         return evaluate_task(model.score, task, self.config).metrics[self.metric]
+
+
+def _note(trials: list[Trial], metric: str) -> str:
+    if not any(trial.state == "complete" for trial in trials):
+        return "none succeeded yet"
+    best = best_trial(trials)
+    return f"best {metric} {best.value:.4f} (trial {best.number})"
 
 
 def _write(step: Step, study: Study, trials: list[Trial], metric: str) -> None:
