@@ -96,7 +96,7 @@ class Step:
             write_manifest(directory, schema=schema, params=params, inputs=fingerprints, **extra)
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    def progress(self, label: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
         """Yield a function `advance(done, note)`: a bar on a terminal, log lines elsewhere."""
         with progress(label, total, quiet=self.args.quiet) as advance:
             yield advance

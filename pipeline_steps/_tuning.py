@@ -41,7 +41,7 @@ def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
     total = trials if seconds is None else None
     experiment = str(lookup(step.params, "register.experiment"))
     with (
-        step.progress(f"tune/{name}", total or 0) as advance,
+        step.progress(f"tune/{name}", total) as advance,
         _tracking.tuning_run(experiment, name, {"metric": f"validation {metric}"}) as log_trial,
     ):
 
