@@ -29,7 +29,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test tune sample bench bench-paper ui serve airflow lint format lock clean FORCE
+.PHONY: help run test tune robustness sample bench bench-paper ui serve airflow lint format lock clean FORCE
 
 help: ## list the targets
 	@echo "make run    the main job; then: make ui, make serve, make airflow"
@@ -37,22 +37,29 @@ help: ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name what; do \
 		printf '  %-16s %s\n' "$$name" "$$what"; done
 
+FETCH_IF_USED = if grep -qE '^[^\#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
+	python -m pipeline_steps.fetch_sample; fi
+
 run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a report (PRESET=name)
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
 		echo "This folder is not a git clone, and DVC keeps its hashes beside git's history:" >&2; \
 		echo "clone the project with git, or run 'git init' here." >&2; exit 1; }
 	$(if $(PRESET),@python -m pipeline_steps.use_preset "$(PRESET)")
-	@if grep -qE '^[^#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
-		python -m pipeline_steps.fetch_sample; fi
+	@$(FETCH_IF_USED)
 	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
 	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
 	python -m pipeline_steps.show_result $$state
 
 tune: .venv/.pipeline-stamp ## look for better settings (MODELS="a b", BUDGET=20 or 10m); then make run
 	@python -m pipeline_steps.use_tuning --models $(MODELS) --budget "$(BUDGET)"
-	@if grep -qE '^[^#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
-		python -m pipeline_steps.fetch_sample; fi
+	@$(FETCH_IF_USED)
 	@dvc repro $(if $(MODELS),$(addprefix tune@,$(MODELS)),tune)
+
+robustness: .venv/.pipeline-stamp ## how models (MODELS="a b") stand noise in the training data
+	@python -m pipeline_steps.use_robustness --models $(MODELS)
+	@$(FETCH_IF_USED)
+	@dvc repro robustness
+	@echo "reports/robustness/: rows.csv, drop.svg"
 
 sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)
 	@python -m pipeline_steps.fetch_sample

@@ -20,6 +20,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.tokens import CommentToken
 
+from diffrec_core.artifacts import write_text
 from diffrec_core.config import check_sections, load_section, lookup
 from diffrec_core.embedding.clustering import ClusteringConfig
 from diffrec_core.embedding.lightgcn import LightGCNConfig
@@ -121,6 +122,20 @@ def merge(document: CommentedMap, preset: Mapping[str, Any]) -> None:
             _merge_entries(document, name, section)
         else:
             _replace(document, name, section)
+
+
+def update_section(path: Path, name: str, values: Mapping[str, Any]) -> list[str]:
+    """Set keys of a section in a file, comments kept; return one line for each value changed."""
+    document = load_document(path)
+    check_sections(document, SECTIONS)
+    before = load_plain(dump_document(document))
+    for key, value in values.items():
+        document.setdefault(name, CommentedMap())[key] = value
+    text = dump_document(document)
+    lines = changes(before, load_plain(text))
+    if lines:
+        write_text(path, text)
+    return lines
 
 
 def _merge_entries(document: CommentedMap, name: str, entries: Mapping[str, Any]) -> None:

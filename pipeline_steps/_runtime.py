@@ -48,6 +48,7 @@ SECTIONS = frozenset(
         *("seed", "models", "runtime"),
         *("list_raw", "ingest", "build_interactions", "split"),
         *("pretrain_item_embeddings", "cluster_items", "tune", "train", "evaluate"),
+        "robustness",
         *("select", "register", "recommend"),
     }
 )

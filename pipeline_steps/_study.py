@@ -99,13 +99,7 @@ class Study:
                 n_startup_trials=_RANDOM_TRIALS, n_warmup_steps=_WARM_UP_EPOCHS
             ),
         )
-        # the present settings may lie outside of what is usual
-        self._space = tuple(
-            Dimension(d.key, d.values.including(get_value(self.section, d.key)), d.given)
-            if d.counts(self.section)
-            else d
-            for d in self.space
-        )
+        self._space = _widened(self.space, self.section)
         self._forget_interrupted()
 
     def run(
@@ -202,6 +196,23 @@ def best_trial(trials: list[Trial]) -> Trial:
     """The complete trial of the largest value; of equal ones the first."""
     complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
     return max(complete, key=lambda trial: trial.value or -math.inf)
+
+
+def _widened(space: Space, section: Section) -> Space:
+    """The space with the present settings in it, which may lie outside of what is usual.
+
+    What is switched off by a 0 where only ratios are tuned stays off.
+    """
+    dimensions = []
+    for d in space:
+        value = get_value(section, d.key)
+        if not d.counts(section):
+            dimensions.append(d)
+        elif isinstance(d.values, Real | Whole) and d.values.log and value <= 0:
+            log.info("%s = %s is not tuned: it is switched off", d.key, value)
+        else:
+            dimensions.append(Dimension(d.key, d.values.including(value), d.given))
+    return tuple(dimensions)
 
 
 def _draw(trial: optuna.Trial, space: Space, section: Section) -> Section:

@@ -11,11 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import write_text
-from diffrec_core.config import check_sections, load_section, lookup
+from diffrec_core.config import load_section, lookup
 from diffrec_core.errors import ConfigError
 from pipeline_steps import _presets
-from pipeline_steps._runtime import SECTIONS, command_line
+from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps.tune import TuneConfig
 
 log = logging.getLogger("pipeline")
@@ -42,18 +41,11 @@ def main(args: argparse.Namespace) -> None:
     Raises:
         ConfigError: a model is unknown, or the budget is not one.
     """
-    document = _presets.load_document(args.params)
-    check_sections(document, SECTIONS)
-    before = _presets.load_plain(_presets.dump_document(document))
-    load_section(before, "tune", TuneConfig)
-    for key, value in _section(args, list(lookup(before, "models") or {})).items():
-        document.setdefault("tune", {})[key] = value
-    text = _presets.dump_document(document)
-    lines = _presets.changes(before, _presets.load_plain(text))
-    for line in lines or [f"{args.params} says so already"]:
+    params = read_params(args.params)
+    load_section(params, "tune", TuneConfig)
+    values = _section(args, list(lookup(params, "models") or {}))
+    for line in _presets.update_section(args.params, "tune", values) or ["nothing to change"]:
         log.info("%s", line)
-    if lines:
-        write_text(args.params, text)
 
 
 def _section(args: argparse.Namespace, known: list[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.integration.conftest import PROJECT, Project
 pytestmark = pytest.mark.integration
 
 # Their model is known only when they run: they depend on the code of all models.
-_ANY_MODEL = {"refit", "register", "recommend"}
+_ANY_MODEL = {"refit", "register", "recommend", "robustness"}
 _CODE = ("diffrec_core", "pipeline_steps")
 
 
@@ -91,6 +91,12 @@ def test_whatever_is_declared_is_imported(
 
 def _is_package_file(dep: str) -> bool:
     return dep.endswith("__init__.py")
+
+
+def test_the_test_part_has_no_reader_but_evaluate_and_robustness() -> None:
+    stages = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]
+    readers = {name for name, stage in stages.items() if "data/split/test" in json.dumps(stage)}
+    assert readers == {"split", "evaluate", "robustness"}  # split writes it
 
 
 def test_a_change_in_diffusion_touches_the_models_that_use_it_and_nothing_before(

@@ -54,6 +54,14 @@ def test_present_settings_may_lie_outside_the_usual_range(tmp_path: Path) -> Non
     assert trials[0].settings == {"kind": "flat", "x": 1e4, "widths": [7]}
 
 
+def test_what_is_switched_off_stays_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="pipeline")
+    off = study(tmp_path, x=0.0)
+    trials = off.run(lambda s, _: -float(s["x"]) + s["depth"], Budget(6, None), ignore)
+    assert all("x" not in trial.settings and (trial.value or 0) >= 1 for trial in trials)
+    assert "x = 0.0 is not tuned: it is switched off" in caplog.text
+
+
 class Killed(BaseException):
     """What nobody catches."""
 
