@@ -12,7 +12,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.baselines import factors
-from diffrec_core.models.baselines.ials import Ials, IalsConfig
+from diffrec_core.models.baselines.ials import Ials, IalsConfig, fold_in
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.trainer import TrainingOptions
 from tests.oracle.linear_oracles import ials_user, random_users, training_data
@@ -34,7 +34,7 @@ def fitted(data: TrainingData | None = None, **settings: object) -> Ials:
 def test_a_history_is_folded_in_by_its_normal_equations(alpha: float, kind: str) -> None:
     options = {"kind": kind, "weight_min": 0.0, "half_life": 2.0}
     model = fitted(alpha=alpha, recency=options)
-    y = model.factors_IF.double().numpy()
+    y = model.item_factors.double().numpy()
     scores = model.score(Histories.from_lists(QUERIES))
     for row, history in zip(scores, QUERIES, strict=True):
         weight = recency(kind, list(range(len(history))), low=0.0, high=1.0, half_life=2.0)
@@ -46,10 +46,10 @@ def test_the_library_folds_in_the_same_way() -> None:
     model = fitted()
     with threadpool_limits(1, "blas"):
         library = AlternatingLeastSquares(factors=4, regularization=2.0, alpha=3.0, use_gpu=False)
-        library.item_factors = model.factors_IF.numpy()
+        library.item_factors = model.item_factors.numpy()
         rows = user_item_matrix(Histories.from_lists(QUERIES), N_ITEMS)
         users = library.recalculate_user(np.arange(len(QUERIES)), rows)
-    expected = users @ model.factors_IF.numpy().T
+    expected = users @ model.item_factors.numpy().T
     scores = model.score(Histories.from_lists(QUERIES))
     np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-4)
 
@@ -70,7 +70,7 @@ def test_item_factors_solve_their_own_equations_given_the_users() -> None:
         having = histories.rows[histories.items == item]
         confidence = 3.0 * weights[histories.items == item]
         expected = ials_user(users, having.tolist(), confidence.tolist(), 2.0)
-        np.testing.assert_allclose(model.factors_IF[item], expected, rtol=2e-2, atol=2e-3)
+        np.testing.assert_allclose(model.item_factors[item], expected, rtol=2e-2, atol=2e-3)
 
 
 def test_how_histories_are_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +85,9 @@ def test_how_histories_are_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_entry_without_weight_is_neither_for_nor_against() -> None:
     model, no_weight = fitted(), torch.tensor([1.0, 0.0])
-    rows = SparseRows(torch.tensor([0, 2]), torch.tensor([4, 7]), no_weight, N_ITEMS)
-    y = model.factors_IF.double()
-    found = factors.fold_in(rows, y, 3.0 * no_weight, 2.0)[0]
+    rows = SparseRows(torch.tensor([0, 2]), torch.tensor([4, 7]), 3.0 * no_weight, N_ITEMS)
+    y = model.item_factors.double()
+    found = fold_in(rows, y, 2.0)[0]
     others = [item for item in range(N_ITEMS) if item != 7]
     expected = ials_user(y[others].numpy(), [4], [3.0], 2.0)
     np.testing.assert_allclose(found, expected, rtol=1e-9)

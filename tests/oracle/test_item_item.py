@@ -56,7 +56,8 @@ def assert_scores(model: Recommender, expected: Matrix) -> None:
 @pytest.mark.parametrize("similarity", ["cosine", "jaccard"])
 def test_item_knn(similarity: str, shrink: float, k: int) -> None:
     model = fitted("item_knn", similarity=similarity, shrink=shrink, neighbours=k)
-    assert_scores(model, expected_scores(knn_weights(matrix(USERS, N_ITEMS), similarity, shrink, k)))
+    weights = knn_weights(matrix(USERS, N_ITEMS), similarity, shrink, k)
+    assert_scores(model, expected_scores(weights))
 
 
 @pytest.mark.parametrize("k", [2, None])

@@ -33,7 +33,7 @@ class FactorRecommender(Recommender):
     Subclasses say how item factors are learned and user factors computed.
     """
 
-    factors_IF: Tensor
+    item_factors: Tensor
 
     @abstractmethod
     def _item_factors(
@@ -54,19 +54,19 @@ class FactorRecommender(Recommender):
 
         with _one_blas_thread():
             factors_IF = self._item_factors(x_UI, options.seed, advance)
-        self.factors_IF = torch.from_numpy(np.asarray(factors_IF, np.float32)).to(self.device)
+        self.item_factors = torch.from_numpy(np.asarray(factors_IF, np.float32)).to(self.device)
         options.advance(1, "done")
         return TrainingReport()
 
     def _score(self, histories: Histories) -> Tensor:
         users_BF = self._user_factors(self.input_rows(histories))
-        return users_BF.to(torch.float32) @ self.factors_IF.T
+        return users_BF.to(torch.float32) @ self.item_factors.T
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {"item_factors": self.factors_IF}
+        return {"item_factors": self.item_factors}
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
-        self.factors_IF = tensors["item_factors"].to(self.device)
+        self.item_factors = tensors["item_factors"].to(self.device)
 
 
 @contextmanager
@@ -76,38 +76,31 @@ def _one_blas_thread() -> Iterator[None]:
         yield
 
 
-def fold_in(
-    rows: SparseRows, factors_IF: Tensor, confidence: Tensor, l2: float
+def solve_each(
+    rows: SparseRows, vectors_IF: Tensor, shared_FF: Tensor, share_B: Tensor, right_BF: Tensor
 ) -> Tensor:
-    """Solve for the user factor of every history, in closed form.
+    """Solve one small system for every history, in closed form.
 
-    The factor x (F,) minimises Σ_{i in history} c_i (1 - x · y_i)² + Σ_{other i} (x · y_i)² +
-    l2 ‖x‖², that is (YᵀY + Σ_i (c_i - 1) y_i y_iᵀ + l2) x = Σ_i c_i y_i with sums over the history
-    (Hu, Koren & Volinsky, ICDM 2008, eq. 4).
+    (share_b S + Σ_n w_n v_n v_nᵀ) x_b = r_b, the sum being over the entries of row b.
 
     Args:
-        rows: B histories.
-        factors_IF: Y.
-        confidence: (N,) c_i of each entry of `rows`, at least 0.
-        l2: weight of the penalty, above 0.
+        rows: B histories; the weights are w, at least such that each matrix is positive definite.
+        vectors_IF: v of each item, float64: squares lose too much in float32.
+        shared_FF: S.
+        share_B: how much of S each row gets.
+        right_BF: r.
 
     Returns:
         (B, F) float64.
     """
-    y_IF = factors_IF.to(torch.float64)  # squares of factors lose too much in float32
-    n_factors = y_IF.shape[1]
-    shared_FF = y_IF.T @ y_IF
-    shared_FF.diagonal().add_(l2)
-    users_BF = y_IF.new_empty(len(rows), n_factors)
-    weighted = SparseRows(rows.offsets, rows.items, confidence.to(torch.float64), rows.n_items)
-    for part in _similar_lengths(rows.offsets.diff(), n_factors):
-        items, weights, filled = _padded(weighted.take(part))
-        y_BLF = y_IF[items]
-        extra_BLF = y_BLF * ((weights - 1.0) * filled)[:, :, None]
-        equations_BFF = shared_FF + y_BLF.transpose(1, 2) @ extra_BLF
-        right_BF1 = y_BLF.transpose(1, 2) @ (weights * filled)[:, :, None]
-        solution_BF1 = torch.cholesky_solve(right_BF1, torch.linalg.cholesky(equations_BFF))
-        users_BF[part] = solution_BF1[:, :, 0]
+    users_BF = torch.empty_like(right_BF)
+    for part in _similar_lengths(rows.offsets.diff(), vectors_IF.shape[1]):
+        items, weights = _padded(rows.take(part))
+        v_BLF = vectors_IF[items]
+        system_BFF = v_BLF.transpose(1, 2) @ (v_BLF * weights[:, :, None])
+        system_BFF += share_B[part, None, None] * shared_FF
+        root_BFF = torch.linalg.cholesky(system_BFF)
+        users_BF[part] = torch.cholesky_solve(right_BF[part, :, None], root_BFF)[:, :, 0]
     return users_BF
 
 
@@ -122,11 +115,11 @@ def _similar_lengths(lengths: Tensor, n_factors: int) -> Iterator[Tensor]:
         start = stop
 
 
-def _padded(rows: SparseRows) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) items and weights, and whether there is an entry; L is the longest row's length."""
+def _padded(rows: SparseRows) -> tuple[Tensor, Tensor]:
+    """(B, L) items and float64 weights, L being the longest row's length; 0 weighs what fills."""
     lengths = rows.offsets.diff()
-    places = torch.arange(int(lengths.max()), device=lengths.device)
-    filled = places < lengths[:, None]
-    items, weights = (rows.items.new_zeros(filled.shape), rows.weights.new_zeros(filled.shape))
-    items[filled], weights[filled] = rows.items, rows.weights
-    return items, weights, filled
+    filled = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+    items = rows.items.new_zeros(filled.shape)
+    weights = rows.weights.new_zeros(filled.shape, dtype=torch.float64)
+    items[filled], weights[filled] = rows.items, rows.weights.to(torch.float64)
+    return items, weights

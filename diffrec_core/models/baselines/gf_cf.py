@@ -52,8 +52,8 @@ class GfCf(Recommender):
     Config: ClassVar[type[ModelConfig]] = GfCfConfig
     config: GfCfConfig
     linear: ItemItemMatrix
-    analysis_IF: Tensor
-    synthesis_FI: Tensor
+    analysis: Tensor
+    synthesis: Tensor
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         x_UI = user_item_matrix(data.histories, len(data.items))
@@ -67,8 +67,8 @@ class GfCf(Recommender):
         single_UI = normal_UI.astype(np.float32)
         self.linear = ItemItemMatrix.from_scipy((single_UI.T @ single_UI).tocsr(), self.device)
         vectors_FI = low_frequencies(normal_UI, self.config.factors)
-        self.analysis_IF = self._tensor((vectors_FI * root_I).T)
-        self.synthesis_FI = self._tensor(vectors_FI * np.sqrt(degree_I))
+        self.analysis = self._tensor((vectors_FI * root_I).T)
+        self.synthesis = self._tensor(vectors_FI * np.sqrt(degree_I))
         return TrainingReport()
 
     def _tensor(self, values: NDArray[np.float64]) -> Tensor:
@@ -76,17 +76,17 @@ class GfCf(Recommender):
 
     def _score(self, histories: Histories) -> Tensor:
         rows = self.input_rows(histories)
-        low_pass = rows.project(self.analysis_IF) @ self.synthesis_FI
+        low_pass = rows.project(self.analysis) @ self.synthesis
         return self.linear.score(rows) + self.config.alpha * low_pass
 
     def _tensors(self) -> dict[str, Tensor]:
-        filters = {"analysis": self.analysis_IF, "synthesis": self.synthesis_FI}
+        filters = {"analysis": self.analysis, "synthesis": self.synthesis}
         return filters | self.linear.tensors()
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
         self.linear = ItemItemMatrix.restore(tensors, self.device)
-        self.analysis_IF = tensors["analysis"].to(self.device)
-        self.synthesis_FI = tensors["synthesis"].to(self.device)
+        self.analysis = tensors["analysis"].to(self.device)
+        self.synthesis = tensors["synthesis"].to(self.device)
 
 
 def low_frequencies(normal_UI: sparse.csr_matrix, count: int) -> NDArray[np.float64]:

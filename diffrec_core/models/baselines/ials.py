@@ -5,6 +5,7 @@ eq. 3 to 5; Takács, Pilászy & Tikk, "Applications of the Conjugate Gradient Me
 Feedback Collaborative Filtering", RecSys 2011 (how the library solves for factors).
 """
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from diffrec_core.models.base import ModelConfig
-from diffrec_core.models.baselines.factors import Advance, FactorRecommender, fold_in
+from diffrec_core.models.baselines.factors import Advance, FactorRecommender, solve_each
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.rng import derive_seed
 
@@ -58,7 +59,7 @@ class Ials(FactorRecommender):
             regularization=self.config.l2,
             alpha=self.config.alpha,
             iterations=self.config.iterations,
-            use_gpu=False,  # its GPU code rounds differently from run to run
+            use_gpu=False,  # where there is one, it would give other bits
             num_threads=torch.get_num_threads(),
             random_state=derive_seed(seed, "ials"),
         )
@@ -67,4 +68,27 @@ class Ials(FactorRecommender):
         return factors_IF
 
     def _user_factors(self, rows: SparseRows) -> Tensor:
-        return fold_in(rows, self.factors_IF, self.config.alpha * rows.weights, self.config.l2)
+        confident = replace(rows, weights=self.config.alpha * rows.weights)
+        return fold_in(confident, self.item_factors, self.config.l2)
+
+
+def fold_in(rows: SparseRows, item_factors: Tensor, l2: float) -> Tensor:
+    """Solve for the user factor of every history.
+
+    The factor p (F,) minimises Σ_i c_i (1 - p · q_i)² + Σ_m (p · q_m)² + l2 ‖p‖² over the items i
+    of the history and all others m: (QᵀQ + Σ_i (c_i - 1) q_i q_iᵀ + l2) p = Σ_i c_i q_i, Hu et al.
+    eq. 4.
+
+    Args:
+        rows: B histories; the weights are c, at least 0.
+        item_factors: (I, F) Q.
+        l2: weight of the penalty, above 0.
+
+    Returns:
+        (B, F) float64.
+    """
+    q_IF = item_factors.to(torch.float64)
+    shared_FF = q_IF.T @ q_IF
+    shared_FF.diagonal().add_(l2)
+    extra, share_B = replace(rows, weights=rows.weights - 1.0), q_IF.new_ones(len(rows))
+    return solve_each(extra, q_IF, shared_FF, share_B, rows.project(q_IF))

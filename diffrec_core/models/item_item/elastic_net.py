@@ -18,6 +18,7 @@ covariance updates (section 2.2) and active sets (section 2.6).
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,19 +54,6 @@ class ElasticNet:
     tolerance: float = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Some items' problems.
-
-    Attributes:
-        together_BI: (B, I) float64, G_j of each item j; 0 for j itself, which is no candidate.
-        limit_B1: (B, 1) the slack that counts as 0.
-    """
-
-    together_BI: NDArray[np.float64]
-    limit_B1: NDArray[np.float64]
-
-
 def solve(
     gram_II: sparse.csr_matrix,
     problem: ElasticNet,
@@ -84,10 +72,10 @@ def solve(
         (I, I) float32; row j holds the weights w of item j.
     """
     n_items, parts = gram_II.shape[0], []
-    for block in item_blocks(n_items, entries=min(_BLOCK_ENTRIES, _BLOCK_ITEMS * n_items)):
-        targets = np.arange(block.start, block.stop)
-        parts.append(_solve_block(gram_II, targets, problem, device).astype(np.float32))
-        advance(block.stop)
+    for items in item_blocks(n_items, entries=min(_BLOCK_ENTRIES, _BLOCK_ITEMS * n_items)):
+        targets = np.arange(items.start, items.stop)
+        parts.append(_Block(gram_II, targets, problem, device).solve().astype(np.float32))
+        advance(items.stop)
     return sparse.vstack(parts, format="csr")
 
 
@@ -97,37 +85,69 @@ def solver_bytes(n_items: int) -> int:
     return rows_over_all_items + 3 * 8 * _GRAM_ENTRIES + 12 * min(n_items, _UNION_ITEMS) ** 2
 
 
-def _solve_block(
-    gram_II: sparse.csr_matrix,
-    targets: NDArray[np.int64],
-    problem: ElasticNet,
-    device: torch.device,
-) -> sparse.csr_matrix:
-    """Weights of some items, one row each, optimal over all items."""
-    together_BI = gram_II[targets].toarray().astype(np.float64)
-    together_BI[np.arange(len(targets)), targets] = 0.0
-    block = _Block(together_BI, problem.tolerance * together_BI.max(axis=1, keepdims=True))
-    weights_BI = sparse.csr_matrix(together_BI.shape)
-    # the most similar ones; what is not above l1 can have no weight
-    size_I = np.sqrt(np.maximum(gram_II.diagonal(), 1.0))
-    promise_BI = np.where(together_BI > problem.l1, together_BI / size_I, 0.0)
-    count = _FIRST_CANDIDATES
-    for _ in range(_MAX_ROUNDS):
-        candidates = _largest(promise_BI, count)
-        if candidates.nnz == 0:
-            return weights_BI
-        weights_BI = _descend(gram_II, block, weights_BI, candidates, problem, device)
-        slack_BI = together_BI - (weights_BI @ gram_II).toarray() - problem.l1
-        slack_BI[np.arange(len(targets)), targets] = 0.0
+class _Block:
+    """The problems of B items over all items.
+
+    Args:
+        gram_II: G.
+        targets: (B,) the items.
+        problem: what is minimised.
+        device: where coordinate descent runs.
+    """
+
+    def __init__(
+        self,
+        gram_II: sparse.csr_matrix,
+        targets: NDArray[np.int64],
+        problem: ElasticNet,
+        device: torch.device,
+    ) -> None:
+        self.gram, self.targets, self.problem, self.device = gram_II, targets, problem, device
+        # (B, I) G_j of each item j, which is no candidate of its own
+        self.together = self._without_itself(gram_II[targets].toarray().astype(np.float64))
+        self.limit = problem.tolerance * self.together.max(axis=1, keepdims=True)
+
+    def _without_itself(self, values_BI: NDArray[np.float64]) -> NDArray[np.float64]:
+        values_BI[np.arange(len(self.targets)), self.targets] = 0.0
+        return values_BI
+
+    def solve(self) -> sparse.csr_matrix:
+        """Weights of the items, one row each, optimal over all items."""
+        weights_BI = sparse.csr_matrix(self.together.shape)
+        # at first the most similar ones; what is not above l1 can have no weight
+        size_I = np.sqrt(np.maximum(self.gram.diagonal(), 1.0))
+        promise_BI = np.where(self.together > self.problem.l1, self.together / size_I, 0.0)
+        count = _FIRST_CANDIDATES
+        for _ in range(_MAX_ROUNDS):
+            candidates_BI = _largest(promise_BI, count)
+            if candidates_BI.nnz == 0:
+                return weights_BI
+            weights_BI = self._descend(weights_BI, candidates_BI)
+            promise_BI, count = self._violations(weights_BI), _MORE_CANDIDATES
+        log.warning(
+            "SLIM: items %d to %d are not optimal within the tolerance after %d rounds of new "
+            "candidates: a larger l2 makes their problems easier",
+            *(self.targets[0], self.targets[-1], _MAX_ROUNDS),
+        )
+        return weights_BI
+
+    def _violations(self, weights_BI: sparse.csr_matrix) -> NDArray[np.float64]:
+        """(B, I) slack of the items without a weight, where it is above 0."""
+        slack_BI = self.together - (weights_BI @ self.gram).toarray() - self.problem.l1
         slack_BI[weights_BI.nonzero()] = 0.0  # coordinate descent has seen to these
-        promise_BI = np.where(slack_BI > block.limit_B1, slack_BI, 0.0)
-        count = _MORE_CANDIDATES
-    log.warning(
-        "SLIM: items %d to %d are not optimal within the tolerance after %d rounds of new "
-        "candidates: a larger l2 makes their problems easier",
-        *(targets[0], targets[-1], _MAX_ROUNDS),
-    )
-    return weights_BI
+        return self._without_itself(np.where(slack_BI > self.limit, slack_BI, 0.0))
+
+    def _descend(
+        self, weights_BI: sparse.csr_matrix, candidates_BI: sparse.csr_matrix
+    ) -> sparse.csr_matrix:
+        """Solve over the candidates and the items that have a weight by now."""
+        active_BI = ((weights_BI != 0).astype(np.int8) + candidates_BI).tocsr()
+        active_BI.sort_indices()
+        parts = [
+            _Candidates(self, weights_BI, active_BI, rows).solve()
+            for rows in _parts(active_BI, 0, active_BI.shape[0])
+        ]
+        return sparse.vstack(parts, format="csr")
 
 
 def _largest(values_BI: NDArray[np.float64], count: int) -> sparse.csr_matrix:
@@ -137,24 +157,6 @@ def _largest(values_BI: NDArray[np.float64], count: int) -> sparse.csr_matrix:
     chosen = np.zeros_like(values_BI, dtype=np.int8)
     np.put_along_axis(chosen, columns, 1, axis=1)
     return sparse.csr_matrix(chosen * (values_BI > 0))
-
-
-def _descend(
-    gram_II: sparse.csr_matrix,
-    block: _Block,
-    weights_BI: sparse.csr_matrix,
-    candidates_BI: sparse.csr_matrix,
-    problem: ElasticNet,
-    device: torch.device,
-) -> sparse.csr_matrix:
-    """Solve each item's problem over its candidates and the items that have a weight by now."""
-    active_BI = ((weights_BI != 0).astype(np.int8) + candidates_BI).tocsr()
-    active_BI.sort_indices()
-    parts = [
-        _SmallProblems(gram_II, block, weights_BI, active_BI, rows).solve(problem, device)
-        for rows in _parts(active_BI, 0, active_BI.shape[0])
-    ]
-    return sparse.vstack(parts, format="csr")
 
 
 def _parts(active_BI: sparse.csr_matrix, start: int, stop: int) -> Iterator[slice]:
@@ -170,11 +172,10 @@ def _parts(active_BI: sparse.csr_matrix, start: int, stop: int) -> Iterator[slic
     yield from _parts(active_BI, middle, stop)
 
 
-class _SmallProblems:
-    """The problems of some rows over M candidates each; rows with fewer are filled up.
+class _Candidates:
+    """Some rows' problems over M candidates each; rows with fewer are filled up.
 
     Args:
-        gram_II: G.
         block: the problems over all items.
         weights_BI: where to begin.
         active_BI: has an entry for each candidate.
@@ -183,14 +184,13 @@ class _SmallProblems:
 
     def __init__(
         self,
-        gram_II: sparse.csr_matrix,
         block: _Block,
         weights_BI: sparse.csr_matrix,
         active_BI: sparse.csr_matrix,
         rows: slice,
     ) -> None:
-        active = active_BI[rows]
-        self.indptr, self.n_items = active.indptr, active.shape[1]
+        active, self.block = active_BI[rows], block
+        self.shape, self.indptr = active.shape, active.indptr
         lengths = np.diff(active.indptr)
         # (b, M): which places are candidates, and which items stand there
         self.filled = np.arange(max(1, lengths.max()))[None] < lengths[:, None]
@@ -198,30 +198,33 @@ class _SmallProblems:
         self.items[self.filled] = active.indices
         at = np.arange(len(lengths))[:, None], self.items
         # what fills a row up has no slack ever, so its weight stays 0
-        self.together = np.where(self.filled, block.together_BI[rows][at], -np.inf)
+        self.together = np.where(self.filled, block.together[rows][at], -np.inf)
         self.start = np.where(self.filled, weights_BI[rows].toarray()[at], 0.0)
-        self.limit = block.limit_B1[rows]
-        # one dense matrix over all of these rows' candidates, from which each row takes its own
-        union, place = np.unique(self.items, return_inverse=True)
-        self.place = place.reshape(self.items.shape)
-        self.gram = gram_II[union][:, union].toarray()
+        self.limit = block.limit[rows]
 
-    def solve(self, problem: ElasticNet, device: torch.device) -> sparse.csr_matrix:
+    def solve(self) -> sparse.csr_matrix:
         """Return the optimal weights, (b, I)."""
-        place = torch.from_numpy(self.place).to(device)
-        gram_VV = torch.from_numpy(self.gram).to(device, torch.float64)
-        weights = coordinate_descent(
-            gram_VV[place[:, :, None], place[:, None, :]],
-            torch.from_numpy(self.together).to(device),
-            torch.from_numpy(self.start).to(device),
-            torch.from_numpy(self.limit).to(device),
-            problem,
+        weights_BM = coordinate_descent(
+            self._gram(),
+            self._tensor(self.together),
+            self._tensor(self.start),
+            self._tensor(self.limit),
+            self.block.problem,
         )
-        entries = weights.cpu().numpy()[self.filled]
-        shape = len(self.filled), self.n_items
-        result = sparse.csr_matrix((entries, self.items[self.filled], self.indptr), shape)
+        entries = weights_BM.cpu().numpy()[self.filled]
+        result = sparse.csr_matrix((entries, self.items[self.filled], self.indptr), self.shape)
         result.eliminate_zeros()
         return result
+
+    def _gram(self) -> Tensor:
+        """(b, M, M) G of each row's candidates, out of one dense matrix over those of all rows."""
+        union, place = np.unique(self.items, return_inverse=True)
+        gram_VV = self._tensor(self.block.gram[union][:, union].toarray()).to(torch.float64)
+        place_BM = self._tensor(place.reshape(self.items.shape))
+        return gram_VV[place_BM[:, :, None], place_BM[:, None, :]]
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.block.device)
 
 
 def coordinate_descent(

@@ -26,13 +26,13 @@ class ItemItemMatrix:
     """
 
     rows: SparseRows
-    _dense_II: Tensor | None = field(init=False, default=None, repr=False)
+    _dense: Tensor | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Lay out the dense form where it is the smaller one."""
         n_items, entry = self.rows.n_items, 8 + 4
         if entry * len(self.rows.items) >= 4 * n_items**2:
-            object.__setattr__(self, "_dense_II", self.rows.dense())
+            object.__setattr__(self, "_dense", self.rows.dense())
 
     @classmethod
     def from_scipy(cls, weights_II: sparse.csr_matrix, device: torch.device) -> "ItemItemMatrix":
@@ -60,8 +60,8 @@ class ItemItemMatrix:
 
     def score(self, rows_BI: SparseRows) -> Tensor:
         """(B, I) rows W, reading only the rows of W that occur."""
-        if self._dense_II is not None:
-            return rows_BI.project(self._dense_II)
+        if self._dense is not None:
+            return rows_BI.project(self._dense)
         scores = torch.zeros(len(rows_BI) * rows_BI.n_items, device=rows_BI.weights.device)
         starts = rows_BI.rows * rows_BI.n_items
         for part in self._parts(rows_BI.items):

@@ -14,9 +14,9 @@ Similarity = Callable[[slice, NDArray[np.float64]], NDArray[np.float64]]
 """From a block of items and its (b, I) products to (b, I) similarities; 0 or less: none."""
 
 
-def item_blocks(n_items: int, *, entries: int = _BLOCK_ENTRIES) -> Iterator[slice]:
+def item_blocks(n_items: int, *, entries: int | None = None) -> Iterator[slice]:
     """Cut the items into blocks whose rows over all items have about so many entries."""
-    size = max(1, entries // n_items)
+    size = max(1, (entries or _BLOCK_ENTRIES) // n_items)
     for start in range(0, n_items, size):
         yield slice(start, min(start + size, n_items))
 

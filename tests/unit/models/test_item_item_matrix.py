@@ -22,7 +22,7 @@ def weights(density: float, seed: int = 0) -> np.ndarray:
 
 
 def is_dense(found: ItemItemMatrix) -> bool:
-    return found._dense_II is not None
+    return found._dense is not None
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -65,8 +65,8 @@ def test_what_is_saved_is_what_is_restored(density: float) -> None:
 
 def test_parts_hold_about_so_many_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix, "_MAX_VOTES", 4)
-    rows = SparseRows(torch.tensor([0, 3, 5, 6]), torch.zeros(6, dtype=torch.int64), torch.ones(6), 3)
-    found = ItemItemMatrix(rows)
+    items, weights = torch.zeros(6, dtype=torch.int64), torch.ones(6)
+    found = ItemItemMatrix(SparseRows(torch.tensor([0, 3, 5, 6]), items, weights, 3))
     parts = [(part.start, part.stop) for part in found._parts(torch.tensor([1, 2, 1, 0, 1, 2]))]
     # votes 2 1 2 3 2 1, summed 2 3 5 8 10 11: below 4, below 8, the rest
     assert parts == [(0, 2), (2, 3), (3, 6)]
