@@ -24,8 +24,16 @@ EMBEDDINGS = ("ours", "published")
 
 _SHARED = ("data", "evaluation", "training", "config.py", "rng.py", "models/*.py")
 _LIGHTGCN = ("embedding",)
+_ITEM_ITEM = ("models/item_item",)
+_FACTORS = ("models/baselines/factors.py",)
 _BY_KIND = {
     "popularity": ("models/baselines/popularity.py",),
+    "item_knn": ("models/baselines/item_knn.py", *_ITEM_ITEM),
+    "rp3beta": ("models/baselines/rp3beta.py", *_ITEM_ITEM),
+    "gf_cf": ("models/baselines/gf_cf.py", *_ITEM_ITEM),
+    "slim": ("models/baselines/slim.py", *_ITEM_ITEM),
+    "ials": ("models/baselines/ials.py", *_FACTORS),
+    "bpr_mf": ("models/baselines/bpr_mf.py", *_FACTORS),
     "ease": ("models/baselines/ease.py",),
     "lightgcn": ("models/baselines/lightgcn.py", *_LIGHTGCN),
     "diffrec": ("models/diffrec", "diffusion", *_LIGHTGCN),

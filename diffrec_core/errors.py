@@ -37,6 +37,29 @@ class StorageError(DiffRecError):
     exit_code = 5
 
 
+class MemoryLimitError(DiffRecError):
+    """A model would need more memory than it may have; nothing was computed.
+
+    Args:
+        model: its kind.
+        needed: bytes at the peak of its fit.
+        limit: bytes allowed.
+        why: what the size comes from.
+        where: what set the limit.
+    """
+
+    exit_code = 6
+
+    def __init__(self, model: str, *, needed: int, limit: int, why: str, where: str) -> None:
+        self.needed, self.limit = needed, limit
+        super().__init__(
+            f"{model} needs {needed / 2**30:.3g} GiB of memory for {why}, and {where} allows "
+            f"{limit / 2**30:.3g} GiB: leave the model out, take a machine with more memory or "
+            f"raise runtime.memory_limit_gib, or keep fewer items "
+            f"(build_interactions.min_item_interactions)"
+        )
+
+
 class NotFittedError(DiffRecError):
     """A model was asked to score or save before it was fitted or loaded.
 

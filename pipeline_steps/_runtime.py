@@ -113,8 +113,8 @@ def execute(
 ) -> None:
     """Parse the command line, run the step, write its report, and exit with its code.
 
-    Exit codes: 0 done, 2 bad parameters, 3 bad data, 4 bad artifact, 5 cannot write,
-    130 interrupted. A traceback means a bug.
+    Exit codes: 0 done, 2 bad parameters, 3 bad data, 4 bad artifact, 5 cannot write, 6 not enough
+    memory, 130 interrupted. A traceback means a bug.
     """
 
     def add_all_arguments(parser: argparse.ArgumentParser) -> None:

@@ -66,6 +66,10 @@ class RuntimeConfig(Config):
     checkpoint_every_seconds: float = Field(default=30.0, ge=0.0)
     """A killed training loses at most this much, or one step or validation if that is longer."""
 
+    memory_limit_gib: float | None = Field(default=None, gt=0.0)
+    """What the fit of a model whose size is known beforehand may take, at its peak, beside the
+    data; null: 80 % of the machine's (or the container's) memory. A larger one is refused."""
+
 
 def prepare_device(step: Step) -> torch.device:
     """Choose the device, on CUDA one for each process, and make torch deterministic there.
@@ -148,6 +152,7 @@ def training_options(
         checkpoint_key=key_of(seed, config, inputs),
         fixed_epochs=fixed_epochs,
         processes=join_processes(device),
+        memory_limit_gib=runtime.memory_limit_gib,
     )
     if not options.processes.is_writer:
         yield options

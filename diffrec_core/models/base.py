@@ -141,6 +141,7 @@ class Recommender(ABC):
 
         Raises:
             DataError: there is no interaction, or item clusters are needed and missing.
+            MemoryLimitError: it would need more memory than the options allow.
         """
         if len(data.histories.items) == 0:
             raise DataError("cannot fit a model: the training histories hold no interaction")
@@ -152,7 +153,11 @@ class Recommender(ABC):
             Catalogue(data.items, popularity), _window(data.histories.timestamps)
         )
         started = time.perf_counter()
-        report = self._fit(data, options)
+        try:
+            report = self._fit(data, options)
+        except BaseException:
+            self._fitted = None  # a fit that failed leaves nothing to score or to save
+            raise
         # a training loop that was resumed knows of the time before; others took this long
         seconds = max(report.seconds, time.perf_counter() - started)
         self._fitted.report = replace(report, seconds=seconds)

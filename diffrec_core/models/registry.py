@@ -17,6 +17,12 @@ from diffrec_core.models.base import Recommender, read_description
 
 _IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     "popularity": "diffrec_core.models.baselines.popularity:Popularity",
+    "item_knn": "diffrec_core.models.baselines.item_knn:ItemKnn",
+    "rp3beta": "diffrec_core.models.baselines.rp3beta:Rp3Beta",
+    "gf_cf": "diffrec_core.models.baselines.gf_cf:GfCf",
+    "slim": "diffrec_core.models.baselines.slim:Slim",
+    "ials": "diffrec_core.models.baselines.ials:Ials",
+    "bpr_mf": "diffrec_core.models.baselines.bpr_mf:BprMf",
     "ease": "diffrec_core.models.baselines.ease:Ease",
     "lightgcn": "diffrec_core.models.baselines.lightgcn:LightGCN",
     "diffrec": "diffrec_core.models.diffrec.model:DiffRec",

@@ -45,6 +45,19 @@ _LIGHTGCN = {"kind": "lightgcn", "embedding_dim": 8, "batch_size": 64, "epochs":
 
 MODELS: dict[str, dict[str, object]] = {
     "popularity": {"kind": "popularity"},
+    "popularity_recent": {"kind": "popularity", "half_life_days": 3.0},
+    "item_knn": {"kind": "item_knn", "neighbours": 5},  # few: a sparse matrix in memory
+    "item_knn_recent": {
+        "kind": "item_knn",
+        "similarity": "jaccard",
+        "recency": {"kind": "exponential_position"},
+    },
+    "rp3beta": {"kind": "rp3beta"},
+    "gf_cf": {"kind": "gf_cf", "factors": 2},
+    "slim": {"kind": "slim", "l1": 1.0, "l2": 10.0},
+    "ials": {"kind": "ials", "factors": 8, "l2": 1.0},
+    "ials_recent": {"kind": "ials", "factors": 8, "l2": 1.0, "recency": _LINEAR},
+    "bpr_mf": {"kind": "bpr_mf", "factors": 8, "learning_rate": 0.1},
     "ease": {"kind": "ease", "l2": 10.0},
     "ease_recent": {"kind": "ease", "l2": 10.0, "recency": {"kind": "exponential_position"}},
     "lightgcn": _LIGHTGCN,
@@ -62,6 +75,12 @@ MODELS: dict[str, dict[str, object]] = {
     "lt_diffrec": {**_DIFFUSION, "latent": True, "recency": {**_LINEAR, "weight_min": 0.1}},
     "l_diffrec_deep": {**_DIFFUSION, "latent": True, "encoder_dims": [16, 8], "decoder_dims": [16]},
 }
+_NOT_RANDOM = {"popularity", "ease", "item_knn", "rp3beta", "gf_cf", "slim"}
+"""Kinds in which nothing is drawn: the seed changes nothing."""
+
+
+def is_popularity(name: str) -> bool:
+    return MODELS[name]["kind"] == "popularity"
 
 
 def fitted(
@@ -94,7 +113,7 @@ def test_scores_have_one_row_per_history_and_are_finite(model: Recommender) -> N
 
 
 def test_withheld_items_of_the_own_block_come_first(name: str, model: Recommender) -> None:
-    if name == "popularity":
+    if is_popularity(name):
         pytest.skip("popularity cannot tell the blocks apart; its own test is below")
     top = rank_task(model.score, planted_task(), HELD_OUT)
     block = (np.arange(N_USERS) >= HALF_USERS)[:, None]
@@ -138,7 +157,7 @@ def test_same_seed_same_model_other_seed_other_model(name: str, model: Recommend
     histories = planted_data().histories
     again, other = fitted(name), fitted(name, seed=4)
     assert torch.equal(model.score(histories), again.score(histories))
-    if name not in {"popularity", "ease", "ease_recent"}:
+    if MODELS[name]["kind"] not in _NOT_RANDOM:
         assert not torch.equal(model.score(histories), other.score(histories))
 
 
@@ -159,7 +178,7 @@ def test_an_empty_history_gets_what_is_popular(name: str, model: Recommender) ->
 
 
 def test_a_new_user_needs_no_retraining(name: str, model: Recommender) -> None:
-    if name == "popularity":
+    if is_popularity(name):
         pytest.skip("popularity is the same for everybody")
     scores = model.score(Histories.from_lists([[0, 1, 2, 3], [20, 21, 22, 23]]))
     assert scores[0, 4:HALF_ITEMS].mean() > scores[0, HALF_ITEMS:].mean()

@@ -17,6 +17,7 @@ from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
+from diffrec_core.models.registry import implementation
 from pipeline_steps._runtime import SECTIONS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -121,6 +122,18 @@ def test_models_md_has_every_option_with_its_default(opening: str, model: type[C
     for name, default in options.items():
         if default not in {"see below", "as above"}:
             assert YAML(typ="safe").load(default.strip("`")) == fields[name], name
+
+
+def test_models_md_has_the_options_of_every_baseline_with_their_defaults() -> None:
+    table = MODELS.partition("## Baselines")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+? \| (.+) \| .+ \|$", table, re.MULTILINE)
+    assert len(rows) >= 8
+    for kind, cell in rows:
+        options = dict(re.findall(r"`(\w+)` `([^`]+)`", cell))
+        fields = implementation(kind).Config().model_dump(mode="json")
+        assert set(options) == set(fields) - {"kind", "recency"}, kind
+        for name, default in options.items():
+            assert YAML(typ="safe").load(default) == fields[name], (kind, name)
 
 
 def test_every_equation_of_the_paper_is_in_models_md() -> None:

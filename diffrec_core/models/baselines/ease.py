@@ -11,13 +11,17 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
+from scipy import sparse
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.search_space import Dimension, Real, Space
+from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
+
+_BLOCK_ITEMS = 512
 
 
 class EaseConfig(ModelConfig):
@@ -45,13 +49,18 @@ class Ease(Recommender):
     B_II: Tensor
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
-        x_UI = user_item_matrix(data.histories, len(data.items))
-        gram_II = torch.from_numpy((x_UI.T @ x_UI).toarray().astype(np.float64))
+        n_items = len(data.items)
+        # two matrices of float64 at a time: the Gram matrix, its factor, the inverse, the result
+        why = f"the matrix over its {n_items:,} items (16 bytes for each pair)"
+        require_memory("ease", 16 * n_items**2, why, options)
+        gram_II = gram_matrix(user_item_matrix(data.histories, n_items))
         gram_II.diagonal().add_(self.config.l2)
         # G is symmetric positive definite: half the work of a general inverse
-        precision_II = torch.cholesky_inverse(torch.linalg.cholesky(gram_II))
-        B_II = -precision_II / precision_II.diagonal()
-        B_II.fill_diagonal_(0.0)
+        factor_II = torch.linalg.cholesky(gram_II)
+        del gram_II
+        B_II = torch.cholesky_inverse(factor_II)
+        del factor_II
+        B_II.div_(-B_II.diagonal().clone()).fill_diagonal_(0.0)
         # row by row in memory, as scoring reads it
         self.B_II = B_II.to(torch.float32).contiguous().to(self.device)
         return TrainingReport()
@@ -64,3 +73,15 @@ class Ease(Recommender):
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
         self.B_II = tensors["B"].to(self.device)
+
+
+def gram_matrix(x_UI: sparse.csr_matrix) -> Tensor:
+    """(I, I) float64: users who had both items, counted a block of items at a time."""
+    n_items = x_UI.shape[1]
+    gram_II = torch.empty(n_items, n_items, dtype=torch.float64)
+    x_UI = x_UI.astype(np.float64)  # float32 would stop counting at 2^24 users
+    x_IU = x_UI.T.tocsr()
+    for start in range(0, n_items, _BLOCK_ITEMS):
+        block = slice(start, start + _BLOCK_ITEMS)
+        gram_II[block] = torch.from_numpy((x_IU[block] @ x_UI).toarray())
+    return gram_II

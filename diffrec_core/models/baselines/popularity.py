@@ -1,37 +1,57 @@
-"""Popularity: everybody gets what most people had."""
+"""Popularity: everybody gets what most people had, of late if asked for."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
+_MICROSECONDS_PER_DAY = 86_400_000_000
+
 
 class PopularityConfig(ModelConfig):
-    """Popularity has no parameters of its own."""
+    """Whose popularity: that of all times, or of the last days."""
 
     kind: Literal["popularity"] = "popularity"
+
+    half_life_days: float | None = Field(default=None, gt=0.0)
+    """An interaction counts half for so many days that it is older than the newest one in the
+    training data; null: all count the same. A half-life and not a window of days: no count jumps
+    when an interaction leaves a window, and items without recent ones keep an order."""
 
 
 class Popularity(Recommender):
     """Scores an item by its weighted number of training interactions.
 
-    With a recency option, an interaction counts by its weight in its user's history.
+    With a recency option, an interaction counts by its weight in its user's history; with a
+    half-life, by its age at the end of the training data; with both, by the product.
     """
 
     Config: ClassVar[type[ModelConfig]] = PopularityConfig
+    config: PopularityConfig
     count: Tensor
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
-        items = torch.from_numpy(data.histories.items).to(torch.long)
-        weights = torch.from_numpy(self.input_weights(data.histories)).to(torch.float64)
+        histories = data.histories
+        items = torch.from_numpy(histories.items).to(torch.long)
+        weights = torch.from_numpy(self.input_weights(histories) * self._by_age(histories))
         count = torch.zeros(len(data.items), dtype=torch.float64).index_add_(0, items, weights)
         self.count = count.to(torch.float32).to(self.device)
         return TrainingReport()
+
+    def _by_age(self, histories: Histories) -> NDArray[np.float64]:
+        """(N,) weights from the newest interaction's 1 downwards."""
+        if self.config.half_life_days is None:
+            return np.ones(len(histories.items))
+        age = histories.timestamps.max() - histories.timestamps
+        return np.exp2(-age / (self.config.half_life_days * _MICROSECONDS_PER_DAY))
 
     def _score(self, histories: Histories) -> Tensor:
         return self.count.expand(len(histories), -1)
