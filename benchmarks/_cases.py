@@ -18,6 +18,7 @@ from benchmarks._comparison import (
     total_seconds,
 )
 from benchmarks._laps import Lap
+from benchmarks._large import large
 from benchmarks._specs import (
     NO_DATA,
     PRECISIONS,
@@ -47,6 +48,7 @@ def groups(others: Others, repeats: int) -> list[Group]:
         catalogue("diffrec", 6.0, clusters=0),
         catalogue("l_diffrec", 4.0, clusters=2),
         _kmeans(others, repeats),
+        large(),
     ]
 
 

@@ -13,7 +13,7 @@ from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.leaderboard import SelectConfig
-from diffrec_core.report.data import ModelResult, ReportData
+from diffrec_core.report.data import Certainty, ModelResult, ReportData
 from diffrec_core.rng import generator
 from pipeline_steps._runtime import Step
 
@@ -38,7 +38,7 @@ def report_data(
         created_from={"data": f"{parts['train']['first']} to {parts['test']['last']}"},
         selected=leaderboard["selected"],
         selected_on=leaderboard["selected_on"],
-        protocol=leaderboard["protocol"],
+        protocol={**leaderboard["protocol"], "significance": _tests(leaderboard)},
         data_card=_data_card(args.stages),
         models=[
             ModelResult(
@@ -52,6 +52,7 @@ def report_data(
                 curve=_curve(args.curves / f"{name}.csv"),
                 item_counts=np.bincount(tops[name][ITEM].to_numpy(), minlength=len(items)),
                 top_items=_by_user(tops[name], sample),
+                certainty=_certainty(name, leaderboard),
             )
             for name, row in leaderboard["models"].items()
         ],
@@ -60,6 +61,30 @@ def report_data(
         sample_histories={user: _items_of(histories, user) for user in sample},
         user_ids={user: users.ids[user] for user in sample},
     )
+
+
+def _tests(leaderboard: dict[str, Any]) -> dict[str, Any]:
+    """How significance was tested, without the result."""
+    return {key: value for key, value in leaderboard["significance"].items() if key != "groups"}
+
+
+def _certainty(name: str, leaderboard: dict[str, Any]) -> dict[str, Certainty]:
+    """How sure a model's numbers are, by part."""
+    row, level = leaderboard["models"][name], leaderboard["significance"]["level"]
+    return {
+        part: Certainty(
+            intervals={key: (low, high) for key, (low, high) in row["intervals"][part].items()},
+            group=against["group"],
+            place=next(
+                place
+                for place, group in enumerate(leaderboard["significance"]["groups"][part])
+                if name in group
+            ),
+            p=against.get("p_holm"),
+            differs=against.get("p_holm", 1.0) <= level,
+        )
+        for part, against in row["against_winner"].items()
+    }
 
 
 def _top_items(directory: Path) -> pl.DataFrame:

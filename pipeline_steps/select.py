@@ -1,6 +1,7 @@
 """Choose the winner on validation alone; write the leaderboard, plots and the report.
 
-Reads params.yaml: models, select, train.
+The test part decides nothing: how the models stand there is shown beside. Reads params.yaml:
+models, seed, select, train.
 """
 
 import argparse
@@ -14,8 +15,15 @@ from diffrec_core.artifacts import read_json, read_manifest, write_json, write_t
 from diffrec_core.config import Config, StringTuple, lookup
 from diffrec_core.data.schema import EVALUATION_SCHEMA
 from diffrec_core.errors import ConfigError
-from diffrec_core.evaluation.leaderboard import SelectConfig, build_leaderboard, leaderboard_csv
+from diffrec_core.evaluation.leaderboard import (
+    SelectConfig,
+    build_leaderboard,
+    leaderboard_csv,
+    with_significance,
+)
+from diffrec_core.evaluation.per_user import read_per_user
 from diffrec_core.report.html import render_report
+from diffrec_core.rng import derive_seed
 from pipeline_steps._report_data import report_data
 from pipeline_steps._runtime import Step, execute
 
@@ -55,6 +63,12 @@ def run(step: Step) -> None:
     evaluations = {name: _evaluation(args.evaluation / name) for name in names}
     fits = {name: read_json(args.training / f"{name}.json") for name in names}
     leaderboard = build_leaderboard(names, evaluations, fits, config)
+    per_user = {
+        part: {name: read_per_user(args.evaluation / name, part) for name in names}
+        for part in ("validation", "test")
+    }
+    seed = derive_seed(step.seed, "select")
+    leaderboard = with_significance(leaderboard, per_user, config, seed=seed)
     winner = leaderboard["selected"]
     selection = {
         "model": winner,
@@ -69,6 +83,8 @@ def run(step: Step) -> None:
     write_text(args.plots / "metrics.csv", leaderboard_csv(leaderboard))
     write_text(args.html, render_report(report_data(step, leaderboard, evaluations, config)))
     log.info("selected %s: %s %.4f", winner, selection["metric"], selection["value"])
+    for part, groups in leaderboard["significance"]["groups"].items():
+        log.info("%s, not told apart: %s", part, "; ".join(map(", ".join, groups)))
 
 
 def _model_names(step: Step) -> list[str]:

@@ -117,8 +117,20 @@ def _table(title: str, gap: int) -> Table:
 
 
 def selection_line(leaderboard: Mapping[str, Any]) -> Text:
-    """Say what the mark in the leaderboard means."""
-    return Text(f"* selected on {leaderboard['selected_on']}\n", style="dim")
+    """Say what the mark in the leaderboard means, and whom it could as well have gone to."""
+    significance = leaderboard["significance"]
+    alike = [
+        name
+        for name, row in leaderboard["models"].items()
+        if row["against_winner"]["test"].get("p_holm", 0.0) > significance["level"]
+    ]
+    line = f"* selected on {leaderboard['selected_on']}\n"
+    if alike:
+        line += (
+            f"  by test {significance['metric']} not significantly different from it (p > "
+            f"{significance['level']:g}): {', '.join(alike)}\n"
+        )
+    return Text(line, style="dim")
 
 
 def registration_line(registration: Mapping[str, Any]) -> Text:

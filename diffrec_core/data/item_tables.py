@@ -29,6 +29,26 @@ def read_item_embeddings(directory: Path) -> tuple[tuple[str, ...], NDArray[np.f
     return tuple(frame[ITEM_ID]), frame[EMBEDDING].to_numpy().astype(np.float32)
 
 
+def read_item_embeddings_of(directory: Path, items: Vocabulary) -> NDArray[np.float32]:
+    """Read embeddings in the order of `items`.
+
+    Returns:
+        (I, D) float32.
+
+    Raises:
+        ArtifactError: an item has no embedding, as after a change of the catalogue.
+    """
+    ids, embeddings = read_item_embeddings(directory)
+    row_of = {item: row for row, item in enumerate(ids)}
+    missing = [item for item in items.ids if item not in row_of]
+    if missing:
+        raise ArtifactError(
+            f"{directory} has no embedding for {len(missing)} items, among them {missing[:3]}: "
+            f"run `dvc repro pretrain_item_embeddings`"
+        )
+    return embeddings[[row_of[item] for item in items.ids]]
+
+
 def write_item_clusters(directory: Path, ids: tuple[str, ...], clusters: NDArray[np.int64]) -> None:
     """Write (I,) cluster numbers."""
     frame = pl.DataFrame({ITEM_ID: ids, CLUSTER: clusters.astype(np.int32)})

@@ -1,18 +1,25 @@
 """One model, one task: rank, measure, and keep what a report wants to show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from diffrec_core.config import Config, PositiveTuple
+from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.errors import DataError
-from diffrec_core.evaluation.metrics import hits, mean_metrics, per_user_metrics
-from diffrec_core.evaluation.ranking import NO_ITEM, RankingTask, Score, rank_task
+from diffrec_core.evaluation.beyond_accuracy import catalogue_metrics, history_shares
+from diffrec_core.evaluation.items import GROUPS, ItemFacts, PopularityGroupsConfig
+from diffrec_core.evaluation.measuring import Measured, measure_users
+from diffrec_core.evaluation.metrics import PerUser, mean_metrics
+from diffrec_core.evaluation.per_user import per_user_frame
+from diffrec_core.evaluation.ranking import NO_ITEM, RankingTask, Score
+from diffrec_core.evaluation.slices import Slice, group_slices, user_slices
 
 
 class EvaluationConfig(Config):
@@ -24,6 +31,22 @@ class EvaluationConfig(Config):
     batch_size: int = Field(default=1024, ge=1)
     """Users scored at a time; does not change results."""
 
+    average: Literal["with_targets", "all_users"] = "with_targets"
+    """with_targets: over users with an interaction to predict; all_users: over all users, those
+    without one counting as 0, as the DiffRec authors' code does."""
+
+    popularity_groups: PopularityGroupsConfig = PopularityGroupsConfig()
+    """Which items are head, torso and tail."""
+
+    slice_bins: int = Field(default=4, ge=1)
+    """Quantile bins of history length and of recency, at most."""
+
+
+_AVERAGES = {
+    "with_targets": "over users with at least one interaction to predict",
+    "all_users": "over all users; those without an interaction to predict count as 0",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -32,12 +55,29 @@ class Evaluation:
     Attributes:
         metrics: mean of each metric, and `users`, the number averaged over.
         coverage: facts about whom and what the mean is over.
+        per_user: `user` and a column of values for each accuracy metric, whose mean it is.
+        slices: recall and NDCG of slices of users and targets, see `evaluation.slices`.
+        popularity_groups: of head, torso and tail: number of items, and shares of histories and
+            of recommendations at each cutoff, means over users.
         top_items: one row per user and rank, with whether it was a hit.
     """
 
     metrics: dict[str, float]
     coverage: dict[str, int]
+    per_user: pl.DataFrame
+    slices: dict[str, list[Slice]]
+    popularity_groups: dict[str, dict[str, float]]
     top_items: pl.DataFrame
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All of it but the tables, for JSON."""
+        return {
+            **self.metrics,
+            "coverage": self.coverage,
+            "slices": self.slices,
+            "popularity_groups": self.popularity_groups,
+        }
 
 
 def evaluate_task(
@@ -45,9 +85,20 @@ def evaluate_task(
     task: RankingTask,
     config: EvaluationConfig,
     *,
+    items: ItemFacts | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Rank every item for every user with targets, and measure.
+
+    One pass: a chunk of users is ranked, measured and forgotten but for its values and its top
+    items. Results do not depend on the size of the chunks.
+
+    Args:
+        score: the model.
+        task: what is fed, what is to be predicted.
+        config: what is measured.
+        items: the catalogue as training shows it; without it, accuracy and slices of users alone.
+        on_batch: is told how many users are done.
 
     Raises:
         DataError: no user has a target.
@@ -55,21 +106,87 @@ def evaluate_task(
     users = task.users
     if len(users) == 0:
         raise DataError(f"{task.name}: no user has an interaction to predict")
-    depth = max(config.cutoffs)
-    top = rank_task(score, task, depth, batch_size=config.batch_size, on_batch=on_batch)
-    targets = task.targets.take(users)
-    hit = hits(top, targets)
-    per_user = per_user_metrics(hit, targets.lengths, config.cutoffs)
-    metrics = {"users": float(len(users)), **mean_metrics(per_user)}
+    measured = measure_users(
+        score,
+        task,
+        config.cutoffs,
+        batch_size=config.batch_size,
+        items=items,
+        on_batch=on_batch,
+    )
+    averaged, accuracy = _averaged_over(task, measured.of("accuracy"), config)
+    metrics = {"users": float(len(averaged)), **mean_metrics(accuracy)}
+    slices = user_slices(task.histories, averaged, accuracy, config.slice_bins)
+    groups: dict[str, dict[str, float]] = {}
+    if items is not None and measured.item_counts is not None:
+        metrics |= _means_of_those_with_a_value(measured.of("lists"))
+        metrics |= catalogue_metrics(measured.item_counts, config.cutoffs)
+        slices["target_popularity"] = group_slices({name: measured.of(name) for name in GROUPS})
+        groups = _group_facts(metrics, task.histories.take(users), items, config.cutoffs)
+    return Evaluation(
+        metrics=metrics,
+        coverage=_coverage(task),
+        per_user=per_user_frame(averaged, accuracy),
+        slices=slices,
+        popularity_groups=groups,
+        top_items=_top_items_frame(users, measured),
+    )
+
+
+def _averaged_over(
+    task: RankingTask, accuracy: PerUser, config: EvaluationConfig
+) -> tuple[NDArray[np.int64], PerUser]:
+    """The users that means are over, and their values: 0 for users without targets, if asked."""
+    users = task.users
+    if config.average == "with_targets":
+        return users, accuracy
+    spread: PerUser = {}
+    for key, values in accuracy.items():
+        spread[key] = np.zeros(len(task.targets))
+        spread[key][users] = values
+    return np.arange(len(task.targets)), spread
+
+
+def _means_of_those_with_a_value(per_user: PerUser) -> dict[str, float]:
+    """Mean of each metric over the users where it is not NaN; metrics that nobody has are out."""
+    valued = {key: values[~np.isnan(values)] for key, values in per_user.items()}
+    return mean_metrics({key: values for key, values in valued.items() if len(values)})
+
+
+def _group_facts(
+    metrics: Mapping[str, float], past: Histories, items: ItemFacts, cutoffs: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """What is recommended of each popularity group beside what the same users had of it."""
+    shares = history_shares(past, items)
+    shares = shares[~np.isnan(shares).any(axis=1)]
+    facts: dict[str, dict[str, float]] = {}
+    for number, name in enumerate(GROUPS):
+        of_group = items.group == number
+        facts[name] = {
+            "items": float(of_group.sum()),
+            "training_share": float(items.popularity[of_group].sum() / items.popularity.sum()),
+            **({"history_share": float(shares[:, number].mean())} if len(shares) else {}),
+            **{
+                f"recommended_share@{k}": metrics[f"{name}_share@{k}"]
+                for k in cutoffs
+                if f"{name}_share@{k}" in metrics
+            },
+        }
+    return facts
+
+
+def _top_items_frame(users: NDArray[np.int64], measured: Measured) -> pl.DataFrame:
+    top_items, hit = np.concatenate(measured.top_items), np.concatenate(measured.hit)
+    depth = top_items.shape[1]
     frame = pl.DataFrame(
         {
-            USER: np.repeat(users, depth).astype(np.int32),
+            USER: np.repeat(users.astype(np.int32), depth),
             RANK: np.tile(np.arange(1, depth + 1, dtype=np.int32), len(users)),
-            ITEM: top.ravel().astype(np.int32),
+            ITEM: top_items.ravel(),
             HIT: hit.ravel(),
         }
     )
-    return Evaluation(metrics, _coverage(task), frame.filter(pl.col(ITEM) != NO_ITEM))
+    return frame.filter(pl.col(ITEM) != NO_ITEM)
 
 
 def _coverage(task: RankingTask) -> dict[str, int]:
@@ -87,12 +204,17 @@ def _coverage(task: RankingTask) -> dict[str, int]:
 
 def describe_protocol(config: EvaluationConfig) -> dict[str, Any]:
     """Say in words what the numbers mean; stands beside them in every report."""
+    bounds = config.popularity_groups
     return {
         "history": {"validation": "train", "test": "train and validation"},
         "masked": "the items of the history",
         "candidates": "all items of the vocabulary",
-        "average": "over users with at least one interaction to predict",
+        "average": _AVERAGES[config.average],
         "recall_denominator": "number of interactions to predict",
+        "map_denominator": "number of interactions to predict, or k if that is less",
         "ties": "the lower item index first",
         "cutoffs": list(config.cutoffs),
+        "popularity": "share of the users with a training interaction who had the item there",
+        "popularity_groups": f"head: the most popular items with {bounds.head_share:g} of the "
+        f"training interactions; tail: the least popular with {bounds.tail_share:g}",
     }

@@ -1,19 +1,32 @@
-"""The leaderboard: every model's numbers side by side, and the choice of the winner."""
+"""The leaderboard: every model's numbers side by side, the choice of the winner, how sure it is."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
 from pydantic import Field
 
 from diffrec_core.config import Config
 from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.evaluation.comparison import Resampling, compare_models
+
+_ACCURACY = r"^(recall|precision|ndcg|map|mrr|hit_rate)@\d+$"
+"""Metrics of which more is better, between 0 and 1, with a value for every user."""
 
 
 class SelectConfig(Config):
     """How the winner is chosen; always on the validation part."""
 
-    metric: str = Field(default="recall@20", pattern=r"^(recall|precision|ndcg|mrr|hit_rate)@\d+$")
-    """One of the metrics that `evaluate` measures."""
+    metric: str = Field(default="recall@20", pattern=_ACCURACY)
+    """One of the accuracy metrics that `evaluate` measures."""
+
+    significance_level: float = Field(default=0.05, gt=0.0, lt=1.0)
+    """Differences with a p-value up to this, after Holm's correction, are significant; intervals
+    hold 1 less this. Chooses nothing: the winner has the best value, sure or not."""
+
+    resamples: int = Field(default=10_000, ge=100, le=1_000_000)
+    """Of the bootstrap and of the permutation test; no p-value is below 1 / (1 + resamples)."""
 
     sample_users: int = Field(default=12, ge=0)
     """Users whose history and recommendations the report shows."""
@@ -57,6 +70,50 @@ def build_leaderboard(
     }
 
 
+def with_significance(
+    leaderboard: Mapping[str, Any],
+    per_user: Mapping[str, Mapping[str, pl.DataFrame]],
+    config: SelectConfig,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Add to a leaderboard how sure its numbers are, on both parts.
+
+    Args:
+        leaderboard: what `build_leaderboard` gave.
+        per_user: part → model → per-user values (`evaluation.per_user`).
+        config: the metric, the level and the number of resamples.
+        seed: of the resamples.
+
+    Returns:
+        The leaderboard with `significance`, which names the tests and the groups on each part;
+        its models have `intervals` and `against_winner` (`evaluation.comparison`), by part.
+
+    Raises:
+        DataError: the models were measured on different users.
+    """
+    resampling = Resampling(level=config.significance_level, resamples=config.resamples, seed=seed)
+    models: Mapping[str, Mapping[str, Any]] = leaderboard["models"]
+    rows = {n: {**row, "intervals": {}, "against_winner": {}} for n, row in models.items()}
+    groups = {}
+    for part, tables in per_user.items():
+        ranked = {name: tables[name] for name in rows}
+        compared = compare_models(ranked, leaderboard["selected"], config.metric, resampling)
+        groups[part] = compared.groups
+        for name, row in rows.items():
+            row["intervals"][part] = compared.intervals[name]
+            row["against_winner"][part] = compared.against_winner[name]
+    significance = {
+        "metric": config.metric,
+        "level": config.significance_level,
+        "resamples": config.resamples,
+        "intervals": "bootstrap over users, percentiles",
+        "test": "paired sign-flip permutation over users, two-sided, Holm's correction over models",
+        "groups": groups,
+    }
+    return {**leaderboard, "significance": significance, "models": rows}
+
+
 def rank_models(
     names: Sequence[str], validation: Mapping[str, Mapping[str, Any]], metric: str
 ) -> list[str]:
@@ -67,21 +124,22 @@ def rank_models(
     """
     for name in names:
         if metric not in validation[name]:
-            known = ", ".join(sorted(key for key in validation[name] if "@" in key))
+            known = ", ".join(sorted(key for key in validation[name] if re.match(_ACCURACY, key)))
             raise ConfigError(f"params.yaml: select.metric = {metric!r} is not among {known}")
     return sorted(names, key=lambda name: -float(validation[name][metric]))
 
 
 def leaderboard_csv(leaderboard: Mapping[str, Any]) -> str:
-    """Write metrics as CSV, one line per model, part and metric, for plots."""
+    """Write accuracy metrics as CSV, one line per model, part and metric, for plots."""
     lines = ["model,part,metric,value"]
     for name, row in leaderboard["models"].items():
         for part in ("validation", "test"):
             for metric, value in row[part].items():
-                if "@" in metric:
+                if re.match(_ACCURACY, metric):
                     lines.append(f"{name},{part},{metric},{value}")
     return "\n".join(lines) + "\n"
 
 
 def _metrics(part: Mapping[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in part.items() if key != "coverage"}
+    """The numbers, without what is nested: counts, slices, groups."""
+    return {key: value for key, value in part.items() if isinstance(value, int | float)}

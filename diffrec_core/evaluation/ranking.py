@@ -5,6 +5,7 @@ on the device's sorting.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,12 @@ Score = Callable[[Histories], Tensor]
 
 NO_ITEM = -1
 """Stands where fewer than k unseen items exist."""
+
+_GROUP, _LEAST_GROUPS = 16, 8
+"""Items in a group of `_largest`, and how many groups a wanted item must have to be worth it."""
+
+_CELLS_AT_A_TIME = 2**22
+"""Scores in rows with a tie that are compared at once; does not change results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +77,12 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     n_items = scores.shape[1]
     width = min(k, n_items)
-    values, indices = torch.topk(scores, min(width + 1, n_items), dim=1)
+    values, indices = _largest(scores, min(width + 1, n_items))
     if width < n_items:
         cut_in_tie = values[:, width] == values[:, width - 1]
         values, indices = values[:, :width].clone(), indices[:, :width].clone()
-        if cut_in_tie.any():
-            rows = cut_in_tie.nonzero().squeeze(1)
-            values[rows], indices[rows] = _exact_top_k(scores[rows], width)
+        for rows in cut_in_tie.nonzero().squeeze(1).split(max(1, _CELLS_AT_A_TIME // n_items)):
+            values[rows], indices[rows] = _cut_a_tie(scores[rows], values[rows, -1:], width)
     indices, by_index = indices.sort(dim=1)
     values, by_value = values.gather(1, by_index).sort(dim=1, descending=True, stable=True)
     indices = indices.gather(1, by_value).masked_fill(values == -torch.inf, NO_ITEM)
@@ -87,10 +93,34 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _exact_top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Rank rows whose k-th and next score are equal: a stable sort keeps the lower index."""
-    values, indices = scores.sort(dim=1, descending=True, stable=True)
-    return values[:, :k], indices[:, :k]
+def _largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`torch.topk`, sooner where there are many items: the same values, any of equal ones.
+
+    Items are taken in groups, and each group's highest score is looked at first: only the `count`
+    groups with the highest of these can hold one of the `count` highest scores.
+    """
+    n_rows, n_items = scores.shape
+    n_groups = n_items // _GROUP
+    if n_groups < _LEAST_GROUPS * count:
+        return torch.topk(scores, count, dim=1)
+    in_groups = n_groups * _GROUP
+    # item i is in group i mod n_groups: so neighbours in memory are compared at once
+    peaks = scores[:, :in_groups].view(n_rows, _GROUP, n_groups).amax(dim=1)
+    groups = peaks.topk(count, dim=1, sorted=False).indices
+    members = torch.arange(0, in_groups, n_groups, device=scores.device)
+    left_over = torch.arange(in_groups, n_items, device=scores.device).expand(n_rows, -1)
+    columns = torch.cat([(groups[:, None] + members[:, None]).flatten(1), left_over], dim=1)
+    values, places = scores.gather(1, columns).topk(count, dim=1)
+    return values, columns.gather(1, places)
+
+
+def _cut_a_tie(scores: Tensor, cut: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k best, by index, of rows whose k-th best score, `cut`, others have as well."""
+    above, level = scores > cut, scores == cut
+    missing = k - above.sum(dim=1, keepdim=True)
+    chosen = above | (level & (level.cumsum(dim=1, dtype=torch.int32) <= missing))
+    indices = chosen.nonzero()[:, 1].view(-1, k)
+    return scores.gather(1, indices), indices
 
 
 def mask_seen(scores: Tensor, seen: Histories) -> Tensor:
@@ -98,10 +128,29 @@ def mask_seen(scores: Tensor, seen: Histories) -> Tensor:
 
     What is seen is a matter of the interaction set, never of weights, which may be zero.
     """
-    rows = torch.from_numpy(seen.rows).to(scores.device)
-    items = torch.from_numpy(seen.items.astype(np.int64)).to(scores.device)
-    scores[rows, items] = -torch.inf
+    scores[_entries(scores, seen)] = -torch.inf
     return scores
+
+
+def _entries(scores: Tensor, seen: Histories) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the seen items."""
+    rows = torch.from_numpy(seen.rows).to(scores.device)
+    return rows, torch.from_numpy(seen.items.astype(np.int64)).to(scores.device)
+
+
+@contextmanager
+def _masked(scores: Tensor, seen: Histories) -> Iterator[Tensor]:
+    """Scores with those of seen items at -inf, and afterwards as they were.
+
+    The scores are the model's own, and a copy would be a second chunk in memory.
+    """
+    rows, items = _entries(scores, seen)
+    before = scores[rows, items]
+    scores[rows, items] = -torch.inf
+    try:
+        yield scores
+    finally:
+        scores[rows, items] = before
 
 
 def rank(
@@ -123,14 +172,14 @@ def rank(
     """
     for rows in batches(len(histories), batch_size):
         batch = histories.take(rows)
-        scores = score(batch)
-        if scores.isnan().any():
+        scores = score(batch).contiguous()  # rows of their own, that masking one leaves the rest
+        if scores.amax().isnan():  # a maximum is NaN if anything is, and needs no further memory
             raise DataError(
                 "the model scores NaN: its training diverged or its weights are damaged"
             )
-        if exclude_seen:
-            scores = mask_seen(scores.clone(), batch)
-        items, values = top_k(scores, k)
+        with _masked(scores, batch) if exclude_seen else nullcontext(scores) as unseen:
+            items, values = top_k(unseen, k)
+        del scores, unseen  # before the next chunk is made
         if on_batch:
             on_batch(int(rows[-1]) + 1)
         yield rows, items.cpu().numpy(), values.cpu().numpy()

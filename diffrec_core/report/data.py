@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,27 @@ BASELINE = "popularity"
 
 _SELECTED_ON = re.compile(r"(validation|test) (\w+)@(\d+)")
 _USUAL_CUTOFF = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certainty:
+    """How sure a model's numbers on one part are.
+
+    Attributes:
+        intervals: lower and upper end for each metric.
+        group: letter that it shares with the group's best model and those that cannot be told
+            apart from that one, by the metric of the choice.
+        place: of that group, 0 being the best.
+        p: of the difference to the winner in that metric, corrected for the number of models;
+            None for the winner itself.
+        differs: whether that difference is significant.
+    """
+
+    intervals: dict[str, tuple[float, float]]
+    group: str
+    place: int
+    p: float | None
+    differs: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +55,7 @@ class ModelResult:
             empty for models that are not trained in epochs.
         item_counts: (I,) how often each item stands in a top 20 of the test part.
         top_items: for each sample user index (item index, is a hit) pairs, best first.
+        certainty: by part; none where it was not tested.
     """
 
     name: str
@@ -46,6 +68,7 @@ class ModelResult:
     curve: list[dict[str, float]]
     item_counts: NDArray[np.int64]
     top_items: dict[int, list[tuple[int, bool]]]
+    certainty: dict[str, Certainty] = field(default_factory=dict)
 
     def metrics(self, part: str) -> dict[str, float]:
         """The metrics of the `validation` or the `test` part."""

@@ -8,7 +8,14 @@ from jinja2 import Environment, StrictUndefined
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
 from diffrec_core.report.findings import build_figures, split_timeline
-from diffrec_core.report.tables import detail_tables, fact_tables, flatten, main_table, plain_facts
+from diffrec_core.report.tables import (
+    detail_tables,
+    fact_tables,
+    flatten,
+    main_table,
+    plain_facts,
+    write_p,
+)
 
 _SHOWN_HISTORY = 15
 _SHOWN_ITEMS = 10
@@ -36,6 +43,7 @@ def render_report(data: ReportData) -> str:
         tiles=_tiles(models[0], data.cutoff),
         comparisons=_comparisons(models, data),
         leaderboard=main_table(models, data),
+        certainty=_certainty(models, data),
         details=detail_tables(models, data),
         figures=build_figures(models, data),
         timeline=split_timeline(data.protocol),
@@ -81,7 +89,7 @@ def _comparisons(models: Sequence[ModelResult], data: ReportData) -> list[str]:
     for model in others[1:]:
         if model.name == BASELINE:
             sentences.append(_compared(winner, model, "the baseline", data.cutoff))
-    return [*sentences, "Differences are of means over users; significance is not tested here."]
+    return [*sentences, _told_apart(models, data)]
 
 
 def _compared(winner: ModelResult, other: ModelResult, role: str, cutoff: int) -> str:
@@ -91,6 +99,35 @@ def _compared(winner: ModelResult, other: ModelResult, role: str, cutoff: int) -
         for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
     )
     return f"On the test part, compared with {role} {other.name}, it is {differences}."
+
+
+def _told_apart(models: Sequence[ModelResult], data: ReportData) -> str:
+    """Say which models the winner cannot be told from on the test part."""
+    if not all("test" in model.certainty for model in models):
+        return "Differences are of means over users; significance is not tested here."
+    alike = [
+        f"{model.name} (p {write_p(p)})"
+        for model in models
+        if (p := model.certainty["test"].p) is not None and not model.certainty["test"].differs
+    ]
+    return (
+        f"By {data.metric} on the test part, the winner cannot be told apart from "
+        f"{', '.join(alike)}."
+        if alike
+        else f"By {data.metric} on the test part, the winner can be told apart from every other "
+        f"model."
+    )
+
+
+def _certainty(models: Sequence[ModelResult], data: ReportData) -> str:
+    """What the small print of the leaderboard means; empty where there is none."""
+    if not all(model.certainty for model in models):
+        return ""
+    return (
+        f" Below a number, the interval that it is known to within; by {data.metric}, models with "
+        f"the same letter under group cannot be told apart from the best of them, and p is that "
+        f"of the difference to the winner."
+    )
 
 
 def _difference(value: float, other: float) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 from diffrec_core.report.data import ModelResult, ReportData
 
-METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate")
+METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate", "map")
 MAIN_METRICS = METRICS[:4]
+_PARTS = ("validation", "test")
 
 _UTC_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:\+00:00|Z)")
 
@@ -31,21 +32,27 @@ class Column:
         heading: the metric's key, or the cost with its unit.
         value: reads the number.
         write: formats it.
+        more_is_better: whether the highest number is marked and stands first.
     """
 
     group: str
     heading: str
     value: Callable[[ModelResult], float]
     write: Callable[[float], str] = "{:.4f}".format
+    more_is_better: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number as it is, for sorting, and as it is shown; `best` of its column of metrics."""
+    """A number as it is, for sorting, and as it is shown; `best` of its column of metrics.
+
+    `interval` is the one that the number is known to within, if it was computed.
+    """
 
     value: float
     text: str
     best: bool
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,27 @@ class Leaderboard:
 
 
 _COSTS = (
-    Column("cost", "fit, s", lambda model: model.fit_seconds, write_seconds),
-    Column("cost", "parameters", lambda model: model.parameters, "{:,.0f}".format),
-    Column("cost", "peak, MiB", lambda model: model.peak_memory_mib, "{:,.0f}".format),
+    Column("cost", "fit, s", lambda model: model.fit_seconds, write_seconds, False),
+    Column("cost", "parameters", lambda model: model.parameters, "{:,.0f}".format, False),
+    Column("cost", "peak, MiB", lambda model: model.peak_memory_mib, "{:,.0f}".format, False),
 )
+
+
+def write_p(p: float) -> str:
+    """Write a p-value.
+
+    >>> write_p(0.00004), write_p(0.0312), write_p(1.0)
+    ('<0.001', '0.031', '1.000')
+    """
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def main_table(models: Sequence[ModelResult], data: ReportData) -> Leaderboard:
     """The metrics to look at first, at the usual cutoff, with what each model costs."""
-    return _leaderboard(models, data, [f"{name}@{data.cutoff}" for name in MAIN_METRICS], _COSTS)
+    metrics = [f"{name}@{data.cutoff}" for name in MAIN_METRICS]
+    tested = [part for part in _PARTS if all(part in model.certainty for model in models)]
+    groups = {part: _group_columns(models, part) for part in tested if len(models) > 1}
+    return _leaderboard(models, data, metrics, _COSTS, groups)
 
 
 def detail_tables(models: Sequence[ModelResult], data: ReportData) -> list[tuple[int, Leaderboard]]:
@@ -90,10 +109,14 @@ def _leaderboard(
     data: ReportData,
     metrics: Sequence[str],
     costs: Sequence[Column],
+    groups: Mapping[str, Sequence[Column]] | None = None,
 ) -> Leaderboard:
     shown = [key for key in metrics if key in models[0].test]
-    measured = [_metric_column(part, key) for part in ("validation", "test") for key in shown]
-    columns = [*measured, *costs]
+    columns: list[Column] = []
+    for part in _PARTS:
+        columns += [_metric_column(part, key) for key in shown]
+        columns += (groups or {}).get(part, ())
+    columns += costs
     cells = [_cells(models, column) for column in columns]
     rows = [(model, [column[row] for column in cells]) for row, model in enumerate(models)]
     return Leaderboard(_groups(columns, models[0]), columns, rows, (data.part, data.metric))
@@ -103,10 +126,44 @@ def _metric_column(part: str, key: str) -> Column:
     return Column(part, key, lambda model: model.metrics(part)[key])
 
 
+def _group_columns(models: Sequence[ModelResult], part: str) -> tuple[Column, Column]:
+    """Which models cannot be told apart, and the p-value against the winner."""
+    letters = {model.certainty[part].place: model.certainty[part].group for model in models}
+
+    def p(model: ModelResult) -> float:
+        value = model.certainty[part].p
+        return 1.0 if value is None else value  # against itself
+
+    return (
+        Column(
+            part,
+            "group",
+            lambda model: model.certainty[part].place,
+            lambda place: letters[int(place)],
+            False,
+        ),
+        Column(part, "p", p, write_p, False),
+    )
+
+
 def _cells(models: Sequence[ModelResult], column: Column) -> list[Cell]:
     values = [column.value(model) for model in models]
-    rated = column.group != "cost" and len(models) > 1
-    return [Cell(value, column.write(value), rated and value == max(values)) for value in values]
+    rated = column.more_is_better and len(models) > 1
+    return [
+        Cell(
+            value,
+            column.write(value),
+            rated and value == max(values),
+            _interval(model, column),
+        )
+        for model, value in zip(models, values, strict=True)
+    ]
+
+
+def _interval(model: ModelResult, column: Column) -> str:
+    certainty = model.certainty.get(column.group)
+    ends = certainty.intervals.get(column.heading) if certainty else None
+    return f"{ends[0]:.4f}–{ends[1]:.4f}" if ends else ""
 
 
 def _groups(columns: Sequence[Column], winner: ModelResult) -> list[tuple[str, int]]:

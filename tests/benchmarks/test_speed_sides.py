@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import _authors, _catalogue, _limits, _ours, _peers, _synthetic
+from benchmarks import _authors, _catalogue, _large, _limits, _ours, _peers, _synthetic
 from benchmarks._laps import Lap, Laps
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.diffrec.model import DiffRec
@@ -97,6 +97,27 @@ def test_a_catalogue_is_trained_then_scored(model: dict[str, Any], clusters: int
     laps = laps_of(_ours.catalogue, {**told, "steps": 2, "epochs": 3, "users": 7}, 5)
     phases = [lap.facts["phase"] for lap in laps]
     assert phases == ["train", "train", "validate", "end", "evaluate", "evaluate"]
+
+
+def test_a_large_evaluation_measures_everything_beside_its_scores_alone() -> None:
+    told = {"shape": SHAPE, "batch": 16}
+    laps = laps_of(_large.evaluation, told, 1)
+    assert len(laps) == 2
+    facts = laps[1].facts
+    assert facts["users"] == 60
+    assert {f"{name}@100" for name in ("recall", "map", "gini", "diversity")} <= set(facts)
+    assert len(laps_of(_large.scores_and_top_k, told, 1)) == 2
+
+
+def test_the_large_evaluation_is_reported_in_seconds_and_memory() -> None:
+    lap = Lap(30.0, 600.0, {"recall@20": 0.125, "users": 100_000.0})
+    rows = [
+        comparison.row({"ours": [lap], "scores": [Lap(25.0, 500.0, {})]})
+        for comparison in _large.large().comparisons
+    ]
+    assert [row.case for row in rows] == ["evaluation.large.seconds", "evaluation.large.memory"]
+    assert [row.ratio for row in rows] == [1.2, 0.5]
+    assert rows[0].note == "recall@20 0.12500 of 100,000 users"
 
 
 def test_lightgcn_is_trained_until_a_level(data: str) -> None:

@@ -54,6 +54,25 @@ def test_the_leaderboard_names_every_model_and_its_cost(finished_project: Projec
     assert board["protocol"]["history"]["test"] == "train and validation"
 
 
+def test_the_leaderboard_says_how_sure_it_is(finished_project: Project) -> None:
+    reports = finished_project.root / "reports"
+    board = json.loads((reports / "leaderboard.json").read_text())
+    for part in ("validation", "test"):
+        groups = board["significance"]["groups"][part]
+        assert sorted(name for group in groups for name in group) == sorted(board["models"])
+        for name, row in board["models"].items():
+            values = pl.read_parquet(reports / "evaluation" / name / f"per_user_{part}.parquet")
+            assert len(values) == row[part]["users"]
+            low, high = row["intervals"][part]["recall@20"]
+            assert values["recall@20"].mean() == pytest.approx(row[part]["recall@20"])
+            assert low <= row[part]["recall@20"] <= high
+            assert ("p_holm" in row["against_winner"][part]) == (name != board["selected"])
+    assert groups != [[*board["models"]]]  # popularity knows no blocks, which all others learn
+    metrics = json.loads((reports / "evaluation" / "ease" / "metrics.json").read_text())
+    assert {"gini@20", "diversity@20", "novelty@20"} <= set(board["models"]["ease"]["test"])
+    assert sum(row["users"] for row in metrics["test"]["slices"]["history_length"]) == 40
+
+
 def test_every_user_gets_recommendations_from_the_own_block_first(
     finished_project: Project,
 ) -> None:

@@ -23,11 +23,12 @@ def ranked(scores: Sequence[float], k: int) -> list[int]:
 
 def metrics_of_user(recommended: Sequence[int], targets: set[int], k: int) -> dict[str, float]:
     """Every metric at k of one user, from the formulas."""
-    found, first, gain = 0, 0.0, 0.0
+    found, first, gain, precisions = 0, 0.0, 0.0, 0.0
     for rank, item in enumerate(recommended[:k], start=1):
         if item in targets:
             found += 1
             gain += 1.0 / math.log2(rank + 1)
+            precisions += found / rank
             first = first or 1.0 / rank
     ideal = 0.0
     for rank in range(1, min(len(targets), k) + 1):
@@ -36,6 +37,7 @@ def metrics_of_user(recommended: Sequence[int], targets: set[int], k: int) -> di
         f"recall@{k}": found / len(targets),
         f"precision@{k}": found / k,
         f"ndcg@{k}": gain / ideal,
+        f"map@{k}": precisions / min(len(targets), k),
         f"mrr@{k}": first,
         f"hit_rate@{k}": 1.0 if found else 0.0,
     }

@@ -1,6 +1,7 @@
 """Ranking, metrics and the evaluator: hand-computed cases and the loop over sets."""
 
 import math
+import weakref
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.errors import DataError
+from diffrec_core.evaluation import ranking
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.metrics import (
     hits,
@@ -79,9 +81,73 @@ def test_masking_is_by_the_interaction_and_not_by_its_weight() -> None:
 
 
 def test_ranking_leaves_the_models_scores_alone() -> None:
+    scores = torch.arange(2.0 * N_ITEMS).view(2, N_ITEMS)
+    before = scores.tolist()
+    ((_, items, _),) = rank(lambda _: scores, Histories.from_lists([[5, 6], [6, 0, 6]]), 3)
+    assert items.tolist() == [[4, 3, 2], [5, 4, 3]]
+    assert scores.tolist() == before
+
+
+def test_ranking_leaves_them_alone_when_it_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(scores: Tensor, k: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ranking, "top_k", broken)
     scores = torch.ones(1, N_ITEMS)
-    list(rank(lambda _: scores, Histories.from_lists([[0, 1]]), 3))
+    with pytest.raises(KeyboardInterrupt):
+        list(rank(lambda _: scores, Histories.from_lists([[0, 1]]), 3))
     assert scores.tolist() == [[1.0] * N_ITEMS]
+
+
+def test_users_whose_scores_are_one_row_in_memory_are_masked_apart() -> None:
+    scores = torch.arange(float(N_ITEMS)).expand(2, -1)
+    ((_, items, _),) = rank(lambda _: scores, Histories.from_lists([[6], [5]]), 2)
+    assert items.tolist() == [[5, 4], [6, 4]]
+
+
+def test_one_chunk_of_scores_is_in_memory_at_a_time() -> None:
+    alive: list[int] = []
+    made: list[weakref.ref[Tensor]] = []
+
+    def score(histories: Histories) -> Tensor:
+        alive.append(sum(ref() is not None for ref in made))
+        scores = by_content(histories)
+        made.append(weakref.ref(scores))
+        return scores
+
+    list(rank(score, Histories.from_lists([[0]] * 5), 2, batch_size=2))
+    assert alive == [0, 0, 0]
+
+
+@pytest.mark.parametrize("k", [1, 3, 20, 64])
+def test_groups_of_items_change_nothing(monkeypatch: pytest.MonkeyPatch, k: int) -> None:
+    """Few distinct scores and many items, so that groups, what is left over and ties all matter."""
+    generator = torch.Generator().manual_seed(k)
+    scores = torch.randint(0, 40, (20, 16 * 70 + 5), generator=generator).to(torch.float32)
+    scores[3] = -torch.inf
+    scores[4, 9:] = -torch.inf
+    scores[5, -3:] = 100.0  # not in any group
+    monkeypatch.setattr(ranking, "_LEAST_GROUPS", 1)
+    items, values = top_k(scores, k)
+    assert items.tolist() == [oracle.ranked(row, k) for row in scores.tolist()]
+    real = items != NO_ITEM
+    assert torch.equal(values[real], scores.gather(1, items.clamp(min=0))[real])
+
+
+def test_groups_are_used_where_there_are_many_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    original = torch.topk
+
+    def topk(scores: Tensor, *arguments: int, **options: int) -> tuple[Tensor, Tensor]:
+        widths.append(scores.shape[1])
+        return original(scores, *arguments, **options)
+
+    monkeypatch.setattr(torch, "topk", topk)
+    top_k(torch.rand(1, 100), 20)
+    assert widths == [100]
+    widths.clear()
+    top_k(torch.rand(1, 5000), 20)
+    assert 5000 not in widths
 
 
 def test_seen_items_can_be_asked_for() -> None:
@@ -118,6 +184,14 @@ def test_tasks_of_different_users_are_refused() -> None:
         RankingTask("test", Histories.from_lists([[], []]), Histories.from_lists([[1]]))
 
 
+@pytest.mark.parametrize("cells", [1, 20, 10**6])
+def test_hits_are_looked_up_some_users_at_a_time(cells: int) -> None:
+    top = np.array([[3, 1], [1, 0], [0, 5], [5, 1]])
+    targets = Histories.from_lists([[1], [], [5, 0], [3, 1]])
+    expected = [[False, True], [False, False], [True, True], [False, True]]
+    assert hits(top, targets, cells_at_a_time=cells).tolist() == expected
+
+
 def test_hits_ignore_empty_places() -> None:
     top = np.array([[3, NO_ITEM], [NO_ITEM, NO_ITEM], [0, 5]])
     targets = Histories.from_lists([[5], [0, 3], [5]])  # item 5 of row 0 lies before row 1's -1
@@ -133,11 +207,13 @@ def test_metrics_by_hand() -> None:
         "recall@2": [1 / 3, 0],
         "precision@2": [1 / 2, 0],
         "ndcg@2": [1 / (1 + 1 / math.log2(3)), 0],
+        "map@2": [(1 / 1) / 2, 0],
         "mrr@2": [1, 0],
         "hit_rate@2": [1, 0],
         "recall@4": [2 / 3, 1],
         "precision@4": [2 / 4, 1 / 4],
         "ndcg@4": [1.5 / ideal, 1 / math.log2(5)],
+        "map@4": [(1 / 1 + 2 / 3) / 3, 1 / 4],
         "mrr@4": [1, 1 / 4],
         "hit_rate@4": [1, 1],
     }
@@ -155,7 +231,7 @@ def test_a_perfect_ranking_scores_one() -> None:
     )
     for name in ("ndcg@1", "mrr@1", "hit_rate@1", "precision@1"):
         assert result[name] == pytest.approx(1.0)
-    for name in ("recall@5", "ndcg@5", "mrr@5"):
+    for name in ("recall@5", "ndcg@5", "map@1", "map@5", "mrr@5"):
         assert result[name] == pytest.approx(1.0)
 
 

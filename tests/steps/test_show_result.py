@@ -29,10 +29,16 @@ def _leaderboard() -> dict[str, Any]:
             "fit_seconds": 1.25,
             "parameters": 1_234_567,
             "peak_memory_mib": 512.4,
+            "against_winner": {"test": {"p_holm": 0.2} if name != "ease" else {"group": "A"}},
         }
         for name, (validation, test) in SCORES.items()
     }
-    return {"selected": "ease", "selected_on": "validation recall@20", "models": models}
+    return {
+        "selected": "ease",
+        "selected_on": "validation recall@20",
+        "significance": {"metric": "recall@20", "level": 0.05},
+        "models": models,
+    }
 
 
 @pytest.fixture
@@ -123,6 +129,15 @@ def test_leaderboard_is_sorted_by_validation_and_marks_the_selected() -> None:
         *("ease", "*", "0.3100", "0.1550", "0.2800", "0.1400", "1.2", "1,234,567", "512"),
     ]
     assert "*" not in rows[popularity]
+
+
+def test_models_that_cannot_be_told_from_the_selected_are_named() -> None:
+    board = _leaderboard()
+    assert "by test recall@20 not significantly different from it (p > 0.05): popularity" in _text(
+        show_result.selection_line(board)
+    )
+    board["models"]["popularity"]["against_winner"]["test"]["p_holm"] = 0.05
+    assert "different" not in _text(show_result.selection_line(board))
 
 
 def test_recommendations_come_by_user_and_rank_with_titles_or_ids(run_folder: Path) -> None:

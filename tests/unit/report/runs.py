@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from diffrec_core.report.data import ModelResult
+from diffrec_core.report.data import Certainty, ModelResult
 
 N_ITEMS = 24
 CUTOFFS = (10, 20, 50)
-METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate")
+METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate", "map")
 
 
 def metrics(first: float, users: int) -> dict[str, float]:
@@ -59,3 +59,12 @@ PARTS = {
         "last": "1998-04-22T23:10:38+00:00",
     },
 }
+
+
+def certainty(place: int, p: float | None, *, differs: bool) -> dict[str, Certainty]:
+    """The same on both parts; recall@20 is known to within .1 to .2, nothing else is told."""
+    intervals = {"recall@20": (0.1, 0.2)}
+    return {
+        part: Certainty(intervals=intervals, group="AB"[place], place=place, p=p, differs=differs)
+        for part in ("validation", "test")
+    }

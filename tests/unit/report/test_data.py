@@ -50,7 +50,7 @@ def test_cutoff_is_20_or_that_of_the_choice(data, changed):
         ({"selected": "lightgcn"}, r"selected = 'lightgcn'.*\['ease'\]"),
         ({"selected_on": "recall@20"}, "a part and a metric"),
         ({"selected_on": "train recall@20"}, "a part and a metric"),
-        ({"selected_on": "validation map@20"}, "popularity lack map@20"),
+        ({"selected_on": "validation auc@20"}, "popularity lack auc@20"),
         ({"models": []}, "exactly the winner"),
         ({"item_titles": ["one"]}, "item_counts of popularity has 24 entries for 1 items"),
         ({"item_popularity": np.zeros(3, np.int64)}, "24 item titles.*popularity of 3 items"),

@@ -10,7 +10,7 @@ import pytest
 
 from diffrec_core.report.data import ReportData
 from diffrec_core.report.html import render_report
-from tests.unit.report.runs import CURVE, make_model
+from tests.unit.report.runs import CURVE, certainty, make_model
 
 VOID = {"meta", "link", "wbr", "rect", "circle", "polyline"}
 ATTACK = "<script>alert(1)</script>\"'&amp;"
@@ -178,6 +178,26 @@ def test_headline_says_when_nothing_beats_the_baseline(data):
     assert "popularity was selected from 3 models" in text
     assert "no model of this run is better than recommending the most popular items" in text
     assert "% behind in recall@20" in text
+
+
+def test_models_that_cannot_be_told_from_the_winner_are_named(data):
+    told = {
+        "ease": certainty(0, None, differs=False),
+        "lightgcn": certainty(0, 0.31, differs=False),
+        "popularity": certainty(1, 0.0002, differs=True),
+    }
+    models = [replace(model, certainty=told[model.name]) for model in data.models]
+    html = render_report(replace(data, models=models))
+    text = visible(Page(html))
+    assert "the winner cannot be told apart from lightgcn (p 0.310)." in text
+    assert "significance is not tested" not in text
+    assert "models with the same letter under group cannot be told apart" in text
+    assert html.count("<small>0.1000–0.2000</small>") == 2 * 3 * 2  # parts, models, tables
+    far = {**told, "lightgcn": certainty(1, 0.01, differs=True)}
+    models = [replace(model, certainty=far[model.name]) for model in data.models]
+    text = visible(Page(render_report(replace(data, models=models))))
+    assert "the winner can be told apart from every other model" in text
+    assert "significance is not tested" in visible(Page(render_report(data)))
 
 
 def test_the_baseline_as_runner_up_is_named_once(data):

@@ -1,5 +1,6 @@
 """Tables hold the numbers that were given, and mark the best."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from diffrec_core.report.tables import (
@@ -10,7 +11,7 @@ from diffrec_core.report.tables import (
     plain_facts,
     write_value,
 )
-from tests.unit.report.runs import METRICS
+from tests.unit.report.runs import METRICS, certainty
 
 
 def test_main_table_holds_every_model_and_number(data):
@@ -38,13 +39,35 @@ def test_the_best_of_each_metric_is_marked_and_no_cost(data):
     assert not any(best["lightgcn"])
 
 
+def test_groups_p_values_and_intervals_are_shown_where_there_are_any(data):
+    told = {
+        "ease": certainty(0, None, differs=False),
+        "lightgcn": certainty(0, 0.31, differs=False),
+        "popularity": certainty(1, 0.0002, differs=True),
+    }
+    models = [replace(model, certainty=told[model.name]) for model in data.ranked]
+    table = main_table(models, data)
+    assert table.groups == [("Validation, 41 users", 6), ("Test, 43 users", 6), ("Cost", 3)]
+    headings = [column.heading for column in table.columns]
+    assert headings[4:6] == headings[10:12] == ["group", "p"]
+    rows = {model.name: cells for model, cells in table.rows}
+    assert [rows[name][4].text for name in told] == ["A", "A", "B"]
+    assert [rows[name][5].text for name in told] == ["1.000", "0.310", "<0.001"]
+    assert [rows[name][4].value for name in told] == [0, 0, 1]
+    assert rows["ease"][0].interval == "0.1000–0.2000"
+    assert [cell.interval for cell in rows["ease"][1:6]] == [""] * 5
+    assert not any(cell.best for cells in rows.values() for cell in cells[4:6])
+    lone = main_table(models[:1], data)
+    assert "p" not in [column.heading for column in lone.columns]
+
+
 def test_details_hold_every_metric_at_every_cutoff(data):
     tables = dict(detail_tables(data.ranked, data))
     assert list(tables) == [10, 20, 50]
     for k, table in tables.items():
         assert [column.heading for column in table.columns] == 2 * [f"{m}@{k}" for m in METRICS]
         for model, cells in table.rows:
-            assert cells[7].value == model.test[f"precision@{k}"]
+            assert cells[8].value == model.test[f"precision@{k}"]
 
 
 def test_facts_of_facts_become_a_table_with_dashes_for_gaps():

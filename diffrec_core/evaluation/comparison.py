@@ -1,0 +1,152 @@
+"""How sure the leaderboard's numbers and differences are: intervals, p-values, groups.
+
+Validation has chosen the winner; each part is then looked at by itself. On each, every metric of
+every model has a bootstrap interval, and by the metric of the choice every model is held against
+the winner and put into a group of models that cannot be told apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from diffrec_core.data.schema import USER
+from diffrec_core.evaluation.per_user import side_by_side
+from diffrec_core.evaluation.significance import (
+    Floats,
+    bootstrap_means,
+    group_models,
+    holm,
+    interval,
+    permutation_p_values,
+)
+
+Tables = Mapping[str, pl.DataFrame]
+"""Per-user values of one part, by model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampling:
+    """How differences are tested.
+
+    Attributes:
+        level: largest p-value, after Holm's correction, that is significant; intervals hold
+            1 - level.
+        resamples: of the bootstrap and of the permutation test.
+        seed: of both.
+    """
+
+    level: float
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartComparison:
+    """One part of the data.
+
+    Attributes:
+        intervals: model → metric → lower and upper end.
+        against_winner: model → `difference` of the metric of the choice to the winner's, its
+            `difference_interval`, `p` and `p_holm`, and its `group`, a letter; of the winner itself
+            the group alone.
+        groups: names of the models of each group, the best first.
+    """
+
+    intervals: dict[str, dict[str, list[float]]]
+    against_winner: dict[str, dict[str, Any]]
+    groups: list[list[str]]
+
+
+def compare_models(
+    tables: Tables, winner: str, metric: str, resampling: Resampling
+) -> PartComparison:
+    """Compare models on one part of the data.
+
+    Args:
+        tables: per-user values of each model, of the same users.
+        winner: the model that validation has chosen.
+        metric: what it was chosen by.
+        resampling: how to test.
+
+    Raises:
+        DataError: the models were measured on different users or by different metrics.
+    """
+    names = list(tables)
+    groups = group_models(
+        side_by_side(tables, metric),
+        level=resampling.level,
+        resamples=resampling.resamples,
+        seed=resampling.seed,
+    )
+    named = [[names[column] for column in group] for group in groups]
+    intervals, resampled = _intervals(tables, metric, resampling)
+    return PartComparison(
+        intervals, _against_winner(tables, winner, metric, resampled, named, resampling), named
+    )
+
+
+def _intervals(
+    tables: Tables, chosen: str, resampling: Resampling
+) -> tuple[dict[str, dict[str, list[float]]], Floats]:
+    """Of every metric of every model; and the resampled means of the metric of the choice.
+
+    All of them from the same draws, which take longer than the means.
+    """
+    metrics, names = _metrics_of(tables), list(tables)
+    values = np.hstack([side_by_side(tables, metric) for metric in metrics])
+    means = bootstrap_means(values, resamples=resampling.resamples, seed=resampling.seed)
+    ends = interval(means, resampling.level).T.reshape(len(metrics), len(names), 2)
+    intervals = {
+        name: {metric: ends[row, column].tolist() for row, metric in enumerate(metrics)}
+        for column, name in enumerate(names)
+    }
+    first = metrics.index(chosen) * len(names)
+    return intervals, means[:, first : first + len(names)]
+
+
+def _metrics_of(tables: Tables) -> list[str]:
+    return [column for column in next(iter(tables.values())).columns if column != USER]
+
+
+def _against_winner(
+    tables: Tables,
+    winner: str,
+    metric: str,
+    resampled: Floats,
+    groups: Sequence[Sequence[str]],
+    resampling: Resampling,
+) -> dict[str, dict[str, Any]]:
+    """Hold every model against the winner."""
+    names = list(tables)
+    values, own = side_by_side(tables, metric), names.index(winner)
+    others = [column for column in range(len(names)) if column != own]
+    differences = values[:, others] - values[:, [own]]
+    p_values = permutation_p_values(
+        differences, resamples=resampling.resamples, seed=resampling.seed
+    )
+    ends = interval(resampled[:, others] - resampled[:, [own]], resampling.level)
+    letters = {name: letter(place) for place, group in enumerate(groups) for name in group}
+    rows: dict[str, dict[str, Any]] = {winner: {"group": letters[winner]}}
+    for place, adjusted in enumerate(holm(p_values)):
+        name = names[others[place]]
+        rows[name] = {
+            "difference": float(differences[:, place].mean()),
+            "difference_interval": ends[:, place].tolist(),
+            "p": float(p_values[place]),
+            "p_holm": float(adjusted),
+            "group": letters[name],
+        }
+    return rows
+
+
+def letter(place: int) -> str:
+    """Name a group by its place.
+
+    >>> [letter(place) for place in (0, 25, 26, 52)]
+    ['A', 'Z', 'A2', 'A3']
+    """
+    round_, position = divmod(place, 26)
+    return chr(ord("A") + position) + (str(round_ + 1) if round_ else "")

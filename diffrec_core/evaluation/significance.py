@@ -1,0 +1,193 @@
+"""Is a difference between models more than chance? Resampled over users, paired, corrected.
+
+    bootstrap     users are drawn with replacement, the same draws for every model; the interval
+                  lies between the quantiles of the resampled means (percentile interval)
+    permutation   if two models were alike, it would not matter for any user which of them is
+                  which: signs of the users' differences are flipped, two-sided
+    Holm          bounds the chance of any false alarm among several tests
+    groups        the best model and all that do not differ from it significantly; then the best
+                  of the rest, and so on
+
+Users are the unit: they are taken as independent, and the models as given. What another seed of
+training would have changed is not in these numbers.
+
+Equal seeds give equal draws, whatever the models are: so differences are paired, and p of (a, b)
+is p of (b, a).
+
+Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 15; Smucker,
+Allan & Carterette (CIKM 2007) on the tests for rankings; Phipson & Smyth (2010) on p-values of
+random permutations; Holm (1979).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diffrec_core.errors import DataError
+from diffrec_core.rng import generator
+
+Floats = NDArray[np.float64]
+
+_ENTRIES_AT_A_TIME = 2**20
+"""Resamples × users that are in memory at once; does not change results."""
+
+_ROUNDING = 1e-12
+"""Sums that differ by less, relative to the sum of what they are made of, count as equal."""
+
+
+def bootstrap_means(
+    values: Floats, *, resamples: int, seed: int, entries_at_a_time: int = _ENTRIES_AT_A_TIME
+) -> Floats:
+    """Mean of each column over users drawn with replacement, the same users for all columns.
+
+    Args:
+        values: (U, M) one column for each model, or for each model and metric.
+        resamples: R.
+        seed: of the draws.
+        entries_at_a_time: bounds memory.
+
+    Returns:
+        (R, M).
+
+    Raises:
+        DataError: there is no user.
+    """
+    n_users = _count_users(values)
+    rng = generator(seed, "bootstrap")
+    rows = max(1, entries_at_a_time // n_users)
+    means = np.empty((resamples, values.shape[1]))
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        drawn = rng.integers(n_users, size=(count, n_users))
+        drawn += np.arange(count)[:, None] * n_users
+        times = np.bincount(drawn.ravel(), minlength=count * n_users).reshape(count, n_users)
+        means[start : start + count] = times @ values / n_users
+    return means
+
+
+def interval(resampled: Floats, level: float) -> Floats:
+    """The (1 - level) percentile interval of resampled means.
+
+    Args:
+        resampled: (R, M), or differences of two such columns.
+        level: share of the resamples outside, half of it on each side.
+
+    Returns:
+        (2, M) lower and upper ends.
+    """
+    ends: Floats = np.quantile(resampled, [level / 2, 1 - level / 2], axis=0)
+    return ends
+
+
+def permutation_p_values(
+    differences: Floats,
+    *,
+    resamples: int,
+    seed: int,
+    entries_at_a_time: int = _ENTRIES_AT_A_TIME,
+) -> Floats:
+    """Two-sided paired permutation test of "the mean difference is 0", for each column.
+
+    Where all 2^n ways of flipping n users' signs are no more than `resamples`, they are all
+    counted, and p is exact: the share of them whose |mean| is at least the one observed.
+    Otherwise that share is estimated as (1 + found) / (1 + resamples), which is never 0.
+
+    Args:
+        differences: (U, M) what each user has of one model less what of another.
+        resamples: R.
+        seed: of the flips.
+        entries_at_a_time: bounds memory.
+
+    Returns:
+        (M,) in (0, 1].
+
+    Raises:
+        DataError: there is no user.
+    """
+    _count_users(differences)
+    # a difference of 0 is 0 with either sign: such users change no sum
+    differences = differences[(differences != 0.0).any(axis=1)]
+    n_users = len(differences)
+    total = differences.sum(axis=0)
+    threshold = np.abs(total) - _ROUNDING * np.abs(differences).sum(axis=0)
+    is_exact = n_users < resamples.bit_length()
+    rows = max(1, entries_at_a_time // max(1, n_users))
+    flips = _all_flips(n_users, rows) if is_exact else _flips(n_users, resamples, rows, seed)
+    found = np.zeros(differences.shape[1], dtype=np.int64)
+    for flipped in flips:
+        sums = total - 2.0 * (flipped @ differences)
+        found += (np.abs(sums) >= threshold).sum(axis=0)
+    p_values: Floats = found / 2**n_users if is_exact else (1 + found) / (1 + resamples)
+    return p_values
+
+
+def _all_flips(n_users: int, rows: int) -> Iterator[Floats]:
+    """Every way to flip signs: (rows, U) of 0 and 1, a chunk at a time."""
+    for start in range(0, 2**n_users, rows):
+        numbers = np.arange(start, min(start + rows, 2**n_users))
+        yield (numbers[:, None] >> np.arange(n_users) & 1).astype(np.float64)
+
+
+def _flips(n_users: int, resamples: int, rows: int, seed: int) -> Iterator[Floats]:
+    """Ways to flip signs drawn at random: (rows, U) of 0 and 1, a chunk at a time."""
+    rng = generator(seed, "permutation")
+    words = -(-n_users // 64)
+    for start in range(0, resamples, rows):
+        size = (min(rows, resamples - start), words)
+        drawn = rng.integers(2**64 - 1, size=size, dtype=np.uint64, endpoint=True)
+        yield np.unpackbits(drawn.view(np.uint8), axis=1, count=n_users).astype(np.float64)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjust p-values of a family of tests: reject where the adjusted one is at most the level.
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none may be less than one
+    before it, nor more than 1.
+
+    >>> holm([0.01, 0.04, 0.03, 0.5]).tolist()
+    [0.04, 0.09, 0.09, 0.5]
+    """
+    raw = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(raw, kind="stable")
+    scaled = raw[order] * np.arange(len(raw), 0, -1)
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted
+
+
+def group_models(values: Floats, *, level: float, resamples: int, seed: int) -> list[list[int]]:
+    """Put together models that cannot be told from the best among them.
+
+    The first group is the model with the highest mean and every other whose difference to it is
+    not significant: permutation test, Holm's correction over all models compared with that one.
+    The next group is made likewise of the rest. Within a group, and so between groups, "not told
+    apart" is not "equal"; and a model may stand in a later group than one with a lower mean, whose
+    users vary more.
+
+    Args:
+        values: (U, M) one column for each model.
+        level: largest p-value that is significant.
+        resamples: of the permutation test.
+        seed: likewise.
+
+    Returns:
+        Columns of each group, best first; equal means keep the order of the columns.
+    """
+    means = [column.mean() for column in np.ascontiguousarray(values.T)]
+    rest = sorted(range(len(means)), key=lambda column: -means[column])
+    groups = []
+    while rest:
+        best, *others = rest
+        differences = values[:, [best]] - values[:, others]
+        p_values = holm(permutation_p_values(differences, resamples=resamples, seed=seed))
+        alike = {column for column, p in zip(others, p_values, strict=True) if p > level}
+        groups.append([best, *(column for column in others if column in alike)])
+        rest = [column for column in others if column not in alike]
+    return groups
+
+
+def _count_users(values: Floats) -> int:
+    if len(values) == 0:
+        raise DataError("no user to resample: significance needs per-user values")
+    return len(values)

@@ -1,0 +1,149 @@
+"""Slices: for whom, and on which items, a model does well.
+
+    history_length          users with a history, by how many items it holds: quantile bins
+    days_since_last_action  users with a history, by the days from its last interaction to the last
+                            one in anybody's history: quantile bins
+    history                 warm users, who have a history, and new ones, who have none
+    target_popularity       targets that are head, torso, tail: recall and NDCG as if the user had
+                            no other targets, over the users that have such targets
+
+The histories are those that the model is fed: train for validation, train and validation for
+test. Bins hold about as many users each; equal values stand in one bin, so that bins may be fewer
+and of unlike size. Either kind of bins divides the warm users. A slice says how many users it has.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffrec_core.data.histories import Histories
+from diffrec_core.evaluation.items import GROUPS, ItemFacts
+from diffrec_core.evaluation.metrics import PerUser, per_user_metrics
+from diffrec_core.evaluation.ranking import NO_ITEM
+
+METRICS = ("recall", "ndcg")
+"""What is averaged in each slice."""
+
+Slice = dict[str, Any]
+"""`slice`, its name; `users`; each metric; for bins `from` and `to`, both inclusive."""
+
+_MICROSECONDS_PER_DAY = 86_400_000_000
+
+
+def user_slices(
+    histories: Histories, users: NDArray[np.int64], per_user: PerUser, bins: int
+) -> dict[str, list[Slice]]:
+    """Average the metrics over slices of users.
+
+    Args:
+        histories: of everybody.
+        users: (U,) rows of the users that are averaged over.
+        per_user: (U,) for each metric.
+        bins: how many quantile bins, at most.
+    """
+    lengths = histories.lengths[users]
+    warm = lengths > 0
+    days = days_since_last_action(histories, users[warm])
+    of_warm = {name: values[warm] for name, values in per_user.items()}
+    state = {"warm": warm, "new": ~warm}
+    return {
+        "history_length": _binned(lengths[warm], of_warm, bins, "{:.0f}"),
+        "days_since_last_action": _binned(days, of_warm, bins, "{:.1f}"),
+        "history": [
+            {"slice": name, **_means(per_user, mask)} for name, mask in state.items() if mask.any()
+        ],
+    }
+
+
+def days_since_last_action(
+    histories: Histories, users: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(U,) days from the last interaction of users with a history to the last one of anybody."""
+    last = histories.timestamps[histories.offsets[users + 1] - 1]
+    days: NDArray[np.float64] = (
+        histories.timestamps.max(initial=0) - last
+    ) / _MICROSECONDS_PER_DAY
+    return days
+
+
+def _binned(
+    values: NDArray[np.generic], per_user: PerUser, bins: int, write: str
+) -> list[Slice]:
+    return [
+        {
+            "slice": " to ".join(dict.fromkeys(write.format(end) for end in (low, high))),
+            "from": low,
+            "to": high,
+            **_means(per_user, mask),
+        }
+        for mask in quantile_bins(values, bins)
+        for low, high in [(float(values[mask].min()), float(values[mask].max()))]
+    ]
+
+
+def quantile_bins(values: NDArray[np.generic], bins: int) -> list[NDArray[np.bool_]]:
+    """Divide values into at most `bins` bins of about the same size, ascending.
+
+    >>> [mask.tolist() for mask in quantile_bins(np.array([5, 1, 1, 9]), 2)]
+    [[False, True, True, False], [True, False, False, True]]
+    """
+    if len(values) == 0:
+        return []
+    ends = np.quantile(values, np.arange(1, bins + 1) / bins, method="inverted_cdf")
+    number = np.searchsorted(np.unique(ends), values, side="left")
+    return [number == bin_ for bin_ in range(int(number.max()) + 1)]
+
+
+def on_groups(
+    top_items: NDArray[np.integer],
+    hit: NDArray[np.bool_],
+    targets: Histories,
+    items: ItemFacts,
+    cutoffs: Sequence[int],
+) -> dict[str, PerUser]:
+    """Measure with the targets of one popularity group only.
+
+    Args:
+        top_items: (U, K), best first.
+        hit: (U, K) whether they are targets.
+        targets: U rows.
+        items: which group each item is of.
+        cutoffs: the k of each metric.
+
+    Returns:
+        For each group, (U,) for each metric; NaN for users without such a target.
+    """
+    measured = {}
+    group_of = np.where(top_items != NO_ITEM, items.group[top_items], -1)
+    for number, name in enumerate(GROUPS):
+        n_targets = np.bincount(
+            targets.rows[items.group[targets.items] == number], minlength=len(targets)
+        )
+        values = per_user_metrics(
+            hit & (group_of == number), np.maximum(n_targets, 1), cutoffs, METRICS
+        )
+        measured[name] = {
+            key: np.where(n_targets > 0, value, np.nan) for key, value in values.items()
+        }
+    return measured
+
+
+def group_slices(measured: Mapping[str, PerUser]) -> list[Slice]:
+    """Average what `on_groups` gave over the users that have targets of each group."""
+    slices = []
+    for name, per_user in measured.items():
+        has_target = ~np.isnan(next(iter(per_user.values())))
+        if has_target.any():
+            slices.append({"slice": name, **_means(per_user, has_target)})
+    return slices
+
+
+def _means(per_user: PerUser, mask: NDArray[np.bool_]) -> dict[str, float]:
+    means = {
+        key: float(values[mask].mean())
+        for key, values in per_user.items()
+        if key.partition("@")[0] in METRICS
+    }
+    return {"users": float(mask.sum()), **means}
