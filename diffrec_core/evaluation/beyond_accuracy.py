@@ -129,7 +129,8 @@ def _running_sum(
 def _divide(amount: NDArray[np.generic], count: NDArray[np.generic]) -> Floats:
     """Quotients; NaN where the count is 0."""
     shape = np.broadcast_shapes(amount.shape, count.shape)
-    return np.divide(amount, count, out=np.full(shape, np.nan), where=count != 0)
+    quotients: Floats = np.divide(amount, count, out=np.full(shape, np.nan), where=count != 0)
+    return quotients
 
 
 def item_counts(

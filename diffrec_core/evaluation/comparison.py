@@ -84,7 +84,11 @@ def compare_models(
     named = [[names[column] for column in group] for group in groups]
     intervals, resampled = _intervals(tables, metric, resampling)
     return PartComparison(
-        intervals, _against_winner(tables, winner, metric, resampled, named, resampling), named
+        intervals,
+        _against_winner(
+            tables, winner, metric, resampled=resampled, groups=named, resampling=resampling
+        ),
+        named,
     )
 
 
@@ -115,6 +119,7 @@ def _against_winner(
     tables: Tables,
     winner: str,
     metric: str,
+    *,
     resampled: Floats,
     groups: Sequence[Sequence[str]],
     resampling: Resampling,

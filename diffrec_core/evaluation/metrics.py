@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.errors import DataError
-from diffrec_core.evaluation.ranking import NO_ITEM, RankingTask, Score, rank_task
+from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
 
 METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")
 

@@ -81,7 +81,8 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if width < n_items:
         cut_in_tie = values[:, width] == values[:, width - 1]
         values, indices = values[:, :width].clone(), indices[:, :width].clone()
-        for rows in cut_in_tie.nonzero().squeeze(1).split(max(1, _CELLS_AT_A_TIME // n_items)):
+        tied = cut_in_tie.nonzero().squeeze(1)
+        for rows in torch.split(tied, max(1, _CELLS_AT_A_TIME // n_items)):
             values[rows], indices[rows] = _cut_a_tie(scores[rows], values[rows, -1:], width)
     indices, by_index = indices.sort(dim=1)
     values, by_value = values.gather(1, by_index).sort(dim=1, descending=True, stable=True)

@@ -57,20 +57,14 @@ def user_slices(
     }
 
 
-def days_since_last_action(
-    histories: Histories, users: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def days_since_last_action(histories: Histories, users: NDArray[np.int64]) -> NDArray[np.float64]:
     """(U,) days from the last interaction of users with a history to the last one of anybody."""
     last = histories.timestamps[histories.offsets[users + 1] - 1]
-    days: NDArray[np.float64] = (
-        histories.timestamps.max(initial=0) - last
-    ) / _MICROSECONDS_PER_DAY
+    days: NDArray[np.float64] = (histories.timestamps.max(initial=0) - last) / _MICROSECONDS_PER_DAY
     return days
 
 
-def _binned(
-    values: NDArray[np.generic], per_user: PerUser, bins: int, write: str
-) -> list[Slice]:
+def _binned(values: NDArray[np.generic], per_user: PerUser, bins: int, write: str) -> list[Slice]:
     return [
         {
             "slice": " to ".join(dict.fromkeys(write.format(end) for end in (low, high))),
@@ -91,7 +85,8 @@ def quantile_bins(values: NDArray[np.generic], bins: int) -> list[NDArray[np.boo
     """
     if len(values) == 0:
         return []
-    ends = np.quantile(values, np.arange(1, bins + 1) / bins, method="inverted_cdf")
+    shares, numbers = np.arange(1, bins + 1) / bins, values.astype(np.float64)
+    ends = np.quantile(numbers, shares, method="inverted_cdf")
     number = np.searchsorted(np.unique(ends), values, side="left")
     return [number == bin_ for bin_ in range(int(number.max()) + 1)]
 

@@ -71,7 +71,12 @@ def test_cases_are_chosen_by_their_beginning() -> None:
     }
     assert names == {"diffrec.train_epoch.float32", "diffrec.train_epoch.bfloat16"}
     everything = {c.case for group in speed.choose(known, []) for c in group.comparisons}
-    assert {"lightgcn", "kmeans", "catalogue.diffrec.memory", "evaluation.large.memory"} <= everything
+    assert {
+        "lightgcn",
+        "kmeans",
+        "catalogue.diffrec.memory",
+        "evaluation.large.memory",
+    } <= everything
     with pytest.raises(ConfigError, match=r"nothing begins with 'diffr'; known: .*kmeans"):
         speed.choose(known, ["diffr"])
 

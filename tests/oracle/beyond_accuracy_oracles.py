@@ -1,4 +1,4 @@
-"""Slow oracles of the beyond-accuracy metrics and of slices: one user, one pair, one item a time."""
+"""Slow oracles of the beyond-accuracy metrics and of slices: one user, pair or item a time."""
 
 import math
 from collections.abc import Sequence
@@ -30,6 +30,7 @@ def of_list(
     items: Sequence[int],
     history: Sequence[int],
     counts: Sequence[int],
+    *,
     n_users: int,
     group: Sequence[str],
     embeddings: Sequence[Sequence[float]] | None,

@@ -123,7 +123,7 @@ def test_gini_is_the_relative_mean_difference(counts: list[int]) -> None:
 @effort(100)
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=3), st.integers(0, 4))
 def test_divergence_is_symmetric_between_0_and_1(counts: list[int], other: int) -> None:
-    p = (np.array([counts], dtype=np.float64) + [[1, 0, 0]]) / (sum(counts) + 1)
+    p = ([*np.array([counts], dtype=np.float64), [1, 0, 0]]) / (sum(counts) + 1)
     q = np.array([[other, 1, 0]]) / (other + 1)
     value = jensen_shannon(p, q)
     assert value == pytest.approx(jensen_shannon(q, p), abs=1e-12)
@@ -159,12 +159,10 @@ def model(seed: int) -> Any:
 @st.composite
 def tasks(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]]]:
     histories = draw(item_lists(min_users=1).filter(any))
-    targets = [
-        draw(st.lists(st.integers(0, N_ITEMS - 1).filter(lambda i: i not in row), unique=True))
-        if len(row) < N_ITEMS
-        else []
-        for row in histories
-    ]
+    targets = []
+    for row in histories:
+        others = sorted(set(range(N_ITEMS)) - set(row))
+        targets.append(draw(st.lists(st.sampled_from(others), unique=True)) if others else [])
     return histories, targets
 
 
@@ -182,7 +180,9 @@ def test_the_evaluator_agrees_with_loops_over_users_and_pairs(
     tops = tops_of(histories, targets, seed)
     for k in (1, 3, 10):
         rows = [
-            oracle.of_list(top[:k], past, counts, 4, group, EMBEDDINGS.tolist())
+            oracle.of_list(
+                top[:k], past, counts, n_users=4, group=group, embeddings=EMBEDDINGS.tolist()
+            )
             for top, past in tops
         ]
         expected = {f"{name}@{k}": value for name, value in oracle.means(rows).items()}

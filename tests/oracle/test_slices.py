@@ -1,5 +1,6 @@
 """Slices: hand-computed bins, and that the whole is the mean of its slices."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_bins_divide_in_order(values: list[int], bins: int) -> None:
     found = [np.array(values)[mask] for mask in quantile_bins(np.array(values), bins)]
     assert 1 <= len(found) <= bins
     assert sorted(values) == [value for part in found for value in sorted(part.tolist())]
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert before.max() < after.min()
     if len(set(values)) == len(values) >= bins:
         sizes = [len(part) for part in found]
@@ -98,7 +99,11 @@ def test_a_mean_is_that_of_its_slices(average: str) -> None:
     rng = np.random.default_rng(3)
     past = [rng.permutation(N_ITEMS)[: rng.integers(0, 4)].tolist() for _ in range(60)]
     wanted = [
-        [item for item in rng.permutation(N_ITEMS)[: rng.integers(0, 3)].tolist() if item not in row]
+        [
+            item
+            for item in rng.permutation(N_ITEMS)[: rng.integers(0, 3)].tolist()
+            if item not in row
+        ]
         for row in past
     ]
     result = evaluate(Histories.from_lists(past), wanted, average=average)

@@ -1,5 +1,7 @@
 """What holds of significance whatever the data are."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,7 +87,7 @@ def test_groups_divide_the_models_by_their_best(values: Floats, seed: int, level
     assert means[groups[0][0]] == max(means)
     for group in groups:
         assert [means[m] for m in group] == sorted((means[m] for m in group), reverse=True)
-    for before, after in zip(groups, groups[1:], strict=False):
+    for before, after in itertools.pairwise(groups):
         assert means[before[0]] >= means[after[0]]
         # the next group's best was told from this group's best, even without correction
         difference = values[:, [before[0]]] - values[:, [after[0]]]

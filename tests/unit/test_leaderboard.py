@@ -109,7 +109,12 @@ def test_models_are_held_against_the_winner_and_grouped() -> None:
     result = compare_models(tables, "a", "recall@20", RESAMPLING)
     assert result.groups == [["b", "a"], ["d", "c"]]
     rows = result.against_winner
-    assert {name: row["group"] for name, row in rows.items()} == dict(a="A", b="A", c="B", d="B")
+    assert {name: row["group"] for name, row in rows.items()} == {
+        "a": "A",
+        "b": "A",
+        "c": "B",
+        "d": "B",
+    }
     assert rows["a"] == {"group": "A"}
     assert rows["c"]["difference"] == pytest.approx(-0.2)
     low, high = rows["c"]["difference_interval"]

@@ -74,9 +74,7 @@ class BprMf(FactorRecommender):
         return torch.nn.functional.pad(users_BF, (0, 1), value=1.0)  # what the bias is added by
 
 
-def fold_in(
-    rows: SparseRows, item_factors: Tensor, popularity_I: Tensor, l2: float
-) -> Tensor:
+def fold_in(rows: SparseRows, item_factors: Tensor, popularity_I: Tensor, l2: float) -> Tensor:
     """Solve for the user factor of every history.
 
     BPR maximises Σ_i w_i E_j ln σ(s_i - s_j) - ½ l2 Σ_i w_i ‖p‖² over the items i of the history

@@ -22,6 +22,7 @@ from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.item_item.matrix import ItemItemMatrix
 from diffrec_core.models.item_item.neighbours import inverse_power, item_counts, pair_count
 from diffrec_core.rng import generator
+from diffrec_core.search_space import Dimension, Real, Space, Whole
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
@@ -40,6 +41,14 @@ class GfCfConfig(ModelConfig):
     factors: int = Field(default=128, ge=1)
     """Singular vectors that the low-pass filter lets through; at most one less than there are
     users and items."""
+
+    def search_space(self) -> Space:
+        """Add the model's own settings."""
+        return (
+            *super().search_space(),
+            Dimension("alpha", Real(0.0, 1.0)),
+            Dimension("factors", Whole(16, 512, log=True)),
+        )
 
 
 class GfCf(Recommender):

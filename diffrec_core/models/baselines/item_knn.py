@@ -19,6 +19,7 @@ from diffrec_core.models.item_item.neighbours import (
     nearest_neighbours,
     neighbours_bytes,
 )
+from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions
 
@@ -36,6 +37,15 @@ class ItemKnnConfig(ModelConfig):
 
     shrink: float = Field(default=0.0, ge=0.0)
     """Added to the denominator: similarities that few users support count less."""
+
+    def search_space(self) -> Space:
+        """Add the model's own settings."""
+        return (
+            *super().search_space(),
+            Dimension("similarity", Choice(("cosine", "jaccard"))),
+            Dimension("neighbours", Whole(5, 1000, log=True)),
+            Dimension("shrink", Real(0.0, 200.0)),
+        )
 
 
 class ItemKnn(ItemItemRecommender):

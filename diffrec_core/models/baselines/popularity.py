@@ -51,7 +51,9 @@ class Popularity(Recommender):
         if self.config.half_life_days is None:
             return np.ones(len(histories.items))
         age = histories.timestamps.max() - histories.timestamps
-        return np.exp2(-age / (self.config.half_life_days * _MICROSECONDS_PER_DAY))
+        halvings = age / (self.config.half_life_days * _MICROSECONDS_PER_DAY)
+        weights: NDArray[np.float64] = np.exp2(-halvings)
+        return weights
 
     def _score(self, histories: Histories) -> Tensor:
         return self.count.expand(len(histories), -1)

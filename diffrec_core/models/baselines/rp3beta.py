@@ -21,6 +21,7 @@ from diffrec_core.models.item_item.neighbours import (
     nearest_neighbours,
     neighbours_bytes,
 )
+from diffrec_core.search_space import Dimension, Real, Space
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions
 
@@ -38,6 +39,14 @@ class Rp3BetaConfig(ModelConfig):
 
     neighbours: int | None = Field(default=None, ge=1)
     """k: an item is scored by so many items, those from which it is reached most; null: all."""
+
+    def search_space(self) -> Space:
+        """Add the model's own settings."""
+        return (
+            *super().search_space(),
+            Dimension("alpha", Real(0.3, 2.0)),
+            Dimension("beta", Real(0.0, 1.5)),
+        )
 
 
 class Rp3Beta(ItemItemRecommender):

@@ -10,9 +10,10 @@ from pydantic import Field
 from scipy import sparse
 
 from diffrec_core.models.base import ModelConfig
-from diffrec_core.models.item_item.elastic_net import ElasticNet, solver_bytes, solve
+from diffrec_core.models.item_item.elastic_net import ElasticNet, solve, solver_bytes
 from diffrec_core.models.item_item.model import ItemItemRecommender
 from diffrec_core.models.item_item.neighbours import co_occurrences, pair_count
+from diffrec_core.search_space import Dimension, Real, Space
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions
 
@@ -31,6 +32,14 @@ class SlimConfig(ModelConfig):
     tolerance: float = Field(default=1e-3, gt=0.0, lt=1.0)
     """How far from the optimum an item's weights may be: the largest violation of the optimality
     conditions, as a share of the largest number of users that it has in common with an item."""
+
+    def search_space(self) -> Space:
+        """Add the model's own settings."""
+        return (
+            *super().search_space(),
+            Dimension("l1", Real(0.5, 50.0, log=True)),
+            Dimension("l2", Real(10.0, 2000.0, log=True)),
+        )
 
 
 class Slim(ItemItemRecommender):

@@ -257,6 +257,9 @@ def coordinate_descent(
         slack_BM = torch.where(weights_BM > 0, slack_BM.abs(), slack_BM)
         if bool((slack_BM <= limit_B1).all()):
             return weights_BM
-    log.warning("SLIM: coordinate descent stopped after %d sweeps, short of its tolerance: "
-                "a larger l2 makes it converge faster", _MAX_SWEEPS)
+    log.warning(
+        "SLIM: coordinate descent stopped after %d sweeps, short of its tolerance: "
+        "a larger l2 makes it converge faster",
+        _MAX_SWEEPS,
+    )
     return weights_BM

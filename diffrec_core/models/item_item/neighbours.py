@@ -83,8 +83,8 @@ def pair_count(x_UI: sparse.csr_matrix) -> int:
     by_popularity = np.argsort(np.bincount(x_UI.indices, minlength=n_items), kind="stable")
     step = -(-n_items // _SAMPLED_ITEMS)
     sample_UI = x_UI.tocsc()[:, by_popularity[step // 2 :: step]]
-    pairs = (sample_UI.T.tocsr() @ x_UI).nnz
-    return min(pairs * n_items // max(1, sample_UI.shape[1]), n_items**2)
+    pairs = int((sample_UI.T.tocsr() @ x_UI).nnz)
+    return int(min(pairs * n_items // max(1, sample_UI.shape[1]), n_items**2))
 
 
 def neighbours_bytes(x_UI: sparse.csr_matrix, neighbours: int | None) -> int:
@@ -94,7 +94,7 @@ def neighbours_bytes(x_UI: sparse.csr_matrix, neighbours: int | None) -> int:
         kept = min(kept, neighbours * n_items)
     factors, block = 2 * 12 * x_UI.nnz, 64 * max(_BLOCK_ENTRIES, n_items)
     # value and index: the parts, all in one, transposed; or that, and the copy for the device
-    return factors + block + 24 * kept
+    return int(factors + block + 24 * kept)
 
 
 def item_counts(x_UI: sparse.csr_matrix) -> NDArray[np.float64]:
