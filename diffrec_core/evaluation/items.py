@@ -130,5 +130,4 @@ def popularity_groups(
 
 def _unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.sqrt(np.square(embeddings).sum(axis=1, keepdims=True))
-    unit: NDArray[np.float32] = embeddings / np.where(lengths > 0, lengths, 1.0).astype(np.float32)
-    return unit
+    return (embeddings / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)

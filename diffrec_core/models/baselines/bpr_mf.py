@@ -18,6 +18,7 @@ from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.baselines.factors import Advance, FactorRecommender, solve_each
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.rng import derive_seed
+from diffrec_core.search_space import Dimension, Real, Space, Whole
 
 _LEAST_WEIGHT = 1e-12
 """Keeps the equations of a history solvable whose entries have no weight at all."""
@@ -39,6 +40,15 @@ class BprMfConfig(ModelConfig):
 
     iterations: int = Field(default=100, ge=1)
     """In each, as many pairs are drawn as there are interactions."""
+
+    def search_space(self) -> Space:
+        """Add the model's own settings."""
+        return (
+            *super().search_space(),
+            Dimension("factors", Whole(16, 256, log=True)),
+            Dimension("learning_rate", Real(1e-3, 0.3, log=True)),
+            Dimension("l2", Real(1e-4, 0.3, log=True)),
+        )
 
 
 class BprMf(FactorRecommender):

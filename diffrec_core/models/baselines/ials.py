@@ -20,6 +20,7 @@ from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.baselines.factors import Advance, FactorRecommender, solve_each
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.rng import derive_seed
+from diffrec_core.search_space import Dimension, Real, Space, Whole
 
 
 class IalsConfig(ModelConfig):
@@ -38,6 +39,15 @@ class IalsConfig(ModelConfig):
 
     iterations: int = Field(default=15, ge=1)
     """Times that all users and all items are solved for."""
+
+    def search_space(self) -> Space:
+        """Add the model's own settings."""
+        return (
+            *super().search_space(),
+            Dimension("factors", Whole(16, 256, log=True)),
+            Dimension("alpha", Real(0.1, 50.0, log=True)),
+            Dimension("l2", Real(0.1, 300.0, log=True)),
+        )
 
 
 class Ials(FactorRecommender):
