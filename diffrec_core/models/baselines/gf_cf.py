@@ -50,14 +50,6 @@ class GfCfConfig(ModelConfig):
             Dimension("factors", Whole(16, 512, log=True)),
         )
 
-    def search_space(self) -> Space:
-        """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("alpha", Real(0.0, 1.0)),
-            Dimension("factors", Whole(16, 512, log=True)),
-        )
-
 
 class GfCf(Recommender):
     """Scores by both filters, fitted on unweighted histories.

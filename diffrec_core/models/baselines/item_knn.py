@@ -47,15 +47,6 @@ class ItemKnnConfig(ModelConfig):
             Dimension("shrink", Real(0.0, 200.0)),
         )
 
-    def search_space(self) -> Space:
-        """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("similarity", Choice(("cosine", "jaccard"))),
-            Dimension("neighbours", Whole(5, 1000, log=True)),
-            Dimension("shrink", Real(0.0, 200.0)),
-        )
-
 
 class ItemKnn(ItemItemRecommender):
     """Scores item j by the sum of its similarities to the items of the history among its k."""

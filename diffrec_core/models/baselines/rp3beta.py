@@ -48,14 +48,6 @@ class Rp3BetaConfig(ModelConfig):
             Dimension("beta", Real(0.0, 1.5)),
         )
 
-    def search_space(self) -> Space:
-        """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("alpha", Real(0.3, 2.0)),
-            Dimension("beta", Real(0.0, 1.5)),
-        )
-
 
 class Rp3Beta(ItemItemRecommender):
     """Scores item j by Σ_i x_i Σ_u p(i → u)^α p(u → j)^α / d_j^β.

@@ -41,14 +41,6 @@ class SlimConfig(ModelConfig):
             Dimension("l2", Real(10.0, 2000.0, log=True)),
         )
 
-    def search_space(self) -> Space:
-        """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("l1", Real(0.5, 50.0, log=True)),
-            Dimension("l2", Real(10.0, 2000.0, log=True)),
-        )
-
 
 class Slim(ItemItemRecommender):
     """Scores by x W with the sparse W ≥ 0 of an elastic net, for catalogues too large for EASE.
