@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=Path, required=True, help="training part")
     parser.add_argument("--validation", type=Path, required=True, help="validation part")
     parser.add_argument("--item-clusters", type=Path, required=True, help="read by latent models")
-    parser.add_argument("--tuned", type=Path, required=True, help="settings that `tune` found")
+    parser.add_argument("--tuned", type=Path, help="settings that `tune` found, if it looked")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
     parser.add_argument("--curves", type=Path, required=True, help="CSV of losses to write")
 
@@ -43,9 +43,9 @@ def run(step: Step) -> None:
     write_curves(args.curves, report)
 
 
-def _tuned(section: dict[str, Any], path: Path) -> dict[str, Any]:
+def _tuned(section: dict[str, Any], path: Path | None) -> dict[str, Any]:
     """The section with the settings that `tune` found, if it looked for any."""
-    for key, value in read_json(path)["settings"].items():
+    for key, value in (read_json(path)["settings"] if path else {}).items():
         section = with_value(section, key, value)
     return section
 

@@ -23,7 +23,14 @@ from diffrec_core.evaluation.per_user import (
     write_per_user,
 )
 
-FIT = {"fit_seconds": 1.0, "parameters": 2, "peak_memory_mib": 3.0, "epochs": 4, "best_epoch": 3}
+FIT = {
+    "config": {"kind": "ease"},
+    "fit_seconds": 1.0,
+    "parameters": 2,
+    "peak_memory_mib": 3.0,
+    "epochs": 4,
+    "best_epoch": 3,
+}
 
 
 def evaluation(validation: float, test: float, protocol: str = "p") -> dict[str, Any]:
