@@ -90,7 +90,7 @@ def test_an_unknown_key_is_refused_with_its_full_name(project: Project) -> None:
 
 
 def test_a_corrupt_model_file_is_refused_by_its_checksum(project: Project) -> None:
-    project.repro("train@ease")
+    project.repro("train@ease", "pretrain_item_embeddings")
     weights = project.root / "models/candidates/ease/weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 0xFF
