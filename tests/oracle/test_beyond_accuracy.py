@@ -123,7 +123,7 @@ def test_gini_is_the_relative_mean_difference(counts: list[int]) -> None:
 @effort(100)
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=3), st.integers(0, 4))
 def test_divergence_is_symmetric_between_0_and_1(counts: list[int], other: int) -> None:
-    p = ([*np.array([counts], dtype=np.float64), [1, 0, 0]]) / (sum(counts) + 1)
+    p = np.add([counts], [[1, 0, 0]]) / (sum(counts) + 1)
     q = np.array([[other, 1, 0]]) / (other + 1)
     value = jensen_shannon(p, q)
     assert value == pytest.approx(jensen_shannon(q, p), abs=1e-12)

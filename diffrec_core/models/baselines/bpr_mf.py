@@ -109,6 +109,6 @@ def fold_in(rows: SparseRows, item_factors: Tensor, popularity_I: Tensor, l2: fl
     q_IF, b_I1 = factors_IF[:, :-1], factors_IF[:, -1:]
     shared_FF = (q_IF * share_1I.T).T @ q_IF
     shared_FF.diagonal().add_(4.0 * l2)
-    total_B1 = rows.project(torch.ones_like(b_I1)).clamp_min(_LEAST_WEIGHT)
+    total_B1 = rows.project(torch.ones_like(b_I1))
     right_BF = rows.project((2.0 - b_I1) * q_IF) - total_B1 * (share_1I @ (b_I1 * q_IF))
-    return solve_each(rows, q_IF, shared_FF, total_B1[:, 0], right_BF)
+    return solve_each(rows, q_IF, shared_FF, total_B1[:, 0].clamp_min(_LEAST_WEIGHT), right_BF)
