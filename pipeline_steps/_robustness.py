@@ -1,6 +1,7 @@
 """The fits of `robustness`. Loaded only when there are any."""
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
 from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
-from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.errors import ConfigError, DataError, MemoryLimitError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
@@ -29,6 +30,8 @@ from diffrec_core.rng import derive_seed
 from pipeline_steps._runtime import Step
 from pipeline_steps._training import epoch_limit, key_of, prepare_device, training_options
 from pipeline_steps.robustness import HEADER, RobustnessConfig
+
+log = logging.getLogger("pipeline")
 
 _METRICS = ("recall@20", "ndcg@20")
 
@@ -89,10 +92,20 @@ class _Fits:
                 for noise in self._noises(seed):
                     clusters = _Clusters(self, noise, seed)
                     for name in config.models:
-                        row = self._measure(name, noise, seed, clusters)
+                        row = self._measure_if_it_fits(name, noise, seed, clusters)
                         done += 1
                         advance(done, f"{name}, {noise.kind} noise {noise.share:.0%}")
-                        yield row
+                        if row:
+                            yield row
+
+    def _measure_if_it_fits(
+        self, name: str, noise: _Noise, seed: int, clusters: "_Clusters"
+    ) -> Measured | None:
+        try:
+            return self._measure(name, noise, seed, clusters)
+        except MemoryLimitError as error:
+            log.warning("%s is left out: %s", name, error)
+            return None
 
     def _noises(self, seed: int) -> Iterator[_Noise]:
         yield _Noise("none", 0.0, self.train, self.validation)

@@ -45,7 +45,7 @@ log = logging.getLogger("pipeline")
 
 SECTIONS = frozenset(
     {
-        *("seed", "models", "runtime"),
+        *("seed", "seeds", "models", "runtime"),
         *("list_raw", "ingest", "build_interactions", "split"),
         *("pretrain_item_embeddings", "cluster_items", "tune", "train", "evaluate"),
         "robustness",

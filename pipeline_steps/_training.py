@@ -127,6 +127,8 @@ def training_options(
     inputs: list[Path],
     epochs: int,
     fixed_epochs: int | None = None,
+    seed: int | None = None,
+    keep_checkpoint: bool = False,
 ) -> Iterator[TrainingOptions]:
     """Yield options with a progress bar, and a checkpoint that goes once the block ends well.
 
@@ -138,9 +140,11 @@ def training_options(
         inputs: the data it is trained on.
         epochs: the length of the bar.
         fixed_epochs: train exactly so long.
+        seed: of the training; by default derived from its name.
+        keep_checkpoint: leave it to the caller to `forget_checkpoint`.
     """
-    checkpoint = Path(".checkpoints") / name
-    seed = derive_seed(step.seed, name)
+    checkpoint = _checkpoint(name)
+    seed = derive_seed(step.seed, name) if seed is None else seed
     device = prepare_device(step)
     runtime = step.section("runtime", RuntimeConfig)
     options = TrainingOptions(
@@ -159,7 +163,17 @@ def training_options(
         return
     with step.progress(name, epochs) as advance:
         yield replace(options, advance=advance)
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    if not keep_checkpoint:
+        forget_checkpoint(name)
+
+
+def _checkpoint(name: str) -> Path:
+    return Path(".checkpoints") / name
+
+
+def forget_checkpoint(name: str) -> None:
+    """Remove what a training of this name could be taken up from."""
+    shutil.rmtree(_checkpoint(name), ignore_errors=True)
 
 
 def key_of(seed: int, config: Config, inputs: list[Path]) -> str:
@@ -199,18 +213,24 @@ def fit_and_save(
     model: Recommender,
     data: TrainingData,
     *,
+    out: Path,
     inputs: dict[str, Path],
     fixed_epochs: int | None = None,
+    seed: int | None = None,
+    keep_checkpoint: bool = False,
 ) -> TrainingReport:
-    """Fit a model and write its directory to `--out`; what it took goes into the step's report.
+    """Fit a model; the writer writes its directory.
 
     Args:
-        step: gives `--out`, the seed and the runtime section.
-        name: of the training, see `training_options`.
+        step: gives the seed and the runtime section.
+        name: of the training, see `training_options`, as are the last three.
         model: unfitted.
         data: what it is fitted on.
+        out: the model directory.
         inputs: where the data came from, by role.
         fixed_epochs: train exactly so long; without it, validation decides.
+        seed: of the training.
+        keep_checkpoint: do not remove the checkpoint.
     """
     with training_options(
         step,
@@ -219,15 +239,16 @@ def fit_and_save(
         inputs=list(inputs.values()),
         epochs=fixed_epochs or epoch_limit(model.config),
         fixed_epochs=fixed_epochs,
+        seed=seed,
+        keep_checkpoint=keep_checkpoint,
     ) as options:
         report = model.fit(data, options)
-        leave_if_not_writer(options.processes)
-        params = model.config.model_dump(mode="json")
-        output = step.output(step.args.out, schema=MODEL_SCHEMA, params=params, inputs=inputs)
-        with output as (directory, manifest):
-            model.save(directory)
-            manifest["vocabulary"] = data.items.fingerprint
-    step.report |= fit_report(model, report)
+        if options.processes.is_writer:
+            params = model.config.model_dump(mode="json")
+            output = step.output(out, schema=MODEL_SCHEMA, params=params, inputs=inputs)
+            with output as (directory, manifest):
+                model.save(directory)
+                manifest["vocabulary"] = data.items.fingerprint
     return report
 
 

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diffrec_core.artifacts import write_json, write_text
 from diffrec_core.config import lookup
-from diffrec_core.errors import DataError
+from diffrec_core.errors import DataError, MemoryLimitError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.models.base import TrainingData
@@ -18,9 +19,12 @@ from diffrec_core.rng import derive_seed
 from diffrec_core.search_space import Choice, Trial
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps import _tracking
+from pipeline_steps._candidates import LEFT_OUT
 from pipeline_steps._runtime import Step
 from pipeline_steps._study import Budget, OnValidation, Section, Study, best_trial
 from pipeline_steps._training import key_of, prepare_device, read_training_data
+
+log = logging.getLogger("pipeline")
 
 
 def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
@@ -49,7 +53,11 @@ def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
             log_trial(trial.settings, {metric: trial.value}, {"state": trial.state})
             advance(trial.number, _note(study.trials, metric))
 
-        tried = study.run(judge, Budget(trials, seconds), on_trial)
+        try:
+            tried = study.run(judge, Budget(trials, seconds), on_trial)
+        except MemoryLimitError as error:
+            _write_nothing(step, error)
+            return
     _write(step, study, tried, metric)
 
 
@@ -105,6 +113,14 @@ def _write(step: Step, study: Study, trials: list[Trial], metric: str) -> None:
         },
     )
     step.report |= {"trials": len(trials), "best_trial": best.number, "value": best.value}
+
+
+def _write_nothing(step: Step, error: MemoryLimitError) -> None:
+    """`train`, which leaves the model out for the same reason, must still find its files."""
+    log.warning("%s is not tuned: %s", step.args.model, error)
+    write_json(step.args.out, {"model": step.args.model, "settings": {}})
+    write_text(step.args.trials / "trials.csv", "")
+    step.report[LEFT_OUT] = str(error)
 
 
 def _csv(trials: list[Trial], metric: str) -> str:

@@ -20,7 +20,14 @@ from diffrec_core.models.base import TrainingData
 from diffrec_core.models.registry import create
 from diffrec_core.rng import derive_seed
 from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import fit_and_save, prepare_device, training_options
+from pipeline_steps._training import (
+    fit_and_save,
+    fit_report,
+    join_processes,
+    leave_if_not_writer,
+    prepare_device,
+    training_options,
+)
 
 log = logging.getLogger("pipeline")
 
@@ -48,7 +55,11 @@ def run(step: Step) -> None:
     inputs = {"interactions": args.interactions, "selection": args.selection}
     step.report["model"] = selection["model"]
     epochs = max(1, selection["epochs"])  # 0 where a model is not trained in epochs
-    fit_and_save(step, "refit/model", model, data, inputs=inputs, fixed_epochs=epochs)
+    report = fit_and_save(
+        step, "refit/model", model, data, out=args.out, inputs=inputs, fixed_epochs=epochs
+    )
+    leave_if_not_writer(join_processes(model.device))
+    step.report |= fit_report(model, report)
     log.info("refitted %s on %d interactions", selection["model"], len(interactions.frame))
 
 

@@ -9,10 +9,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from diffrec_core.artifacts import read_json, read_manifest, write_json, write_text
-from diffrec_core.config import Config, StringTuple, lookup
+from diffrec_core.config import lookup
 from diffrec_core.data.schema import EVALUATION_SCHEMA
 from diffrec_core.errors import ConfigError
 from diffrec_core.evaluation.leaderboard import (
@@ -24,17 +22,11 @@ from diffrec_core.evaluation.leaderboard import (
 from diffrec_core.evaluation.per_user import read_per_user
 from diffrec_core.report.html import render_report
 from diffrec_core.rng import derive_seed
+from pipeline_steps._candidates import ModelEntry
 from pipeline_steps._report_data import report_data
 from pipeline_steps._runtime import Step, execute
 
 log = logging.getLogger("pipeline")
-
-
-class ModelEntry(Config):
-    """An entry under `models`."""
-
-    uses: StringTuple = Field(min_length=3, max_length=3)
-    """Code and data that make this model stale, for DVC."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +56,7 @@ def run(step: Step) -> None:
     fits = {name: read_json(args.training / f"{name}.json") for name in names}
     leaderboard = build_leaderboard(names, evaluations, fits, config)
     per_user = {
-        part: {name: read_per_user(args.evaluation / name, part) for name in names}
+        part: {name: read_per_user(args.evaluation / name, part) for name in leaderboard["models"]}
         for part in ("validation", "test")
     }
     seed = derive_seed(step.seed, "select")
@@ -77,11 +69,15 @@ def run(step: Step) -> None:
         "embedding_epochs": fits[winner].get("embedding_epochs", 0),
         "metric": leaderboard["selected_on"],
         "value": leaderboard["models"][winner]["validation"][config.metric],
+        "sd": leaderboard["models"][winner]["sd"]["validation"].get(config.metric),
+        "seeds": leaderboard["models"][winner]["seeds"],
     }
     write_json(args.selection, selection)
     write_json(args.leaderboard, leaderboard)
     write_text(args.plots / "metrics.csv", leaderboard_csv(leaderboard))
     write_text(args.html, render_report(report_data(step, leaderboard, evaluations, config)))
+    for name, reason in leaderboard["left_out"].items():
+        log.warning("left out: %s: %s", name, reason)
     log.info("selected %s: %s %.4f", winner, selection["metric"], selection["value"])
     for part, groups in leaderboard["significance"]["groups"].items():
         log.info("%s, not told apart: %s", part, "; ".join(map(", ".join, groups)))

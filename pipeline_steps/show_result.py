@@ -92,7 +92,7 @@ def leaderboard_table(leaderboard: Mapping[str, Any]) -> Table:
     )
     for name, result in ranked:
         is_selected = name == leaderboard["selected"]
-        scores = [f"{result[part][key]:.4f}" for part in ("validation", "test") for key in METRICS]
+        scores = [score(result, part, key) for part in ("validation", "test") for key in METRICS]
         table.add_row(
             f"{name} *" if is_selected else name,
             *scores,
@@ -102,6 +102,18 @@ def leaderboard_table(leaderboard: Mapping[str, Any]) -> Table:
             style="bold green" if is_selected else "",
         )
     return table
+
+
+def score(result: Mapping[str, Any], part: str, metric: str) -> str:
+    r"""Write a number, and below it its standard deviation over the seeds if there are several.
+
+    >>> row = {"test": {"recall@20": 0.25}, "sd": {"test": {"recall@20": 0.0012}}}
+    >>> score(row, "test", "recall@20")
+    '0.2500\n±.0012'
+    """
+    sd = result["sd"][part].get(metric)
+    below = "" if sd is None else f"\n±{sd:.4f}".replace("0.", ".", 1)
+    return f"{result[part][metric]:.4f}{below}"
 
 
 def _table(title: str, gap: int) -> Table:
@@ -125,6 +137,9 @@ def selection_line(leaderboard: Mapping[str, Any]) -> Text:
         if row["against_winner"]["test"].get("p_holm", 0.0) > significance["level"]
     ]
     line = f"* selected on {leaderboard['selected_on']}\n"
+    line += "".join(f"  left out: {why}\n" for why in leaderboard["left_out"].values())
+    if any(row["seeds"] > 1 for row in leaderboard["models"].values()):
+        line += "  means over seeds, with the standard deviation\n"
     if alike:
         line += (
             f"  by test {significance['metric']} not significantly different from it (p > "

@@ -1,23 +1,38 @@
-"""Fit one model on the training part; the validation part says when to stop.
+"""Fit one model on the training part, once for each of its seeds; validation says when to stop.
 
-Reads params.yaml: seed, train.<model>; settings that `tune` found go before.
+A model that would need more memory than it may have is left out, with the reason in place of a
+model: the others go on.
+
+Reads params.yaml: seed, seeds, models.<model>, train.<model>; settings that `tune` found go before.
 """
 
 import argparse
+import logging
+import statistics
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import read_json
+from diffrec_core.artifacts import read_json, write_text
 from diffrec_core.config import lookup
+from diffrec_core.errors import MemoryLimitError
 from diffrec_core.models.registry import create
 from diffrec_core.search_space import with_value
+from diffrec_core.training.trainer import TrainingReport
+from pipeline_steps import _candidates
 from pipeline_steps._runtime import Step, execute
 from pipeline_steps._training import (
     fit_and_save,
+    fit_report,
+    forget_checkpoint,
+    join_processes,
+    leave_if_not_writer,
     prepare_device,
     read_training_data,
     write_curves,
 )
+
+log = logging.getLogger("pipeline")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,19 +43,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validation", type=Path, required=True, help="validation part")
     parser.add_argument("--item-clusters", type=Path, required=True, help="read by latent models")
     parser.add_argument("--tuned", type=Path, help="settings that `tune` found, if it looked")
-    parser.add_argument("--out", type=Path, required=True, help="model directory to write")
-    parser.add_argument("--curves", type=Path, required=True, help="CSV of losses to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write: a model directory per seed"
+    )
+    parser.add_argument(
+        "--curves", type=Path, required=True, help="CSV to write: losses of the first seed"
+    )
 
 
 def run(step: Step) -> None:
-    """Fit the model and write its directory, curves and report."""
+    """Fit the model with each seed and write directories, curves and report."""
     args = step.args
-    key = f"train.{args.model}"
-    section = _tuned(lookup(step.params, key), args.tuned)
+    processes = join_processes(prepare_device(step))
+    if processes.is_writer:
+        _candidates.clear(args.out)
+    try:
+        reports = list(_fit_each(step))
+    except MemoryLimitError as error:
+        leave_if_not_writer(processes)
+        _leave_out(step, str(error))
+        return
+    leave_if_not_writer(processes)
+    fits = [fit for fit, _ in reports]
+    _candidates.complete(args.out, len(fits))
+    write_curves(args.curves, fits[0])
+    step.report |= {**reports[0][1], **_over_seeds(step, fits)}
+    for number in range(1, len(fits) + 1):
+        forget_checkpoint(_name(args.model, number))
+
+
+def _fit_each(step: Step) -> Iterator[tuple[TrainingReport, dict[str, Any]]]:
+    """Fit and save once per seed; yield what it took.
+
+    Checkpoints stay until all is done: `dvc repro` after a kill begins with empty folders, and
+    then takes the finished trainings from them.
+    """
+    name = step.args.model
+    key = f"train.{name}"
+    section = _tuned(lookup(step.params, key), step.args.tuned)
     model = create(section, key, prepare_device(step))
     data, inputs = read_training_data(step, model)
-    report = fit_and_save(step, f"train/{args.model}", model, data, inputs=inputs)
-    write_curves(args.curves, report)
+    seeds = _candidates.number_of_seeds(step, name) if model.uses_seed else 1
+    for number in range(1, seeds + 1):
+        model = create(section, key, prepare_device(step))
+        fit = fit_and_save(
+            step,
+            _name(name, number),
+            model,
+            data,
+            out=_candidates.seed_directory(step.args.out, number),
+            inputs=inputs,
+            seed=_candidates.seed_of(step, name, number),
+            keep_checkpoint=True,
+        )
+        yield fit, fit_report(model, fit)
+
+
+def _name(model: str, number: int) -> str:
+    return f"train/{model}" if number == 1 else f"train/{model}-seed-{number}"
+
+
+def _over_seeds(step: Step, fits: Sequence[TrainingReport]) -> dict[str, Any]:
+    """Means over the seeds where the report of the first would not stand for all."""
+    return {
+        "seeds": [
+            {
+                "seed": _candidates.seed_of(step, step.args.model, number),
+                "epochs": fit.epochs,
+                "best_epoch": fit.best_epoch,
+                "validation_recall@20": fit.best_value,
+                "fit_seconds": round(fit.seconds, 3),
+            }
+            for number, fit in enumerate(fits, 1)
+        ],
+        "epochs": round(statistics.fmean(fit.epochs for fit in fits)),
+        "best_epoch": round(statistics.fmean(fit.best_epoch for fit in fits)),
+        "fit_seconds": round(statistics.fmean(fit.seconds for fit in fits), 3),
+    }
+
+
+def _leave_out(step: Step, reason: str) -> None:
+    log.warning("%s is left out: %s", step.args.model, reason)
+    _candidates.leave_out(step.args.out, reason)
+    write_text(step.args.curves, "epoch\n")
+    step.report[_candidates.LEFT_OUT] = reason
 
 
 def _tuned(section: dict[str, Any], path: Path | None) -> dict[str, Any]:

@@ -22,8 +22,8 @@ fi
 if [ "$mode" = new ]; then
   python=$(bash requirements/find_python.sh)
   echo "Building $folder from requirements/$lock.lock ($note) ..."
+  if [ -L "$folder" ]; then rm "$folder"; fi # never empty what is someone else's, nor touch its stamps
   rm -f "$folder"/.*stamp
-  if [ -L "$folder" ]; then rm "$folder"; fi # never empty what is someone else's
   "$python" -m venv --clear "$folder"
 else
   echo "Adding requirements/$lock.lock to $folder ($note) ..."

@@ -60,6 +60,7 @@ SPLIT_SCHEMA: Final = "split/1"
 EMBEDDINGS_SCHEMA: Final = "item_embeddings/1"
 CLUSTERS_SCHEMA: Final = "item_clusters/1"
 MODEL_SCHEMA: Final = "model/2"
+CANDIDATE_SCHEMA: Final = "candidate/1"
 EVALUATION_SCHEMA: Final = "evaluation/2"
 RECOMMENDATIONS_SCHEMA: Final = "recommendations/1"
 RECOMMENDATIONS: Final = pl.Schema(

@@ -1,8 +1,8 @@
 """One model, one task: rank, measure, and keep what a report wants to show."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -78,6 +78,10 @@ class Evaluation:
             "slices": self.slices,
             "popularity_groups": self.popularity_groups,
         }
+
+    def without_items(self) -> Self:
+        """All but the recommended items, which take by far the most memory."""
+        return replace(self, top_items=self.top_items.clear())
 
 
 def evaluate_task(

@@ -42,17 +42,22 @@ def build_leaderboard(
 
     Args:
         names: the models of the run, in order.
-        evaluations: what `evaluate` measured, by model.
+        evaluations: what `evaluate` measured, by model: means over its seeds.
         fits: what `train` reported, by model.
         config: the metric to choose by.
 
     Returns:
-        `selected`, `selected_on`, `protocol`, and `models` by name, best validation first.
+        `selected`, `selected_on`, `protocol`, `models` by name, best validation first, with the
+        standard deviation over the seeds of each under `sd`; and `left_out`, why, by name.
 
     Raises:
         ConfigError: the metric was not measured.
-        DataError: the models were not evaluated alike.
+        DataError: the models were not evaluated alike, or all were left out.
     """
+    left_out = {n: evaluations[n]["left_out"] for n in names if "left_out" in evaluations[n]}
+    names = [name for name in names if name not in left_out]
+    if not names:
+        raise DataError(f"every model was left out: {'; '.join(left_out.values())}")
     protocols = [evaluations[name]["protocol"] for name in names]
     if any(protocol != protocols[0] for protocol in protocols):
         raise DataError("the models were evaluated on different data or protocols: dvc repro")
@@ -61,12 +66,14 @@ def build_leaderboard(
     for name in ranked:
         keys = ("config", "fit_seconds", "parameters", "peak_memory_mib", "epochs", "best_epoch")
         parts = {part: _metrics(evaluations[name][part]) for part in ("validation", "test")}
-        rows[name] = {**parts, **{key: fits[name][key] for key in keys}}
+        over_seeds = {key: evaluations[name][key] for key in ("seeds", "sd")}
+        rows[name] = {**parts, **over_seeds, **{key: fits[name][key] for key in keys}}
     return {
         "selected": ranked[0],
         "selected_on": f"validation {config.metric}",
         "protocol": protocols[0],
         "models": rows,
+        "left_out": left_out,
     }
 
 

@@ -114,6 +114,8 @@ class Recommender(ABC):
 
     Config: ClassVar[type[ModelConfig]]
     needs_item_clusters: bool = False
+    uses_seed: ClassVar[bool] = True
+    """Whether another seed would give another model."""
 
     def __init__(self, config: ModelConfig, device: torch.device | None = None) -> None:
         self.config = config

@@ -32,6 +32,9 @@ SECTIONS: Mapping[str, Any] = {
         "l_diffrec": {**_DIFFREC, "latent": True, "encoder_dims": [8]},
         "lightgcn": {**_LIGHTGCN, "kind": "lightgcn"},
     },
+    "evaluate": {"cutoffs": [20]},
+    "seeds": 1,
+    "models": {name: {"uses": ["", "", ""]} for name in ("diffrec", "l_diffrec", "lightgcn")},
     "runtime": {"device": "cpu", "threads": 1, "checkpoint_every_seconds": 0},
 }
 
@@ -102,7 +105,7 @@ class Workplace:
 
     def weights(self, model: str) -> Path:
         """The file of the trained weights."""
-        return self.root / "models" / model / "weights.safetensors"
+        return self.root / "models" / model / "seed-1" / "weights.safetensors"
 
     def curves(self, model: str) -> Path:
         """The file of losses and validations."""

@@ -15,7 +15,7 @@ from tests.integration.conftest import Project
 
 pytestmark = pytest.mark.integration
 
-WEIGHTS = "models/candidates/diffrec/weights.safetensors"
+WEIGHTS = "models/candidates/diffrec/seed-1/weights.safetensors"
 LONG = {"train": {"diffrec": {"epochs": 400, "patience_epochs": 400, "validate_every_epochs": 50}}}
 
 
@@ -91,7 +91,7 @@ def test_an_unknown_key_is_refused_with_its_full_name(project: Project) -> None:
 
 def test_a_corrupt_model_file_is_refused_by_its_checksum(project: Project) -> None:
     project.repro("train@ease", "pretrain_item_embeddings")
-    weights = project.root / "models/candidates/ease/weights.safetensors"
+    weights = project.root / "models/candidates/ease/seed-1/weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 0xFF
     weights.write_bytes(content)

@@ -15,7 +15,7 @@ from diffrec_core.data.schema import RECOMMENDATIONS, RECOMMENDATIONS_SCHEMA
 from tests.integration.conftest import Project
 from tests.raw_logs import block_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("finished project")]
 
 CONSUMER = """
 import mlflow, pandas as pd

@@ -17,6 +17,8 @@ from pipeline_steps import show_result
 
 SCORES: dict[str, tuple[float, float]] = {"popularity": (0.10, 0.09), "ease": (0.31, 0.28)}
 
+PARTS = ("validation", "test")
+
 
 def _leaderboard() -> dict[str, Any]:
     def part(recall: float) -> dict[str, float]:
@@ -29,6 +31,8 @@ def _leaderboard() -> dict[str, Any]:
             "fit_seconds": 1.25,
             "parameters": 1_234_567,
             "peak_memory_mib": 512.4,
+            "seeds": 1,
+            "sd": {"validation": {}, "test": {}},
             "against_winner": {"test": {"p_holm": 0.2} if name != "ease" else {"group": "A"}},
         }
         for name, (validation, test) in SCORES.items()
@@ -38,6 +42,7 @@ def _leaderboard() -> dict[str, Any]:
         "selected_on": "validation recall@20",
         "significance": {"metric": "recall@20", "level": 0.05},
         "models": models,
+        "left_out": {},
     }
 
 
@@ -89,6 +94,17 @@ def _text(renderable: Any) -> str:
     console = Console(width=160, file=io.StringIO())
     console.print(renderable)
     return console.file.getvalue()
+
+
+def test_seeds_and_models_left_out_are_told() -> None:
+    leaderboard = _leaderboard()
+    leaderboard["left_out"] = {"slim": "slim needs 12 GiB of memory"}
+    leaderboard["models"]["ease"] |= {"seeds": 3, "sd": {p: {"recall@20": 0.0012} for p in PARTS}}
+    assert _text(show_result.leaderboard_table(leaderboard)).count("±.0012") == 2
+    line = _text(show_result.selection_line(leaderboard))
+    assert "left out: slim needs 12 GiB" in line
+    assert "means over seeds" in line
+    assert "seeds" not in _text(show_result.selection_line(_leaderboard()))
 
 
 def test_summary_shows_the_run(run_folder: Path) -> None:

@@ -95,12 +95,13 @@ def test_a_linked_environment_is_replaced_not_emptied(
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "precious").touch()
+    for name in ("precious", ".other-stamp"):
+        (other / name).touch()
     (project / ".env").symlink_to(other)
 
     assert build(project).returncode == 0
 
-    assert (other / "precious").exists()
+    assert sorted(path.name for path in other.iterdir()) == [".other-stamp", "precious"]
     assert not (project / ".env").is_symlink()
 
 

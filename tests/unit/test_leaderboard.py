@@ -38,6 +38,8 @@ def evaluation(validation: float, test: float, protocol: str = "p") -> dict[str,
         "protocol": {"name": protocol},
         "validation": {"users": 5.0, "recall@20": validation, "coverage": {"users": 5}},
         "test": {"users": 6.0, "recall@20": test, "coverage": {"users": 6}},
+        "seeds": 1,
+        "sd": {"validation": {}, "test": {}},
     }
 
 
@@ -77,6 +79,20 @@ def test_nested_facts_stay_with_the_evaluation() -> None:
         "recall@20": 0.1,
         "gini@20": 0.5,
     }
+
+
+def test_the_spread_over_seeds_stands_beside_the_means() -> None:
+    measured = {**evaluation(0.2, 0.1), "seeds": 3, "sd": {"validation": {"recall@20": 0.01}}}
+    row = board({"a": measured})["models"]["a"]
+    assert (row["seeds"], row["sd"]) == (3, {"validation": {"recall@20": 0.01}})
+
+
+def test_a_model_that_was_left_out_is_named_with_its_reason() -> None:
+    result = board({"big": {"left_out": "big needs 9 GiB"}, "a": evaluation(0.2, 0.1)})
+    assert result["left_out"] == {"big": "big needs 9 GiB"}
+    assert list(result["models"]) == ["a"]
+    with pytest.raises(DataError, match="every model was left out: big needs 9 GiB"):
+        board({"big": {"left_out": "big needs 9 GiB"}})
 
 
 def test_plots_get_what_is_on_one_scale() -> None:

@@ -45,6 +45,7 @@ class Ease(Recommender):
     """
 
     Config: ClassVar[type[ModelConfig]] = EaseConfig
+    uses_seed = False
     config: EaseConfig
     B_II: Tensor
 

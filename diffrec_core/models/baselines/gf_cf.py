@@ -59,6 +59,7 @@ class GfCf(Recommender):
     """
 
     Config: ClassVar[type[ModelConfig]] = GfCfConfig
+    uses_seed = False
     config: GfCfConfig
     linear: ItemItemMatrix
     analysis: Tensor

@@ -52,6 +52,7 @@ class ItemKnn(ItemItemRecommender):
     """Scores item j by the sum of its similarities to the items of the history among its k."""
 
     Config: ClassVar[type[ModelConfig]] = ItemKnnConfig
+    uses_seed = False
     config: ItemKnnConfig
 
     def _weights(self, x_UI: sparse.csr_matrix, options: TrainingOptions) -> sparse.csr_matrix:

@@ -35,6 +35,7 @@ class Popularity(Recommender):
     """
 
     Config: ClassVar[type[ModelConfig]] = PopularityConfig
+    uses_seed = False
     config: PopularityConfig
     count: Tensor
 

@@ -57,6 +57,7 @@ class Rp3Beta(ItemItemRecommender):
     """
 
     Config: ClassVar[type[ModelConfig]] = Rp3BetaConfig
+    uses_seed = False
     config: Rp3BetaConfig
 
     def _weights(self, x_UI: sparse.csr_matrix, options: TrainingOptions) -> sparse.csr_matrix:

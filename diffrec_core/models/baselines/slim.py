@@ -49,6 +49,7 @@ class Slim(ItemItemRecommender):
     """
 
     Config: ClassVar[type[ModelConfig]] = SlimConfig
+    uses_seed = False
     config: SlimConfig
 
     def _weights(self, x_UI: sparse.csr_matrix, options: TrainingOptions) -> sparse.csr_matrix:

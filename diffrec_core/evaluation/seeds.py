@@ -1,0 +1,65 @@
+"""A model that was trained several times, each from a seed of its own: means and spread.
+
+What one number says of such a model is the mean over its seeds; beside it stands their sample
+standard deviation. The values of a user are likewise means over the seeds, so that tests over users
+compare models, not lucky draws.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from diffrec_core.data.schema import USER
+from diffrec_core.errors import DataError
+
+
+def mean_of(values: Sequence[Any]) -> Any:
+    """Average equally built values: numbers, and what holds numbers; all else must be equal.
+
+    >>> mean_of([{"map@5": 0.1, "bins": [{"users": 3}]}, {"map@5": 0.3, "bins": [{"users": 3}]}])
+    {'map@5': 0.2, 'bins': [{'users': 3}]}
+
+    Raises:
+        DataError: they are not built alike.
+    """
+    first = values[0]
+    if all(value == first for value in values):
+        return first  # counts stay whole numbers
+    if isinstance(first, Mapping):
+        return {key: mean_of([value[key] for value in values]) for key in _shared(values)}
+    if isinstance(first, list) and len({len(value) for value in values}) == 1:
+        return [mean_of(column) for column in zip(*values, strict=True)]
+    if isinstance(first, int | float):
+        return statistics.fmean(values)
+    raise DataError(f"the seeds of one model were evaluated differently: {values}")
+
+
+def spread_of(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Sample standard deviation over the seeds of every number at the top; none for one seed.
+
+    >>> spread_of([{"recall@20": 0.1, "slices": []}, {"recall@20": 0.3, "slices": []}])
+    {'recall@20': 0.1414213562373095}
+    """
+    if len(summaries) < 2:
+        return {}
+    return {
+        key: statistics.stdev(float(summary[key]) for summary in summaries)
+        for key in _shared(summaries)
+        if isinstance(summaries[0][key], int | float)
+    }
+
+
+def mean_per_user(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Average per-user values (`evaluation.per_user`) of the same users over the seeds."""
+    if len(frames) == 1:
+        return frames[0]
+    metrics = [column for column in frames[0].columns if column != USER]
+    means = {m: sum(frame[m].to_numpy() for frame in frames) / len(frames) for m in metrics}
+    return frames[0].select(USER).with_columns(**{m: pl.Series(v) for m, v in means.items()})
+
+
+def _shared(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys that all have: a metric that nobody had a value for under one seed is left out."""
+    return [key for key in mappings[0] if all(key in mapping for mapping in mappings)]

@@ -1,0 +1,110 @@
+"""A model trained with several seeds, and one that does not fit: train, then evaluate."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+
+from diffrec_core.artifacts import write_manifest
+from diffrec_core.data.schema import CANDIDATE_SCHEMA
+from tests.integration.small_steps import SECTIONS, Workplace, prepare
+
+pytestmark = pytest.mark.integration
+
+NewWorkplace = Callable[..., Workplace]
+EASE = {"train": {"ease": {"kind": "ease"}}, "models": {"ease": {"uses": ["", "", ""]}}}
+
+
+@pytest.fixture(scope="module")
+def new_workplace(tmp_path_factory: pytest.TempPathFactory) -> NewWorkplace:
+    """Makes folders that share prepared data."""
+    data = prepare(tmp_path_factory.mktemp("data"))
+    return lambda **sections: Workplace.make(tmp_path_factory.mktemp("work"), data, **sections)
+
+
+def evaluate(workplace: Workplace, model: str, candidate: Path) -> dict[str, Any]:
+    parts = [f"--{name}={workplace.data / name}" for name in ("train", "validation", "test")]
+    command = ("-m", "pipeline_steps.evaluate", "--model-dir", str(candidate), *parts)
+    result = workplace.run(sys.executable, *command, "--out", f"evaluation/{model}")
+    assert result.returncode == 0, result.stderr
+    path = workplace.root / "evaluation" / model / "metrics.json"
+    metrics: dict[str, Any] = json.loads(path.read_text())
+    return metrics
+
+
+def test_seeds_differ_and_their_mean_and_spread_are_told(new_workplace: NewWorkplace) -> None:
+    one, three = new_workplace(), new_workplace(seeds=3)
+    for workplace in (one, three):
+        result = workplace.train("diffrec")
+        assert result.returncode == 0, result.stderr
+    candidate = three.root / "models" / "diffrec"
+    weights = [(candidate / f"seed-{n}/weights.safetensors").read_bytes() for n in (1, 2, 3)]
+    assert weights[0] == one.weights("diffrec").read_bytes()
+    assert len(set(weights)) == 3
+    report = json.loads((three.root / "diffrec.json").read_text())
+    assert len({seed["seed"] for seed in report["seeds"]}) == 3
+
+    together = evaluate(three, "diffrec", candidate)
+    singles = []
+    for n in (1, 2, 3):
+        alone = three.root / f"only-{n}"
+        shutil.copytree(candidate / f"seed-{n}", alone / "seed-1")
+        write_manifest(alone, schema=CANDIDATE_SCHEMA, seeds=1)
+        singles.append(evaluate(three, f"diffrec-{n}", alone))
+    for part in ("validation", "test"):
+        values = [single[part]["ndcg@20"] for single in singles]
+        assert together[part]["ndcg@20"] == pytest.approx(fmean(values))
+        assert together["sd"][part]["ndcg@20"] == pytest.approx(stdev(values))
+    assert together["seeds"] == 3
+    assert singles[0]["sd"] == {"validation": {}, "test": {}}
+
+
+def test_a_kill_during_the_second_seed_does_not_cost_the_first(
+    new_workplace: NewWorkplace,
+) -> None:
+    whole, killed = new_workplace(seeds=2), new_workplace(seeds=2)
+    assert whole.train("diffrec").returncode == 0
+    second = killed.root / ".checkpoints/train/diffrec-seed-2/checkpoint.safetensors"
+    with subprocess.Popen(
+        [sys.executable, *killed.arguments("diffrec")],
+        cwd=killed.root,
+        env=killed.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not second.exists():
+            assert process.poll() is None, "the training ended before it could be killed"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    resumed = killed.train("diffrec")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stderr.count("resumed") == 2
+    for n in (1, 2):
+        name = f"models/diffrec/seed-{n}/weights.safetensors"
+        assert (killed.root / name).read_bytes() == (whole.root / name).read_bytes()
+    assert list((killed.root / ".checkpoints").rglob("*.*")) == []
+
+
+def test_a_model_without_chance_is_trained_once(new_workplace: NewWorkplace) -> None:
+    workplace = new_workplace(**EASE, seeds=3)
+    assert workplace.train("ease").returncode == 0
+    assert [path.name for path in (workplace.root / "models/ease").glob("*-*")] == ["seed-1"]
+
+
+def test_a_model_that_does_not_fit_is_left_out_with_its_size(new_workplace: NewWorkplace) -> None:
+    runtime = {**SECTIONS["runtime"], "memory_limit_gib": 1e-9}
+    workplace = new_workplace(**EASE, runtime=runtime)
+    result = workplace.train("ease")
+    assert result.returncode == 0, result.stderr
+    assert "ease is left out" in result.stderr
+    measured = evaluate(workplace, "ease", workplace.root / "models/ease")
+    assert "ease needs" in measured["left_out"]
+    assert "GiB of memory" in measured["left_out"]
