@@ -15,16 +15,12 @@ from diffrec_core.diffusion.gaussian import GaussianDiffusion
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
 from diffrec_core.diffusion.losses import diffusion_loss, loss_weights
 from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSampler
-from diffrec_core.models.diffrec.cluster_vae import (
-    ClusterVae,
-    kl_divergence,
-    multinomial_loss,
-    sample_latent,
-)
+from diffrec_core.models.diffrec.cluster_vae import ClusterVae
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.variational import kl_divergence, multinomial_loss, sample_latent
 
 
 class DiffRecNetwork(nn.Module):
