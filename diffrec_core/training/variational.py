@@ -6,6 +6,7 @@ Shapes: B users, I items, N entries of a batch, Z latent dimensions.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from diffrec_core.models.sparse_rows import SparseRows
 
@@ -32,6 +33,29 @@ def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
     nothing = scores.new_zeros(len(histories))
     total = nothing.index_add(0, rows, weights)
     return torch.logsumexp(scores, dim=1) * total - nothing.index_add(0, rows, explained)
+
+
+def multinomial_entries(scores: Tensor, histories: SparseRows) -> Tensor:
+    """(N,) -ln softmax(scores) of every entry, whatever it weighs."""
+    explained = scores.flatten().gather(0, histories.positions)
+    return torch.logsumexp(scores, dim=1)[histories.rows] - explained
+
+
+def logistic_loss(scores: Tensor, histories: SparseRows) -> Tensor:
+    """(B,) negative logistic log-likelihood (eq. 4), the items of a history weighed.
+
+    -Σ_i x_i ln σ(scores_i) - Σ_j ln(1 - σ(scores_j)) over the items i of the history and all
+    others j. For an item of the history that weighs 0 there is no term.
+    """
+    own = scores.flatten().gather(0, histories.positions)
+    others = softplus(scores).sum(dim=1).index_add(0, histories.rows, -softplus(own))
+    terms = histories.weights.to(scores.dtype) * softplus(-own)
+    return others.index_add(0, histories.rows, terms)
+
+
+def logistic_entries(scores: Tensor, histories: SparseRows) -> Tensor:
+    """(N,) -ln σ(scores) of every entry, whatever it weighs."""
+    return softplus(-scores.flatten().gather(0, histories.positions))
 
 
 def annealed(maximum: float, anneal_steps: int, step: int) -> float:

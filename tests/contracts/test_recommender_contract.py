@@ -76,6 +76,12 @@ MODELS: dict[str, dict[str, object]] = {
         "recency_in_training": False,
     },
     "mult_dae": {"kind": "mult_dae", **_AUTOENCODER, "hidden_dims": []},
+    "mult_dae_denoised": {
+        "kind": "mult_dae",
+        **_AUTOENCODER,
+        "likelihood": "logistic",
+        "denoising": {"kind": "truncated", "drop_rate_anneal_steps": 20},
+    },
     "lightgcn": _LIGHTGCN,
     "diffrec": _DIFFUSION,
     # noise can only be told from a whole input, through a layer that is wide enough for it

@@ -142,7 +142,7 @@ def test_the_kl_weight_rises_over_the_steps_of_all_epochs(monkeypatch: pytest.Mo
     monkeypatch.setattr(
         trained.network,
         "losses",
-        lambda rows, weight: weights.append(weight) or original(rows, weight),
+        lambda rows, weight, _: weights.append(weight) or original(rows, weight),
     )
     for number in (1, 2):  # 80 users, 30 per step: 3 steps an epoch
         trained.train_epoch(Epoch(number))

@@ -1,10 +1,13 @@
 """Size and optimisation of Mult-VAE and Mult-DAE."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from diffrec_core.config import PositiveTuple
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.search_space import Choice, Dimension, Real, Space
+from diffrec_core.training.denoising import DenoisingConfig
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -17,6 +20,12 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
 
     latent_dim: int = Field(default=200, ge=1)
     """Z."""
+
+    likelihood: Literal["multinomial", "logistic"] = "multinomial"
+    """Of a history: items share one probability (eq. 2), or each has its own (eq. 4)."""
+
+    denoising: DenoisingConfig = DenoisingConfig()
+    """Whether interactions that are unlikely count less (see `training.denoising`)."""
 
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """On the input history, scaled to length 1, in training."""

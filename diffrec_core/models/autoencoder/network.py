@@ -13,8 +13,22 @@ from torch import Tensor, nn
 
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.denoising import Reweigh, denoised
 from diffrec_core.training.dropout import Dropout
-from diffrec_core.training.variational import kl_divergence, multinomial_loss, sample_latent
+from diffrec_core.training.variational import (
+    kl_divergence,
+    logistic_entries,
+    logistic_loss,
+    multinomial_entries,
+    multinomial_loss,
+    sample_latent,
+)
+
+_LIKELIHOODS = {
+    "multinomial": (multinomial_loss, multinomial_entries),
+    "logistic": (logistic_loss, logistic_entries),
+}
+"""The loss of histories, and that of their single entries."""
 
 
 class AutoencoderNetwork(nn.Module):
@@ -30,6 +44,7 @@ class AutoencoderNetwork(nn.Module):
 
     def __init__(self, n_items: int, config: AutoencoderConfig) -> None:
         super().__init__()
+        self.loss, self.entry_losses = _LIKELIHOODS[config.likelihood]
         self.drawn = config.kl_schedule is not None
         outwards = (*config.hidden_dims, n_items)
         code_dim = config.latent_dim * (2 if self.drawn else 1)
@@ -46,19 +61,24 @@ class AutoencoderNetwork(nn.Module):
         scores: Tensor = self.decoder(self._encode(histories.normalized())[0])
         return scores
 
-    def losses(self, histories: SparseRows, kl_weight: float) -> Tensor:
-        """(B,) negative log-likelihood of the histories, given themselves with gaps (eq. 2).
+    def losses(
+        self, histories: SparseRows, kl_weight: float, reweigh: Reweigh | None = None
+    ) -> Tensor:
+        """(B,) negative log-likelihood of the histories, given themselves with gaps.
 
         A drawn model adds `kl_weight` times the KL divergence of its code (section 2.2): minus the
-        evidence lower bound where the weight is 1.
+        evidence lower bound where the weight is 1. `reweigh` weighs the interactions that are to
+        be explained (see `training.denoising`).
         """
         rows = histories.normalized()
         mean, log_variance = self._encode(rows.with_weights(self.dropout(rows.weights)))
+        code = mean if log_variance is None else sample_latent(mean, log_variance)
+        scores = self.decoder(code)
+        target = denoised(histories, lambda: self.entry_losses(scores, histories), reweigh)
+        loss = self.loss(scores, target)
         if log_variance is None:
-            return multinomial_loss(self.decoder(mean), histories)
-        scores = self.decoder(sample_latent(mean, log_variance))
-        divergence = kl_divergence(mean, log_variance)
-        return multinomial_loss(scores, histories) + kl_weight * divergence
+            return loss
+        return loss + kl_weight * kl_divergence(mean, log_variance)
 
     def _encode(self, rows: SparseRows) -> tuple[Tensor, Tensor | None]:
         """(B, Z) mean and log-variance, or the code itself and None."""

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.denoising import reweighing
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.variational import annealed
 
@@ -52,12 +53,13 @@ class AutoencoderProgram:
         for step in epoch.steps(len(batches)):
             users = torch.from_numpy(batches[step])[epoch.share(len(batches[step]))]
             batch = self.rows.take(users.to(self.rows.items.device))
-            steps_before = (epoch.number - 1) * len(batches)
-            loss = self.network.losses(batch, self._kl_weight(steps_before + step)).mean()
+            loss = self._losses(batch, (epoch.number - 1) * len(batches) + step).mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             epoch.average(loss)
             optimizer.step()
 
-    def _kl_weight(self, step: int) -> float:
-        return annealed(*self.config.kl_schedule, step) if self.config.kl_schedule else 0.0
+    def _losses(self, batch: SparseRows, step: int) -> Tensor:
+        """(B,) in a step that is counted over all epochs."""
+        kl_weight = annealed(*self.config.kl_schedule, step) if self.config.kl_schedule else 0.0
+        return self.network.losses(batch, kl_weight, reweighing(self.config.denoising, step))

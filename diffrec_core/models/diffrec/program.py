@@ -12,6 +12,7 @@ from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.denoising import reweighing
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.timesteps import SharedTimesteps
 from diffrec_core.training.variational import annealed
@@ -79,6 +80,7 @@ class DiffRecProgram:
                 self.config.kl_weight_max, self.config.kl_weight_anneal_steps, steps_before + step
             ),
             timesteps=SharedTimesteps(epoch, self.network.sampler),
+            reweigh=reweighing(self.config.denoising, steps_before + step),
         ).mean()
 
     def _diffusion_weight(self, epoch: int) -> float:
