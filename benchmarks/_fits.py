@@ -26,6 +26,7 @@ _SHARED = ("data", "evaluation", "training", "config.py", "rng.py", "models/*.py
 _LIGHTGCN = ("embedding",)
 _ITEM_ITEM = ("models/item_item",)
 _FACTORS = ("models/baselines/factors.py",)
+_AUTOENCODER = ("models/autoencoder",)
 _BY_KIND = {
     "popularity": ("models/baselines/popularity.py",),
     "item_knn": ("models/baselines/item_knn.py", *_ITEM_ITEM),
@@ -35,6 +36,8 @@ _BY_KIND = {
     "ials": ("models/baselines/ials.py", *_FACTORS),
     "bpr_mf": ("models/baselines/bpr_mf.py", *_FACTORS),
     "ease": ("models/baselines/ease.py",),
+    "mult_vae": ("models/baselines/mult_vae.py", *_AUTOENCODER),
+    "mult_dae": ("models/baselines/mult_dae.py", *_AUTOENCODER),
     "lightgcn": ("models/baselines/lightgcn.py", *_LIGHTGCN),
     "diffrec": ("models/diffrec", "diffusion", *_LIGHTGCN),
     "pretrain": _LIGHTGCN,

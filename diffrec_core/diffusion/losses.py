@@ -1,5 +1,6 @@
 """The diffusion loss: the terms of the evidence lower bound, weighted or not."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from diffrec_core.diffusion.gaussian import (
 )
 from diffrec_core.diffusion.noise_schedule import noise_betas
 from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSamplerConfig
+
+SquaredError = Callable[[Tensor, Tensor], Tensor]
+"""Output and target, (B, D), to (B,)."""
 
 
 class DiffusionLossConfig(DiffusionConfig, TimestepSamplerConfig):
@@ -64,6 +68,7 @@ def diffusion_loss(
     x_start: Tensor,
     *,
     weights: Tensor,
+    squared_error: SquaredError | None = None,
 ) -> DiffusionTerms:
     """Draw timesteps and noise, predict, and weigh the squared error.
 
@@ -73,13 +78,14 @@ def diffusion_loss(
         denoise: the network.
         x_start: (B, D) clean inputs.
         weights: (T,), from `loss_weights`.
+        squared_error: in the place of `mean_squared_error`.
     """
     t, importance = sampler.sample(len(x_start))
     noise = torch.randn_like(x_start)
     x_t = diffusion.q_sample(x_start, t, noise)
     output = denoise(x_t, t)
     target = x_start if diffusion.config.prediction_target == "x_start" else noise
-    loss = weights[t] * mean_squared_error(output, target)
+    loss = weights[t] * (squared_error or mean_squared_error)(output, target)
     sampler.update(t, loss.detach())
     return DiffusionTerms(loss / importance, diffusion.predict_x_start(x_t, t, output))
 

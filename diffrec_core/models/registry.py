@@ -24,6 +24,8 @@ _IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     "ials": "diffrec_core.models.baselines.ials:Ials",
     "bpr_mf": "diffrec_core.models.baselines.bpr_mf:BprMf",
     "ease": "diffrec_core.models.baselines.ease:Ease",
+    "mult_vae": "diffrec_core.models.baselines.mult_vae:MultVae",
+    "mult_dae": "diffrec_core.models.baselines.mult_dae:MultDae",
     "lightgcn": "diffrec_core.models.baselines.lightgcn:LightGCN",
     "diffrec": "diffrec_core.models.diffrec.model:DiffRec",
 }

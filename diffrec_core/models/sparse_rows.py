@@ -66,6 +66,21 @@ class SparseRows:
         source = torch.arange(len(shift), device=shift.device) + shift
         return SparseRows(offsets, self.items[source], self.weights[source], self.n_items)
 
+    def with_weights(self, weights: Tensor) -> "SparseRows":
+        """Return the same entries with other weights, (N,)."""
+        return SparseRows(self.offsets, self.items, weights, self.n_items)
+
+    def normalized(self) -> "SparseRows":
+        """Return the rows scaled to length 1; what weighs nothing stays so.
+
+        >>> rows = SparseRows(torch.tensor([0, 2]), torch.tensor([4, 5]), torch.tensor([3., 4.]), 9)
+        >>> [round(weight, 3) for weight in rows.normalized().weights.tolist()]
+        [0.6, 0.8]
+        """
+        squares_B = self.weights.new_zeros(len(self)).index_add(0, self.rows, self.weights.square())
+        scale_B = squares_B.clamp_min(torch.finfo(squares_B.dtype).tiny).rsqrt()
+        return self.with_weights(self.weights * scale_B[self.rows])
+
     @property
     def positions(self) -> Tensor:
         """(N,) where each entry lies in the flattened (B, I) matrix."""

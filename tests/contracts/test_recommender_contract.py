@@ -41,6 +41,13 @@ _DIFFUSION = {
     "encoder_dims": [8],
 }
 _LINEAR = {"kind": "linear", "weight_min": 0.0, "weight_max": 1.0}
+_AUTOENCODER = {
+    "hidden_dims": [16],
+    "latent_dim": 8,
+    "batch_size": 20,
+    "epochs": 40,
+    "learning_rate": 0.01,
+}
 _LIGHTGCN = {"kind": "lightgcn", "embedding_dim": 8, "batch_size": 64, "epochs": 40}
 
 MODELS: dict[str, dict[str, object]] = {
@@ -60,6 +67,21 @@ MODELS: dict[str, dict[str, object]] = {
     "bpr_mf": {"kind": "bpr_mf", "factors": 8, "learning_rate": 0.1},
     "ease": {"kind": "ease", "l2": 10.0},
     "ease_recent": {"kind": "ease", "l2": 10.0, "recency": {"kind": "exponential_position"}},
+    "mult_vae": {"kind": "mult_vae", **_AUTOENCODER, "kl_weight_anneal_steps": 400},
+    "mult_vae_recent": {
+        "kind": "mult_vae",
+        **_AUTOENCODER,
+        "kl_weight_anneal_steps": 400,
+        "recency": {**_LINEAR, "weight_min": 0.1},
+        "recency_in_training": False,
+    },
+    "mult_dae": {"kind": "mult_dae", **_AUTOENCODER, "hidden_dims": []},
+    "mult_dae_denoised": {
+        "kind": "mult_dae",
+        **_AUTOENCODER,
+        "likelihood": "logistic",
+        "denoising": {"kind": "truncated", "drop_rate_anneal_steps": 20},
+    },
     "lightgcn": _LIGHTGCN,
     "diffrec": _DIFFUSION,
     # noise can only be told from a whole input, through a layer that is wide enough for it

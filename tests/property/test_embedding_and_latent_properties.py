@@ -17,9 +17,8 @@ from diffrec_core.models.diffrec.cluster_vae import (
     ClusterVae,
     ClusterVaeConfig,
     allocate,
-    kl_divergence,
-    multinomial_loss,
 )
+from diffrec_core.training.variational import kl_divergence, multinomial_loss
 from tests.oracle.model_oracles import adjacency, layers_of, multinomial, sparse
 from tests.oracle.strategies import effort, item_lists
 

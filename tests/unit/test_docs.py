@@ -18,6 +18,7 @@ from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.registry import implementation
+from diffrec_core.training.denoising import DenoisingConfig
 from pipeline_steps._runtime import SECTIONS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,7 @@ CODE_LINKS = sorted(set(re.findall(r"\[`([\w.]+)`\]\(\.\./([\w/]+)\.py\)", MODEL
 OPTIONS = {
     "## Options of DiffRec": DiffRecConfig,
     "## Recency": RecencyConfig,
+    "## Denoising training": DenoisingConfig,
     "Keys of `train.lightgcn`": LightGCNConfig,
     "Keys of `cluster_items`": ClusteringConfig,
 }

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from diffrec_core.config import Config, PositiveTuple
 from diffrec_core.errors import DataError
 from diffrec_core.models.diffrec.denoiser import Activation, activation, mlp
-from diffrec_core.models.diffrec.dropout import Dropout
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.dropout import Dropout
 
 
 class ClusterVaeConfig(Config):
@@ -174,30 +174,6 @@ class ClusterVae(nn.Module):
         codes = torch.split(z_BZ, self.latent_sizes, dim=1)
         parts = [decode(z) for decode, z in zip(self.decoders, codes, strict=True)]
         return torch.cat(parts, dim=1)[:, self.item_order_inverse]
-
-
-def sample_latent(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
-    """Draw z by the reparameterisation trick."""
-    return latent_mean + torch.exp(0.5 * latent_log_variance) * torch.randn_like(latent_mean)
-
-
-def kl_divergence(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
-    """(B,) KL of N(mean, variance) from N(0, I)."""
-    terms = 1 + latent_log_variance - latent_mean.square() - latent_log_variance.exp()
-    return -0.5 * terms.sum(dim=1)
-
-
-def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
-    """(B,) negative multinomial log-likelihood (Liang et al., WWW 2018, eq. 2).
-
-    -Σ_i x_i ln softmax(scores)_i = ln Σ exp(scores) · Σ_i x_i - Σ_i x_i scores_i, where only
-    the items of the history have x_i ≠ 0.
-    """
-    rows, weights = histories.rows, histories.weights.to(scores.dtype)
-    explained = scores.flatten().gather(0, histories.positions) * weights
-    nothing = scores.new_zeros(len(histories))
-    total = nothing.index_add(0, rows, weights)
-    return torch.logsumexp(scores, dim=1) * total - nothing.index_add(0, rows, explained)
 
 
 def allocate(total: int, sizes: NDArray[np.integer]) -> list[int]:

@@ -1,8 +1,8 @@
 """Every option of the family, with its equation of the paper."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diffrec_core.diffusion.losses import DiffusionLossConfig
 from diffrec_core.models.base import ModelConfig
@@ -10,6 +10,7 @@ from diffrec_core.models.diffrec.cluster_vae import ClusterVaeConfig
 from diffrec_core.models.diffrec.denoiser import DenoiserConfig
 from diffrec_core.models.diffrec.precision import Precision
 from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.training.denoising import DenoisingConfig
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -31,6 +32,10 @@ class DiffRecConfig(
     """Of the matrix products, in training and in scoring; weights, losses and scores are float32
     always. auto: bfloat16 on CUDA, float32 on a CPU. On a CPU with bfloat16 instructions
     `bfloat16` is about twice as fast; on one without, many times slower."""
+
+    denoising: DenoisingConfig = DenoisingConfig()
+    """Whether interactions that are fitted badly count less (see `training.denoising`): in the
+    squared error, or in the autoencoder's likelihood if `latent`."""
 
     batch_size: int = Field(default=400, ge=1)
     """Users per step."""
@@ -61,6 +66,16 @@ class DiffRecConfig(
 
     score_batch_size: int = Field(default=1024, ge=1)
     """Users per batch in validation; does not change results."""
+
+    @model_validator(mode="after")
+    def _denoising_needs_x_start(self) -> Self:
+        pointwise = self.latent or self.prediction_target == "x_start"
+        if self.denoising.kind != "none" and not pointwise:
+            raise ValueError(
+                f"denoising.kind = {self.denoising.kind} needs prediction_target = x_start: the "
+                f"error of the noise is not that of an interaction"
+            )
+        return self
 
     def search_space(self) -> Space:
         """Add process, network and optimisation, and the autoencoder's part if `latent`."""

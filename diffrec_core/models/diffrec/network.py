@@ -4,6 +4,7 @@ Shapes: B users, I items, Z latent dimensions, D what is diffused: I, or Z if la
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -13,18 +14,25 @@ from torch import Tensor, nn
 
 from diffrec_core.diffusion.gaussian import GaussianDiffusion
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
-from diffrec_core.diffusion.losses import diffusion_loss, loss_weights
-from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSampler
-from diffrec_core.models.diffrec.cluster_vae import (
-    ClusterVae,
-    kl_divergence,
-    multinomial_loss,
-    sample_latent,
+from diffrec_core.diffusion.losses import (
+    DiffusionTerms,
+    SquaredError,
+    diffusion_loss,
+    loss_weights,
 )
+from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSampler
+from diffrec_core.models.diffrec.cluster_vae import ClusterVae
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.denoising import Reweigh, denoised, denoised_squared_error
+from diffrec_core.training.variational import (
+    kl_divergence,
+    multinomial_entries,
+    multinomial_loss,
+    sample_latent,
+)
 
 
 class DiffRecNetwork(nn.Module):
@@ -82,6 +90,7 @@ class DiffRecNetwork(nn.Module):
         diffusion_weight: float,
         kl_weight: float,
         timesteps: Timesteps | None = None,
+        reweigh: Reweigh | None = None,
     ) -> Tensor:
         """(B,) losses of a batch: diffusion alone, or L_v + λ L if latent (paper, section 3.5).
 
@@ -90,22 +99,34 @@ class DiffRecNetwork(nn.Module):
             diffusion_weight: λ.
             kl_weight: of the KL divergence.
             timesteps: draws them; without it, the network's own sampler does.
+            reweigh: weighs the squared error of a history's items, or the likelihood of those
+                that dropout has left if latent (see `training.denoising`).
         """
         timesteps = timesteps or self.sampler
         with self._autocast():
             if self.vae is None:
-                return self._diffuse(histories.dense(), timesteps)[0]
+                error = _error(histories, reweigh)
+                return self._diffuse(histories.dense(), timesteps, error).loss
             code = self.vae.encode(histories)
             z_start = sample_latent(code.mean, code.log_variance)
             loss, pred_z_start = self._diffuse(z_start, timesteps)
             scores = self.vae.decode(pred_z_start).to(torch.float32)
-        reconstruction = multinomial_loss(scores, code.corrupted)
+        observed = code.corrupted
+        target = denoised(observed, lambda: multinomial_entries(scores, observed), reweigh)
+        reconstruction = multinomial_loss(scores, target)
         divergence = kl_divergence(code.mean, code.log_variance)
         return diffusion_weight * loss + reconstruction + kl_weight * divergence
 
-    def _diffuse(self, x_start: Tensor, timesteps: Timesteps) -> tuple[Tensor, Tensor]:
+    def _diffuse(
+        self, x_start: Tensor, timesteps: Timesteps, error: SquaredError | None = None
+    ) -> DiffusionTerms:
         return diffusion_loss(
-            self.diffusion, timesteps, self.denoiser, x_start, weights=self.loss_weights
+            self.diffusion,
+            timesteps,
+            self.denoiser,
+            x_start,
+            weights=self.loss_weights,
+            squared_error=error,
         )
 
     def _recover(
@@ -128,6 +149,13 @@ class DiffRecNetwork(nn.Module):
     def _autocast(self) -> torch.autocast:
         device, dtype = self.loss_weights.device.type, self._dtype
         return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def _error(histories: SparseRows, reweigh: Reweigh | None) -> SquaredError | None:
+    """The squared error with a history's items weighed; None where they are not."""
+    if reweigh is None:
+        return None
+    return partial(denoised_squared_error, histories=histories, reweigh=reweigh)
 
 
 class _Reverse:

@@ -12,8 +12,10 @@ from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.denoising import reweighing
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.timesteps import SharedTimesteps
+from diffrec_core.training.variational import annealed
 
 
 class DiffRecProgram:
@@ -74,8 +76,11 @@ class DiffRecProgram:
         return self.network.losses(
             batch,
             diffusion_weight=self._diffusion_weight(epoch.number),
-            kl_weight=self._kl_weight(steps_before + step),
+            kl_weight=annealed(
+                self.config.kl_weight_max, self.config.kl_weight_anneal_steps, steps_before + step
+            ),
             timesteps=SharedTimesteps(epoch, self.network.sampler),
+            reweigh=reweighing(self.config.denoising, steps_before + step),
         ).mean()
 
     def _diffusion_weight(self, epoch: int) -> float:
@@ -83,8 +88,3 @@ class DiffRecProgram:
         if config.diffusion_loss_weight_anneal_epochs:
             share -= (epoch - 1) / config.diffusion_loss_weight_anneal_epochs
         return max(share * config.diffusion_loss_weight, config.diffusion_loss_weight_floor)
-
-    def _kl_weight(self, step: int) -> float:
-        if not self.config.kl_weight_anneal_steps:
-            return self.config.kl_weight_max
-        return min(self.config.kl_weight_max, step / self.config.kl_weight_anneal_steps)

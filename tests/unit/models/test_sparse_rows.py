@@ -55,3 +55,18 @@ def test_projecting_passes_the_gradient_of_the_dense_product(device: str) -> Non
     direction = torch.rand(3, 3, device=device)
     (rows.project(table) * direction).sum().backward()
     torch.testing.assert_close(table.grad, torch.from_numpy(dense).to(device).T @ direction)
+
+
+@effort(60)
+@given(item_lists(n_items=N_ITEMS, min_users=1))
+def test_normalized_rows_have_length_one(lists: list[list[int]]) -> None:
+    rows, dense = rows_of(lists)
+    lengths = np.linalg.norm(dense, axis=1, keepdims=True)
+    expected = np.divide(dense, lengths, out=np.zeros_like(dense), where=lengths > 0)
+    np.testing.assert_allclose(rows.normalized().dense(), expected, rtol=1e-5)
+
+
+def test_weights_of_zero_stay_zero_when_normalized() -> None:
+    rows, _ = rows_of([[3, 1], [2]])
+    zero = rows.with_weights(torch.tensor([0.0, 0.0, 2.0])).normalized()
+    assert zero.weights.tolist() == pytest.approx([0.0, 0.0, 1.0])

@@ -53,7 +53,7 @@ def test_a_container_may_have_less_than_its_host(
     assert machine_memory() == (expected or physical)
 
 
-@pytest.mark.parametrize("kind", ["ease", "item_knn", "rp3beta", "gf_cf", "slim"])
+@pytest.mark.parametrize("kind", ["ease", "item_knn", "rp3beta", "gf_cf", "slim", "mult_vae"])
 def test_a_model_that_is_too_large_is_refused_before_it_is_fitted(kind: str) -> None:
     model = create({"kind": kind}, kind)
     with pytest.raises(MemoryLimitError, match=f"^{kind} needs .* GiB of memory for .* items"):
@@ -66,6 +66,17 @@ def test_ease_asks_for_two_matrices_of_float64() -> None:
     with pytest.raises(MemoryLimitError) as caught:
         create({"kind": "ease"}, "ease").fit(planted_data(), TrainingOptions(memory_limit_gib=1e-9))
     assert caught.value.needed == 16 * N_ITEMS**2
+
+
+def test_autoencoders_ask_for_their_training_and_a_batch_of_scores() -> None:
+    section = {"kind": "mult_vae", "hidden_dims": [5], "latent_dim": 3, "batch_size": 7}
+    with pytest.raises(MemoryLimitError) as caught:
+        create({**section, "score_batch_size": 9}, "mult_vae").fit(
+            planted_data(), TrainingOptions(memory_limit_gib=1e-9)
+        )
+    encoder = N_ITEMS * 5 + 5 + 5 * 6 + 6
+    decoder = 3 * 5 + 5 + 5 * N_ITEMS + N_ITEMS
+    assert caught.value.needed == 20 * (encoder + decoder) + 16 * 9 * N_ITEMS
 
 
 def test_pairs_with_a_common_user_are_counted_or_estimated(

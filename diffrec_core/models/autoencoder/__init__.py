@@ -1,0 +1,1 @@
+"""Autoencoders of histories with a multinomial likelihood: what Mult-VAE and Mult-DAE share."""

@@ -1,0 +1,63 @@
+"""Size and optimisation of Mult-VAE and Mult-DAE."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from diffrec_core.config import PositiveTuple
+from diffrec_core.models.base import ModelConfig
+from diffrec_core.search_space import Choice, Dimension, Real, Space
+from diffrec_core.training.denoising import DenoisingConfig
+from diffrec_core.training.trainer import TrainingConfig
+
+
+class AutoencoderConfig(ModelConfig, TrainingConfig):
+    """Size and optimisation of both."""
+
+    hidden_dims: PositiveTuple = (600,)
+    """Widths from the code outwards, the same on both sides: [600] is I → 600 → Z → 600 → I.
+    Empty: I → Z → I."""
+
+    latent_dim: int = Field(default=200, ge=1)
+    """Z."""
+
+    likelihood: Literal["multinomial", "logistic"] = "multinomial"
+    """Of a history: items share one probability (eq. 2), or each has its own (eq. 4)."""
+
+    denoising: DenoisingConfig = DenoisingConfig()
+    """Whether interactions that are unlikely count less (see `training.denoising`)."""
+
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """On the input history, scaled to length 1, in training."""
+
+    recency_in_training: bool = True
+    """Whether `recency` weights histories in training too, or only when they are scored."""
+
+    batch_size: int = Field(default=500, ge=1)
+    """Users per step."""
+
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Of Adam."""
+
+    l2: float = Field(default=0.0, ge=0.0)
+    """λ, weight of half the squared parameters beside the mean loss of a batch."""
+
+    score_batch_size: int = Field(default=1024, ge=1)
+    """Users per batch in validation; does not change results."""
+
+    @property
+    def kl_schedule(self) -> tuple[float, int] | None:
+        """Maximum and steps of the KL divergence's weight; None: the code is not drawn."""
+        return None
+
+    def search_space(self) -> Space:
+        """Add size and optimisation."""
+        recency = ("recency.kind", ("linear", "exponential_position", "exponential_age"))
+        return (
+            *super().search_space(),
+            Dimension("recency_in_training", Choice((False, True)), recency),
+            Dimension("hidden_dims", Choice(((), (300,), (600,)))),
+            Dimension("latent_dim", Choice((64, 100, 200, 400))),
+            Dimension("dropout", Real(0.1, 0.8)),
+            Dimension("learning_rate", Real(1e-4, 1e-2, log=True)),
+        )

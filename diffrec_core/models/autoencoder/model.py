@@ -1,0 +1,75 @@
+"""Mult-VAE and Mult-DAE as recommenders."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from diffrec_core.data.histories import Histories
+from diffrec_core.evaluation.metrics import recall_at
+from diffrec_core.evaluation.ranking import RankingTask
+from diffrec_core.models.autoencoder.config import AutoencoderConfig
+from diffrec_core.models.autoencoder.network import AutoencoderNetwork
+from diffrec_core.models.autoencoder.program import AutoencoderProgram
+from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
+from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.memory import require_memory
+from diffrec_core.training.seeding import torch_seed
+from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
+
+_PARAMETER_BYTES, _SCORE_BYTES = 20, 16
+"""Of a training: weight, gradient, two moments of Adam and the best weight so far; of a score, its
+value and those of the likelihood, forwards and backwards."""
+
+
+class Autoencoder(Recommender):
+    """Scores by the logits of the multinomial that the history's code decodes to."""
+
+    Config: ClassVar[type[ModelConfig]] = AutoencoderConfig
+    config: AutoencoderConfig
+    network: AutoencoderNetwork
+
+    def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
+        self._require_memory(len(data.items), len(data.histories), options)
+        with torch_seed(options.seed, "initialise"):
+            self.network = AutoencoderNetwork(len(data.items), self.config).to(self.device)
+        program = AutoencoderProgram(
+            self.network,
+            self._training_rows(data.histories),
+            self.config,
+            seed=options.seed,
+            validation=lambda: self._validate(data.validation),
+        )
+        return train(program, self.config, options)
+
+    def _require_memory(self, n_items: int, n_users: int, options: TrainingOptions) -> None:
+        with torch.device("meta"):
+            network = AutoencoderNetwork(n_items, self.config)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        users = min(n_users, max(self.config.batch_size, self.config.score_batch_size))
+        needed = _PARAMETER_BYTES * parameters + _SCORE_BYTES * users * n_items
+        why = f"{parameters:,} parameters and the scores of {n_items:,} items for {users:,} users"
+        require_memory(self.config.kind, needed, why, options)
+
+    def _training_rows(self, histories: Histories) -> SparseRows:
+        if self.config.recency_in_training:
+            return self.input_rows(histories)
+        return self._rows(histories, histories.weights)
+
+    def _validate(self, task: RankingTask | None) -> float | None:
+        if task is None:
+            return None
+        return recall_at(self.score, task, batch_size=self.config.score_batch_size)
+
+    def _score(self, histories: Histories) -> Tensor:
+        self.network.eval()
+        return self.network.scores(self.input_rows(histories))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return dict(self.network.named_parameters())
+
+    def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
+        self.network = AutoencoderNetwork(n_items, self.config)
+        self.network.load_state_dict(dict(tensors))
+        self.network.to(self.device)

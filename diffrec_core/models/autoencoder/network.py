@@ -1,0 +1,109 @@
+"""Encoder and decoder of histories.
+
+Source: Liang, Krishnan, Hoffman & Jebara, "Variational Autoencoders for Collaborative Filtering",
+WWW 2018. Histories stay sparse: the first layer reads the rows of its table that occur, and the
+likelihood the scores of the items that occur.
+Shapes: B users, I items, Z latent dimensions.
+"""
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from diffrec_core.models.autoencoder.config import AutoencoderConfig
+from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.denoising import Reweigh, denoised
+from diffrec_core.training.dropout import Dropout
+from diffrec_core.training.variational import (
+    kl_divergence,
+    logistic_entries,
+    logistic_loss,
+    multinomial_entries,
+    multinomial_loss,
+    sample_latent,
+)
+
+_LIKELIHOODS = {
+    "multinomial": (multinomial_loss, multinomial_entries),
+    "logistic": (logistic_loss, logistic_entries),
+}
+"""The loss of histories, and that of their single entries."""
+
+
+class AutoencoderNetwork(nn.Module):
+    """Encoder and decoder, mirror images of each other, tanh between their layers.
+
+    The code of a drawn model is the mean and the log-variance of a Gaussian, without a
+    nonlinearity; that of the other passes through tanh (section 4).
+
+    Args:
+        n_items: I.
+        config: sizes.
+    """
+
+    def __init__(self, n_items: int, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.loss, self.entry_losses = _LIKELIHOODS[config.likelihood]
+        self.drawn = config.kl_schedule is not None
+        outwards = (*config.hidden_dims, n_items)
+        code_dim = config.latent_dim * (2 if self.drawn else 1)
+        inwards = (*reversed(outwards), code_dim)
+        self.table = nn.Parameter(torch.empty(inwards[0], inwards[1]))
+        self.bias = nn.Parameter(torch.empty(inwards[1]))
+        self.encoder = _layers(inwards[1:], tanh_first=True)
+        self.decoder = _layers((config.latent_dim, *outwards), tanh_first=not self.drawn)
+        self.dropout = Dropout(config.dropout)
+        self.apply(_initialise)
+
+    def scores(self, histories: SparseRows) -> Tensor:
+        """(B, I) from the code's mean."""
+        scores: Tensor = self.decoder(self._encode(histories.normalized())[0])
+        return scores
+
+    def losses(
+        self, histories: SparseRows, kl_weight: float, reweigh: Reweigh | None = None
+    ) -> Tensor:
+        """(B,) negative log-likelihood of the histories, given themselves with gaps.
+
+        A drawn model adds `kl_weight` times the KL divergence of its code (section 2.2): minus the
+        evidence lower bound where the weight is 1. `reweigh` weighs the interactions that are to
+        be explained (see `training.denoising`).
+        """
+        rows = histories.normalized()
+        mean, log_variance = self._encode(rows.with_weights(self.dropout(rows.weights)))
+        code = mean if log_variance is None else sample_latent(mean, log_variance)
+        scores = self.decoder(code)
+        target = denoised(histories, lambda: self.entry_losses(scores, histories), reweigh)
+        loss = self.loss(scores, target)
+        if log_variance is None:
+            return loss
+        return loss + kl_weight * kl_divergence(mean, log_variance)
+
+    def _encode(self, rows: SparseRows) -> tuple[Tensor, Tensor | None]:
+        """(B, Z) mean and log-variance, or the code itself and None."""
+        code = self.encoder(rows.project(self.table) + self.bias)
+        if not self.drawn:
+            return code, None
+        mean, log_variance = code.chunk(2, dim=1)
+        return mean, log_variance
+
+
+def _layers(widths: tuple[int, ...], *, tanh_first: bool) -> nn.Sequential:
+    """Linear layers of the given widths, a tanh before each, that of the first if asked."""
+    layers: list[nn.Module] = []
+    for position, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+        if tanh_first or position:
+            layers.append(nn.Tanh())
+        layers.append(nn.Linear(fan_in, fan_out))
+    return nn.Sequential(*layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Xavier-normal weights and nearly zero biases."""
+    if isinstance(module, AutoencoderNetwork):
+        nn.init.xavier_normal_(module.table)
+        nn.init.normal_(module.bias, std=0.001)
+    elif isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        nn.init.normal_(module.bias, std=0.001)
