@@ -65,7 +65,7 @@ def complete(candidate: Path, seeds: int) -> None:
 
 def leave_out(candidate: Path, reason: str) -> None:
     """Say that there will be no model, and why."""
-    write_manifest(candidate, schema=CANDIDATE_SCHEMA, seeds=0, **{LEFT_OUT: reason})
+    write_manifest(candidate, schema=CANDIDATE_SCHEMA, seeds=0, left_out=reason)
 
 
 def seed_directories(candidate: Path) -> list[Path]:

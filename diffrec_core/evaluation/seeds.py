@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from diffrec_core.data.schema import USER
@@ -56,8 +57,8 @@ def mean_per_user(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     if len(frames) == 1:
         return frames[0]
     metrics = [column for column in frames[0].columns if column != USER]
-    means = {m: sum(frame[m].to_numpy() for frame in frames) / len(frames) for m in metrics}
-    return frames[0].select(USER).with_columns(**{m: pl.Series(v) for m, v in means.items()})
+    values = np.mean([frame.select(metrics).to_numpy() for frame in frames], axis=0)
+    return frames[0].select(USER).hstack(pl.DataFrame(values, schema=metrics))
 
 
 def _shared(mappings: Sequence[Mapping[str, Any]]) -> list[str]:

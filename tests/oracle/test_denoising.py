@@ -14,12 +14,12 @@ from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.baselines.mult_dae import MultDae, MultDaeConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
+from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.registry import create
 from diffrec_core.training.denoising import (
     DenoisingConfig,
     Reweigh,
-    denoised_squared_error,
     reweighing,
     truncated,
 )

@@ -23,10 +23,11 @@ from diffrec_core.diffusion.losses import (
 from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSampler
 from diffrec_core.models.diffrec.cluster_vae import ClusterVae
 from diffrec_core.models.diffrec.config import DiffRecConfig
+from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.training.denoising import Reweigh, denoised, denoised_squared_error
+from diffrec_core.training.denoising import Reweigh, denoised
 from diffrec_core.training.variational import (
     kl_divergence,
     multinomial_entries,
