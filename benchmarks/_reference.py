@@ -30,7 +30,7 @@ REFERENCES = (
     Reference("A", "item_knn", "cosine, k 100 [2]", 0.1021, 0.1702, 0.0905, 0.1135, "0.2"),
     Reference("A", "t_item_knn", "linear from 0 to 1 [2]", 0.1222, 0.2021, 0.1078, 0.1354),
     Reference("A", "rp3beta", "α .8, β .6 [2]", 0.0996, 0.1663, 0.0884, 0.1101, "0.3"),
-    Reference("A", "MultiVAE", "paper [3]", 0.1007, 0.1726, 0.0825, 0.1076),
+    Reference("A", "mult_vae", "paper [3]", 0.1007, 0.1726, 0.0825, 0.1076),
     Reference("A", "GiffCF", "its read-me [3]", 0.1308, 0.2024, 0.1002, 0.1272),
     Reference("A", "ease", "λ 1000 [2]", 0.1066, 0.1816, 0.0910, 0.1165, "2.1"),
     Reference("A", "t_ease", "linear from 0 to 1 [2]", 0.1345, 0.2202, 0.1172, 0.1471),
