@@ -13,7 +13,9 @@ from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.leaderboard import SelectConfig
+from diffrec_core.report.changes import Changes
 from diffrec_core.report.data import Certainty, ModelResult, ReportData
+from diffrec_core.report.robustness import Measured
 from diffrec_core.rng import generator
 from pipeline_steps._runtime import Step
 
@@ -22,7 +24,11 @@ _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", 
 
 
 def report_data(
-    step: Step, leaderboard: dict[str, Any], evaluations: dict[str, Any], config: SelectConfig
+    step: Step,
+    leaderboard: dict[str, Any],
+    evaluations: dict[str, Any],
+    config: SelectConfig,
+    changes: Changes,
 ) -> ReportData:
     """Build the report's input."""
     args = step.args
@@ -40,6 +46,7 @@ def report_data(
         selected_on=leaderboard["selected_on"],
         protocol={**leaderboard["protocol"], "significance": _tests(leaderboard)},
         data_card=_data_card(args.stages),
+        left_out=leaderboard["left_out"],
         models=[
             ModelResult(
                 name=name,
@@ -53,6 +60,10 @@ def report_data(
                 item_counts=np.bincount(tops[name][ITEM].to_numpy(), minlength=len(items)),
                 top_items=_by_user(tops[name], sample),
                 certainty=_certainty(name, leaderboard),
+                seeds=row["seeds"],
+                sd=row["sd"],
+                slices=evaluations[name]["test"]["slices"],
+                popularity_groups=evaluations[name]["test"]["popularity_groups"],
             )
             for name, row in leaderboard["models"].items()
         ],
@@ -60,6 +71,8 @@ def report_data(
         item_popularity=np.bincount(train.items, minlength=len(items)),
         sample_histories={user: _items_of(histories, user) for user in sample},
         user_ids={user: users.ids[user] for user in sample},
+        noise=_noise(args.robustness / "rows.csv"),
+        changes=changes,
     )
 
 
@@ -117,6 +130,22 @@ def _curve(path: Path) -> list[dict[str, float]]:
     with path.open(encoding="utf-8", newline="") as file:
         return [
             {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _noise(path: Path) -> list[Measured]:
+    """The fits of `robustness`; none while it is off."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Measured(
+                model=row["model"],
+                noise=row["noise"],
+                share=float(row["share"]),
+                seed=int(row["seed"]),
+                recall=float(row["recall@20"]),
+                ndcg=float(row["ndcg@20"]),
+            )
             for row in csv.DictReader(file)
         ]
 

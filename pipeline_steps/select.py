@@ -20,7 +20,15 @@ from diffrec_core.evaluation.leaderboard import (
     with_significance,
 )
 from diffrec_core.evaluation.per_user import read_per_user
+from diffrec_core.report.changes import (
+    HISTORY_SCHEMA,
+    Changes,
+    advance,
+    compare_runs,
+    summarize,
+)
 from diffrec_core.report.html import render_report
+from diffrec_core.report.plots import plot_pictures
 from diffrec_core.rng import derive_seed
 from pipeline_steps._candidates import ModelEntry
 from pipeline_steps._report_data import report_data
@@ -41,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "validation": "validation part, likewise",
         "selection": "JSON to write: the choice, for `refit`",
         "leaderboard": "JSON to write: all results",
+        "robustness": "folder with what was measured on noisy data, if anything was",
         "plots": "folder to write: data of DVC's plots",
+        "history": "JSON to read, if it is there, and to write: this run and the one before",
         "html": "HTML to write: the report",
     }.items():
         parser.add_argument(f"--{name}", type=Path, required=True, help=text)
@@ -61,26 +71,51 @@ def run(step: Step) -> None:
     }
     seed = derive_seed(step.seed, "select")
     leaderboard = with_significance(leaderboard, per_user, config, seed=seed)
-    winner = leaderboard["selected"]
-    selection = {
-        "model": winner,
-        "config": fits[winner]["config"],
-        "epochs": fits[winner]["best_epoch"],
-        "embedding_epochs": fits[winner].get("embedding_epochs", 0),
-        "metric": leaderboard["selected_on"],
-        "value": leaderboard["models"][winner]["validation"][config.metric],
-        "sd": leaderboard["models"][winner]["sd"]["validation"].get(config.metric),
-        "seeds": leaderboard["models"][winner]["seeds"],
-    }
+    selection = _selection(leaderboard, fits, config)
     write_json(args.selection, selection)
     write_json(args.leaderboard, leaderboard)
     write_text(args.plots / "metrics.csv", leaderboard_csv(leaderboard))
-    write_text(args.html, render_report(report_data(step, leaderboard, evaluations, config)))
+    changes = _changes(args.history, leaderboard)
+    report = report_data(step, leaderboard, evaluations, config, changes)
+    for name, picture in plot_pictures(report).items():
+        write_text(args.plots / f"{name}.svg", picture)
+    write_text(args.html, render_report(report))
     for name, reason in leaderboard["left_out"].items():
         log.warning("left out: %s: %s", name, reason)
-    log.info("selected %s: %s %.4f", winner, selection["metric"], selection["value"])
+    log.info("selected %s: %s %.4f", selection["model"], selection["metric"], selection["value"])
     for part, groups in leaderboard["significance"]["groups"].items():
         log.info("%s, not told apart: %s", part, "; ".join(map(", ".join, groups)))
+
+
+def _selection(
+    leaderboard: dict[str, Any], fits: dict[str, Any], config: SelectConfig
+) -> dict[str, Any]:
+    """What `refit` must know of the winner."""
+    winner = leaderboard["selected"]
+    row, fit = leaderboard["models"][winner], fits[winner]
+    return {
+        "model": winner,
+        "config": fit["config"],
+        "epochs": fit["best_epoch"],
+        "embedding_epochs": fit.get("embedding_epochs", 0),
+        "metric": leaderboard["selected_on"],
+        "value": row["validation"][config.metric],
+        "sd": row["sd"]["validation"].get(config.metric),
+        "seeds": row["seeds"],
+    }
+
+
+def _changes(path: Path, leaderboard: dict[str, Any]) -> Changes:
+    """What is different from the previous run; this one is then known to the next.
+
+    DVC keeps the file from run to run (`persist`), with everything else that a run made: it is an
+    output, and never makes the stage stale.
+    """
+    kept = read_json(path) if path.is_file() else {}
+    known = kept["runs"] if kept.get("schema") == HISTORY_SCHEMA else []
+    runs = advance(known, summarize(leaderboard))
+    write_json(path, {"schema": HISTORY_SCHEMA, "runs": runs})
+    return compare_runs(runs[0] if len(runs) > 1 else None, runs[-1])
 
 
 def _model_names(step: Step) -> list[str]:

@@ -140,7 +140,7 @@ def build_interactions(
     Raises:
         DataError: nothing is left after a filter; the counts say which one took it.
     """
-    counts: dict[str, Any] = {"events": events.select(pl.len()).collect().item()}
+    counts = _count_after_each_filter(events, config)
     pairs = _first_of_each_pair(_kept_events(events, config)).collect(engine="streaming")
     counts["pairs"] = len(pairs)
     frame, rounds = _core(pairs, config)
@@ -153,16 +153,32 @@ def build_interactions(
     return Interactions(indexed, users, items), counts
 
 
-def _kept_events(events: pl.LazyFrame, config: InteractionsConfig) -> pl.LazyFrame:
-    if config.start:
-        events = events.filter(pl.col(TIMESTAMP) >= config.start)
-    if config.end:
-        events = events.filter(pl.col(TIMESTAMP) < config.end)
+def _filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
+    """The filters of single events that are on, in their order, by the name of their count."""
+    filters: dict[str, pl.Expr] = {}
+    if config.start or config.end:
+        after = [pl.col(TIMESTAMP) >= config.start] if config.start else []
+        before = [pl.col(TIMESTAMP) < config.end] if config.end else []
+        filters["in_window"] = pl.all_horizontal(*after, *before)
     if config.event_types is not None:
-        events = events.filter(pl.col(EVENT_TYPE).is_in(config.event_types))
+        filters["of_event_types"] = pl.col(EVENT_TYPE).is_in(config.event_types)
     if config.min_value is not None:
-        events = events.filter(pl.col(VALUE) >= config.min_value)
-    return events
+        filters["of_min_value"] = pl.col(VALUE) >= config.min_value
+    return filters
+
+
+def _count_after_each_filter(events: pl.LazyFrame, config: InteractionsConfig) -> dict[str, Any]:
+    """How many events there are, and how many the first, the first two, … filters leave."""
+    kept, left = pl.lit(value=True), []
+    for name, keeps in _filters(config).items():
+        kept = kept & keeps
+        left.append(kept.fill_null(value=False).sum().alias(name))
+    counts = events.select(pl.len().alias("events"), *left).collect(engine="streaming")
+    return counts.row(0, named=True)
+
+
+def _kept_events(events: pl.LazyFrame, config: InteractionsConfig) -> pl.LazyFrame:
+    return events.filter(*_filters(config).values())
 
 
 def _first_of_each_pair(events: pl.LazyFrame) -> pl.LazyFrame:

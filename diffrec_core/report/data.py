@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffrec_core.errors import DataError
+from diffrec_core.report.changes import Changes
+from diffrec_core.report.robustness import Measured
 
 BASELINE = "popularity"
 """The model that every other one should beat; the headline compares with it if it took part."""
@@ -56,6 +58,10 @@ class ModelResult:
         item_counts: (I,) how often each item stands in a top 20 of the test part.
         top_items: for each sample user index (item index, is a hit) pairs, best first.
         certainty: by part; none where it was not tested.
+        seeds: how many trainings the numbers are means over.
+        sd: by part, the standard deviation of each metric over several seeds.
+        slices: of the test part, by kind, as `diffrec_core.evaluation.slices` gives them.
+        popularity_groups: of the test part: shares of head, torso and tail.
     """
 
     name: str
@@ -69,6 +75,10 @@ class ModelResult:
     item_counts: NDArray[np.int64]
     top_items: dict[int, list[tuple[int, bool]]]
     certainty: dict[str, Certainty] = field(default_factory=dict)
+    seeds: int = 1
+    sd: dict[str, dict[str, float]] = field(default_factory=dict)
+    slices: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    popularity_groups: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def metrics(self, part: str) -> dict[str, float]:
         """The metrics of the `validation` or the `test` part."""
@@ -93,6 +103,9 @@ class ReportData:
         item_popularity: (I,) interactions of each item in the train part.
         sample_histories: user index to item indices, oldest first.
         user_ids: external id of each sample user index.
+        left_out: models that have no results, and why.
+        noise: fits on noisy data, if there were any.
+        changes: what is different from the previous run.
     """
 
     title: str
@@ -106,6 +119,9 @@ class ReportData:
     item_popularity: NDArray[np.int64]
     sample_histories: dict[int, list[int]]
     user_ids: dict[int, str]
+    left_out: dict[str, str] = field(default_factory=dict)
+    noise: list[Measured] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:
         """Check that the parts fit together.

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
-from diffrec_core.report.findings import build_figures, split_timeline
-from diffrec_core.report.tables import (
-    detail_tables,
-    fact_tables,
-    flatten,
-    main_table,
-    plain_facts,
-    write_p,
-)
+from diffrec_core.report.data_card import data_card
+from diffrec_core.report.facts import fact_tables, flatten, plain_facts
+from diffrec_core.report.findings import build_figures
+from diffrec_core.report.robustness import CURVES
+from diffrec_core.report.slices import slice_table
+from diffrec_core.report.tables import beyond_table, detail_tables, main_table, write_p
+from diffrec_core.report.timeline import split_timeline
 
 _SHOWN_HISTORY = 15
 _SHOWN_ITEMS = 10
@@ -30,27 +29,45 @@ def render_report(data: ReportData) -> str:
     Raises:
         DataError: `protocol["parts"]` has a time that is not ISO 8601.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files(__package__).joinpath("template.html.j2").read_text(encoding="utf-8")
     models = data.ranked
-    return environment.from_string(source).render(
-        data=data,
-        created_from=list(flatten(data.created_from)),
-        winner=models[0],
-        lead=_lead(models, data),
-        tiles=_tiles(models[0], data.cutoff),
-        comparisons=_comparisons(models, data),
-        leaderboard=main_table(models, data),
-        certainty=_certainty(models, data),
-        details=detail_tables(models, data),
-        figures=build_figures(models, data),
-        timeline=split_timeline(data.protocol),
-        protocol_facts=plain_facts(data.protocol),
-        protocol_tables=fact_tables(data.protocol),
-        data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
-        users=[_sample_user(user, models, data) for user in data.sample_histories],
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            data=data,
+            curve_style=Markup(CURVES),  # noqa: S704 - a constant
+            created_from=list(flatten(data.created_from)),
+            winner=models[0],
+            lead=_lead(models, data),
+            tiles=_tiles(models[0], data.cutoff),
+            comparisons=_comparisons(models, data),
+            leaderboard=main_table(models, data),
+            certainty=_certainty(models, data),
+            details=detail_tables(models, data),
+            figures=build_figures(models, data),
+            timeline=split_timeline(data.protocol),
+            protocol_facts=plain_facts(data.protocol),
+            protocol_tables=fact_tables(data.protocol),
+            changes=data.changes,
+            slice_table=slice_table(models, f"recall@{data.cutoff}"),
+            slice_caption=f"Test recall@{data.cutoff} by slice. The best of each is bold.",
+            beyond_table=beyond_table(models, data.cutoff),
+            card=data_card(data.data_card),
+            data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
+            users=[_sample_user(user, models, data) for user in data.sample_histories],
+        )
+    )
+
+
+def _environment() -> Environment:
+    """Templates of this package, whatever is inserted being escaped."""
+    templates = resources.files(__package__).joinpath("templates")
+    return Environment(
+        loader=FunctionLoader(lambda name: templates.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -123,10 +140,15 @@ def _certainty(models: Sequence[ModelResult], data: ReportData) -> str:
     """What the small print of the leaderboard means; empty where there is none."""
     if not all(model.certainty for model in models):
         return ""
+    seeds = (
+        ", and ± the standard deviation over the seeds that it is the mean over"
+        if any(model.sd for model in models)
+        else ""
+    )
     return (
-        f" Below a number, the interval that it is known to within; by {data.metric}, models with "
-        f"the same letter under group cannot be told apart from the best of them, and p is that "
-        f"of the difference to the winner."
+        f" Below a number, the interval that it is known to within{seeds}; by {data.metric}, "
+        f"models with the same letter under group cannot be told apart from the best of them, and "
+        f"p is that of the difference to the winner."
     )
 
 

@@ -9,15 +9,21 @@ from markupsafe import Markup
 from diffrec_core.report import svg
 from diffrec_core.report.svg import Scale
 
-_STYLE = """.curve{stroke-width:2.2;stroke-linejoin:round} .bar{stroke-width:1.2}
-.m0{stroke:var(--c0)} .m1{stroke:var(--c1);stroke-dasharray:7 3}
-.m2{stroke:var(--c2);stroke-dasharray:2 3} .m3{stroke:var(--c3)}
-circle.m0{fill:var(--c0)} circle.m1{fill:var(--c1)} circle.m2{fill:var(--c2)}
-circle.m3{fill:var(--c3)} circle{stroke:none}
-"""
+# told apart by dashes too: colours return after the fourth
+_DASHES = ("none", "7 3", "2 3", "none", "7 3", "none", "9 3 2 3", "2 3")
+_COLOURS = (0, 1, 2, 3, 0, 1, 2, 3)
+STYLES = len(_DASHES)
+"""How many models can be told apart."""
+CURVES = """.curve{stroke-width:2.2;stroke-linejoin:round}
+.curve.bar{stroke-width:1.2;stroke-dasharray:none}
+svg circle.curve{stroke:none!important}
+""" + "\n".join(
+    f".m{n}{{stroke:var(--c{c});stroke-dasharray:{d}}} circle.m{n}{{fill:var(--c{c})}}"
+    for n, (c, d) in enumerate(zip(_COLOURS, _DASHES, strict=True))
+)
+"""CSS of the curves; the page gives the colours."""
 _PANELS = ((64, 380), (470, 786))  # left and right edges
 _WIDTH, _TOP, _BOTTOM = 860, 96, 330
-_STYLES = 4
 METRICS = ("recall@20", "ndcg@20")
 
 
@@ -78,44 +84,54 @@ def drop_figure(rows: Sequence[Measured]) -> str:
     models = list(dict.fromkeys(row.model for row in rows))
     parts = [svg.text(16, 24, "Loss on clean test data after training on noise", "strong")]
     for number, name in enumerate(models):
-        x, style = 16 + 150 * number, f"m{number % _STYLES}"
+        x, style = 16 + 150 * number, f"m{number % STYLES}"
         parts.append(svg.line([(x, 46), (x + 30, 46)], f"curve {style}"))
         parts.append(svg.text(x + 36, 50, svg.clip(name, 15)))
-    for edges, metric in zip(_PANELS, METRICS, strict=True):
-        parts += _panel(edges, metric, rows, models)
+    for (left, right), metric in zip(_PANELS, METRICS, strict=True):
+        parts.append(svg.text(left, _TOP - 16, f"{metric}, share lost", "strong"))
+        parts += _panel((left, right), (_TOP, _BOTTOM), metric, rows, models)
     width = max(_WIDTH, 32 + 150 * len(models))
     label = "Relative loss of recall and NDCG against the share of noisy interactions in training"
-    return svg.document(width, _BOTTOM + 52, label, parts, _STYLE)
+    return svg.document(width, _BOTTOM + 52, label, parts, CURVES)
+
+
+def draw_panel(metric: str, rows: Sequence[Measured], models: Sequence[str], label: str) -> Markup:
+    """Draw the loss of one metric by itself; the models' styles follow their order."""
+    return svg.picture(400, 300, label, _panel((48, 392), (12, 254), metric, rows, models))
 
 
 def _panel(
-    edges: tuple[int, int], metric: str, rows: Sequence[Measured], models: Sequence[str]
+    edges: tuple[int, int],
+    heights: tuple[int, int],
+    metric: str,
+    rows: Sequence[Measured],
+    models: Sequence[str],
 ) -> list[Markup]:
-    left, right = edges
+    (left, right), (top, bottom) = edges, heights
     random = {model: drops(rows, model, "random", metric) for model in models}
     natural = {model: drops(rows, model, "natural", metric) for model in models}
     every = [drop for found in (random, natural) for model in models for drop in found[model]]
     ends = [edge for d in every for edge in (d.mean - d.spread, d.mean + d.spread)]
     x = Scale(0.0, max((d.share for m in models for d in random[m]), default=0.5), left, right - 46)
-    y = Scale(min(0.0, *ends) if ends else 0.0, max(0.01, *ends) if ends else 1.0, _BOTTOM, _TOP)
+    y = Scale(min(0.0, *ends) if ends else 0.0, max(0.01, *ends) if ends else 1.0, bottom, top)
     parts = [
-        svg.text(left, _TOP - 16, f"{metric}, share lost", "strong"),
-        svg.grid_x(x, _TOP, _BOTTOM),
+        svg.grid_x(x, top, bottom),
         svg.grid_y(y, left, right, "{:.0%}".format),
-        svg.text((left + right - 46) / 2, _BOTTOM + 34, "random pairs added", "middle small"),
-        svg.text(right - 16, _BOTTOM + 15, "natural", "middle small"),
+        svg.text((left + right - 46) / 2, bottom + 34, "random pairs added", "middle small"),
+        svg.text(right - 16, bottom + 15, "natural", "middle small"),
     ]
     for number, model in enumerate(models):
-        style = f"m{number % _STYLES}"
+        style = f"m{number % STYLES}"
         points = [(x(0.0), y(0.0)), *((x(d.share), y(d.mean)) for d in random[model])]
         parts.append(svg.line(points, f"curve {style}"))
         parts += [_bar(x(d.share), d, y, style) for d in random[model]]
         for drop in natural[model]:
             place = right - 16 + 8 * (number - (len(models) - 1) / 2)
-            parts += [_bar(place, drop, y, style), svg.circle((place, y(drop.mean)), 4, style)]
+            parts.append(_bar(place, drop, y, style))
+            parts.append(svg.circle((place, y(drop.mean)), 4, f"curve {style}"))
     return parts
 
 
 def _bar(x: float, drop: Drop, y: Scale, style: str) -> Markup:
     ends = [(x, y(drop.mean - drop.spread)), (x, y(drop.mean + drop.spread))]
-    return svg.line(ends, f"bar {style}")
+    return svg.line(ends, f"curve bar {style}")

@@ -1,7 +1,7 @@
 """Inline SVG by hand: scales, axes and the few shapes that the report's figures are made of.
 
 Drawn here instead of by a plotting library, so that text takes the page's font and colours
-follow its light or dark theme (the CSS classes of template.html.j2), and so that equal inputs
+follow its light or dark theme (the CSS classes of templates/style.css), and so that equal inputs
 give equal bytes. `Markup.format` escapes what it inserts.
 """
 
@@ -93,6 +93,12 @@ def document(
     return drawing.replace("<svg ", size, 1) + "\n"
 
 
+def placed(drawing: Markup, x: float, y: float, width: float, height: float) -> Markup:
+    """Put a picture into another one, its upper left corner at a point."""
+    place = Markup('<svg x="{}" y="{}" width="{}" height="{}" ')
+    return drawing.replace("<svg ", place.format(*map(_number, (x, y, width, height))), 1)
+
+
 def text(x: float, y: float, content: str, style: str = "") -> Markup:
     """Write at a base line; the styles `middle` and `end` say which part of it is at x."""
     markup = Markup('<text x="{}" y="{}" class="{}">{}</text>')
@@ -109,6 +115,11 @@ def circle(centre: Point, radius: float, style: str) -> Markup:
     """Draw a circle."""
     markup = Markup('<circle cx="{}" cy="{}" r="{}" class="{}"/>')
     return markup.format(_number(centre[0]), _number(centre[1]), _number(radius), style)
+
+
+def titled(title: str, *parts: Markup) -> Markup:
+    """Group shapes under a text that a pointer brings up."""
+    return Markup("<g><title>{}</title>{}</g>").format(title, Markup("").join(parts))
 
 
 def line(points: Iterable[Point], style: str) -> Markup:

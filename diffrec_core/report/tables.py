@@ -1,17 +1,13 @@
-"""The tables of the report: the leaderboard, and nested facts laid out in rows."""
+"""The tables of the report that have a row per model."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from diffrec_core.report.data import ModelResult, ReportData
 
 METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate", "map")
 MAIN_METRICS = METRICS[:4]
 _PARTS = ("validation", "test")
-
-_UTC_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:\+00:00|Z)")
 
 
 def write_seconds(seconds: float) -> str:
@@ -46,13 +42,13 @@ class Column:
 class Cell:
     """A number as it is, for sorting, and as it is shown; `best` of its column of metrics.
 
-    `interval` is the one that the number is known to within, if it was computed.
+    `small` is what is known of its certainty: the interval, and the deviation over seeds.
     """
 
     value: float
     text: str
     best: bool
-    interval: str = ""
+    small: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +113,52 @@ def _leaderboard(
         columns += [_metric_column(part, key) for key in shown]
         columns += (groups or {}).get(part, ())
     columns += costs
+    if costs and any(model.seeds > 1 for model in models):
+        columns.append(Column("cost", "seeds", lambda m: m.seeds, "{:.0f}".format, False))
+    return table_of(models, columns, _groups(columns, models[0]), (data.part, data.metric))
+
+
+def table_of(
+    models: Sequence[ModelResult],
+    columns: list[Column],
+    groups: list[tuple[str, int]],
+    chosen: tuple[str, str] = ("", ""),
+) -> Leaderboard:
+    """Lay out columns of numbers.
+
+    Args:
+        models: the rows, best first.
+        columns: what to read of each.
+        groups: headings above the columns, with the number of columns that each spans.
+        chosen: group and heading of the column that the rows are sorted by.
+    """
     cells = [_cells(models, column) for column in columns]
     rows = [(model, [column[row] for column in cells]) for row, model in enumerate(models)]
-    return Leaderboard(_groups(columns, models[0]), columns, rows, (data.part, data.metric))
+    return Leaderboard(groups, columns, rows, chosen)
+
+
+_BEYOND = (
+    ("catalogue_coverage", "coverage"),
+    ("gini", "Gini"),
+    ("novelty", "novelty, bits"),
+    ("mean_popularity", "mean popularity"),
+    ("diversity", "diversity"),
+    ("popularity_deviation", "popularity deviation"),
+)
+
+
+def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard | None:
+    """What the lists are like, beside accuracy, on the test part; None if it was not measured."""
+    columns = [
+        Column("test", heading, _reader(f"{key}@{cutoff}"), more_is_better=False)
+        for key, heading in _BEYOND
+        if all(f"{key}@{cutoff}" in model.test for model in models)
+    ]
+    return table_of(models, columns, [(f"First {cutoff} items", len(columns))]) if columns else None
+
+
+def _reader(key: str) -> Callable[[ModelResult], float]:
+    return lambda model: model.test[key]
 
 
 def _metric_column(part: str, key: str) -> Column:
@@ -154,16 +193,29 @@ def _cells(models: Sequence[ModelResult], column: Column) -> list[Cell]:
             value,
             column.write(value),
             rated and value == max(values),
-            _interval(model, column),
+            _small_print(model, column),
         )
         for model, value in zip(models, values, strict=True)
     ]
 
 
-def _interval(model: ModelResult, column: Column) -> str:
+def _small_print(model: ModelResult, column: Column) -> list[str]:
     certainty = model.certainty.get(column.group)
     ends = certainty.intervals.get(column.heading) if certainty else None
-    return f"{ends[0]:.4f}–{ends[1]:.4f}" if ends else ""
+    deviation = model.sd.get(column.group, {}).get(column.heading)
+    return [
+        *(["–".join(map(_short, ends))] if ends else []),
+        *([f"± {_short(deviation)}"] if deviation is not None else []),
+    ]
+
+
+def _short(value: float) -> str:
+    """Write a number of the small print: a table has many.
+
+    >>> _short(0.1234), _short(1.0)
+    ('.1234', '1.0000')
+    """
+    return f"{value:.4f}".removeprefix("0")
 
 
 def _groups(columns: Sequence[Column], winner: ModelResult) -> list[tuple[str, int]]:
@@ -177,76 +229,3 @@ def _groups(columns: Sequence[Column], winner: ModelResult) -> list[tuple[str, i
         heading = f"{column.group.capitalize()}{users}"
         groups[heading] = groups.get(heading, 0) + 1
     return list(groups.items())
-
-
-def write_value(value: object) -> str:
-    """Write a count, a fact or a list of them.
-
-    >>> write_value(1234567), write_value(None), write_value([10, True])
-    ('1,234,567', '–', '10, yes')
-    >>> write_value("1998-01-02T03:04:05+00:00")
-    '1998-01-02 03:04 UTC'
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | float):
-        return f"{value:,}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(write_value, value))
-    return _UTC_TIME.sub(r"\1 \2 UTC", str(value))
-
-
-def words(key: object) -> str:
-    """Write a key as words: `new_users` as `new users`."""
-    return str(key).replace("_", " ")
-
-
-def flatten(value: object, label: str = "") -> Iterator[tuple[str, str]]:
-    """Yield label and text of every leaf of nested mappings.
-
-    >>> list(flatten({"read": 2, "rejected": {"no_time": 1}}))
-    [('read', '2'), ('rejected · no time', '1')]
-    """
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from flatten(inner, f"{label} · {words(key)}" if label else words(key))
-    else:
-        yield label, write_value(value)
-
-
-@dataclass(frozen=True, slots=True)
-class FactTable:
-    """A mapping of mappings: a row per outer key, a column per inner one."""
-
-    name: str
-    columns: list[str]
-    rows: list[tuple[str, list[str]]]
-
-
-def fact_tables(facts: Mapping[str, Any]) -> list[FactTable]:
-    """Lay out the entries whose values are all mappings."""
-    return [_fact_table(name, rows) for name, rows in facts.items() if _is_table(rows)]
-
-
-def plain_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of the other entries."""
-    return list(flatten({name: value for name, value in facts.items() if not _is_table(value)}))
-
-
-def _fact_table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> FactTable:
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    return FactTable(
-        words(name),
-        [words(key) for key in columns],
-        [
-            (words(row), [write_value(facts.get(key)) for key in columns])
-            for row, facts in rows.items()
-        ],
-    )
-
-
-def _is_table(value: object) -> bool:
-    inner = list(value.values()) if isinstance(value, Mapping) else []
-    return bool(inner) and all(isinstance(row, Mapping) for row in inner)

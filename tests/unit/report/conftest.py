@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffrec_core.report.data import ReportData
-from tests.unit.report.runs import CURVE, N_ITEMS, PARTS, make_model
+from tests.unit.report.runs import CURVE, DATA_CARD, N_ITEMS, PARTS, make_model
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def data() -> ReportData:
         selected="ease",
         selected_on="validation recall@20",
         protocol={"history": {"test": "train and validation"}, "cutoffs": [10, 20], "parts": PARTS},
-        data_card={"ingest": {"read": 100_000, "rejected": {"no_time": 3}}},
+        data_card=DATA_CARD,
         models=models,
         item_titles=[f"Film {n:02d}" for n in range(N_ITEMS)],
         item_popularity=np.arange(N_ITEMS, 0, -1, dtype=np.int64),

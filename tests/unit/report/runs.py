@@ -68,3 +68,32 @@ def certainty(place: int, p: float | None, *, differs: bool) -> dict[str, Certai
         part: Certainty(intervals=intervals, group="AB"[place], place=place, p=p, differs=differs)
         for part in ("validation", "test")
     }
+
+
+DATA_CARD: dict[str, dict[str, Any]] = {
+    "ingest": {
+        "rows_read": 100_000,
+        "accepted": 99_997,
+        "rejected": 3,
+        "rejected_by_reason": {"no_time": 3},
+        "users": 943,
+        "items": 1682,
+    },
+    "build_interactions": {
+        "events": 99_997,
+        "of_min_value": 55_375,
+        "pairs": 55_370,
+        "interactions": 54_413,
+        "filter_rounds": 2,
+        "users": 938,
+        "items": 1008,
+        "first": "1997-09-20T03:05:10+00:00",
+        "last": "1998-04-22T23:10:38+00:00",
+        "tied_timestamps": 22_604,
+    },
+    "split": {
+        "train": {"interactions": 38_515, "users": 938, "items": 1003},
+        "validation": {"interactions": 5384, "users": 929, "new_users": 0, "new_items": 3},
+        "test": {"interactions": 10_514, "users": 938, "new_users": 2, "new_items": 5},
+    },
+}

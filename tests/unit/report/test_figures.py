@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from diffrec_core.report import figures
-from diffrec_core.report.figures import Span
+from diffrec_core.report.cost import TIME, scatter
+from diffrec_core.report.popularity import draw_popularity_groups
+from diffrec_core.report.timeline import Span, timeline
 from tests.unit.report.runs import make_model
 
 
@@ -55,7 +57,7 @@ def test_scatter_places_quick_models_left_and_good_models_above():
         make_model("quick", 0.2, fit_seconds=1.0),
         make_model("between", 0.3, fit_seconds=10.0),
     ]
-    between, quick, good = circles(figures.scatter(models, "recall@20", ""))
+    between, quick, good = circles(scatter(models, "recall@20", TIME, "")[0])
     assert quick[0] < between[0] < good[0]
     assert quick[1] > between[1] > good[1]
     assert between[0] - quick[0] == pytest.approx(good[0] - between[0], abs=0.11)
@@ -63,7 +65,7 @@ def test_scatter_places_quick_models_left_and_good_models_above():
 
 def test_scatter_takes_a_fit_of_no_time():
     models = [make_model("a", 0.2, fit_seconds=0.0), make_model("b", 0.2, fit_seconds=0.001)]
-    one, other = circles(figures.scatter(models, "recall@20", ""))
+    one, other = circles(scatter(models, "recall@20", TIME, "")[0])
     assert one == other
 
 
@@ -73,7 +75,7 @@ def test_the_frontier_passes_below_models_that_are_slower_and_worse():
         make_model("quick", 0.2, fit_seconds=1.0),
         make_model("dominated", 0.3, fit_seconds=100.0),
     ]
-    drawing = figures.scatter(models, "recall@20", "")
+    drawing = scatter(models, "recall@20", TIME, "")[0]
     dominated, quick, best = circles(drawing)
     assert polyline(drawing, "frontier") == [quick, (best[0], quick[1]), best]
     assert dominated not in polyline(drawing, "frontier")
@@ -81,7 +83,7 @@ def test_the_frontier_passes_below_models_that_are_slower_and_worse():
 
 def test_labels_do_not_cover_each_other():
     models = [make_model(f"model_{n}", 0.2 + n / 1000, fit_seconds=10.0 + n) for n in range(3)]
-    drawing = figures.scatter(models, "recall@20", "")
+    drawing = scatter(models, "recall@20", TIME, "")[0]
     found = re.findall(r'<text x="(.*?)" y="(.*?)" class="(\w+)">model_\d</text>', drawing)
     assert len(set(found)) == len(models)
 
@@ -92,7 +94,7 @@ def test_long_labels_stay_on_the_panel_and_the_axis_above_zero():
         make_model(name + "_1", 0.0, fit_seconds=10.0),
         make_model(name + "_2", 0.0, fit_seconds=9_000.0),
     ]
-    drawing = figures.scatter(models, "recall@20", "")
+    drawing = scatter(models, "recall@20", TIME, "")[0]
     found = re.findall(r'<text x="(.*?)" y=".*?" class="(\w+)">a_model_with[^<]*…</text>', drawing)
     before = {"start": 0.0, "middle": 0.5, "end": 1.0}  # share of the text left of its anchor
     starts = [float(x) - before[anchor] * 18 * 7.2 for x, anchor in found]
@@ -129,7 +131,7 @@ def test_long_curves_are_thinned_but_keep_their_ends():
 
 
 def test_popularity_bars_and_reference_lines():
-    drawing = figures.popularity_groups([0.5, 0.25], [0.25, 0.5], 0.5, "", "plain")
+    drawing = draw_popularity_groups([0.5, 0.25], [0.25, 0.5], 0.5, "", "plain")
     head, tail = rects(drawing, "plain")
     assert head["height"] == pytest.approx(2 * tail["height"], abs=0.2)
     lines = re.findall(r'<polyline points="[\d.]+,([\d.]+) [\d.]+,([\d.]+)" class="usual"', drawing)
@@ -141,7 +143,7 @@ def test_timeline_bars_lie_where_their_times_are():
         return datetime(2024, 1, number, tzinfo=UTC)
 
     spans = [Span("train", day(1), day(11), "ten days"), Span("test", day(11), day(21), "")]
-    drawing = figures.timeline(spans, "")
+    drawing = timeline(spans, "")
     (train,), (test,) = rects(drawing, "part0"), rects(drawing, "part1")
     assert train["width"] == test["width"] > 100
     assert test["x"] == train["x"] + train["width"]
@@ -152,7 +154,7 @@ def test_timeline_bars_lie_where_their_times_are():
 
 def test_timeline_of_one_instant_is_still_seen():
     time = datetime(2024, 1, 1, tzinfo=UTC)
-    assert rects(figures.timeline([Span("train", time, time, "")], ""), "part0")[0]["width"] == 3
+    assert rects(timeline([Span("train", time, time, "")], ""), "part0")[0]["width"] == 3
 
 
 def test_only_the_winner_has_the_accent():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from diffrec_core.errors import DataError
-from diffrec_core.report import findings
+from diffrec_core.report import cost, findings, popularity, timeline
 from tests.unit.report.runs import CURVE, PARTS, make_model
 
 
@@ -32,8 +32,9 @@ def test_time_names_exactly_the_models_that_no_other_dominates():
         make_model("slower_and_worse", 0.1, fit_seconds=2.0),
         make_model("quick_twin", 0.2, fit_seconds=1.0),
     ]
-    finding = findings.accuracy_and_time(models, "recall@20").finding
-    assert finding.endswith(
+    finding = cost.accuracy_and_cost(models, "recall@20").finding
+    assert finding.startswith(
+        "No model is both quicker to fit and better than those on the dashed line: "
         "quick (1.00 s, 0.2013), quick_twin (1.00 s, 0.2013), slow_best (100.00 s, 0.4013)."
     )
 
@@ -64,7 +65,7 @@ def test_popularity_counts_slots_by_group_of_training_popularity():
     item_popularity = np.array([1, 60, 2, 37], dtype=np.int64)
     counts = np.array([0, 30, 0, 10], dtype=np.int64)
     model = make_model("net", 0.2, n_items=4, item_counts=counts)
-    figure = findings.popularity([model], item_popularity)
+    figure = popularity.popularity([model], item_popularity)
     assert figure.finding == (
         "The 1 most popular of 4 items have 60% of the training interactions. "
         "Their share of the top-20 slots: net 75%."
@@ -76,34 +77,34 @@ def test_popularity_counts_slots_by_group_of_training_popularity():
 
 @given(arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 50)))
 def test_groups_part_the_items_evenly_and_by_popularity(item_popularity):
-    groups = findings.popularity_groups(item_popularity)
+    groups = popularity.popularity_groups(item_popularity)
     sizes = [len(group) for group in groups]
     assert len(groups) == min(10, len(item_popularity))
     assert max(sizes) - min(sizes) <= 1
     order = np.concatenate(groups)
     assert sorted(order) == list(range(len(item_popularity)))
     assert (np.diff(item_popularity[order]) <= 0).all()
-    shares = findings.group_shares(item_popularity, groups)
+    shares = popularity.group_shares(item_popularity, groups)
     assert sum(shares) == pytest.approx(1.0 if item_popularity.any() else 0.0)
 
 
 def test_timeline_tells_whether_the_parts_overlap():
-    apart = findings.split_timeline({"parts": PARTS})
+    apart = timeline.split_timeline({"parts": PARTS})
     assert apart is not None
     assert apart.finding == "The parts follow one another in time."
     assert "train 1997-09-20 to 1998-01-10, 3,700 interactions, 50 users" in apart.panels[0][2]
     early = {**PARTS["test"], "first": "1997-10-01T00:00:00"}  # without an offset it is UTC
-    together = findings.split_timeline({"parts": {**PARTS, "test": early}})
+    together = timeline.split_timeline({"parts": {**PARTS, "test": early}})
     assert together is not None
     assert together.finding.startswith("The spans overlap")
 
 
 @pytest.mark.parametrize("protocol", [{}, {"parts": {}}, {"parts": {"train": {"users": 3}}}])
 def test_without_times_there_is_no_timeline(protocol):
-    assert findings.split_timeline(protocol) is None
+    assert timeline.split_timeline(protocol) is None
 
 
 def test_a_time_that_is_none_is_refused_with_its_place():
     parts = {"test": {"first": "None", "last": "1998-01-01"}}
     with pytest.raises(DataError, match=r"protocol\.parts\.test has the time 'None'"):
-        findings.split_timeline({"parts": parts})
+        timeline.split_timeline({"parts": parts})

@@ -192,7 +192,7 @@ def test_models_that_cannot_be_told_from_the_winner_are_named(data):
     assert "the winner cannot be told apart from lightgcn (p 0.310)." in text
     assert "significance is not tested" not in text
     assert "models with the same letter under group cannot be told apart" in text
-    assert html.count("<small>0.1000–0.2000</small>") == 2 * 3 * 2  # parts, models, tables
+    assert html.count("<small>.1000–.2000</small>") == 2 * 3 * 2  # parts, models, tables
     far = {**told, "lightgcn": certainty(1, 0.01, differs=True)}
     models = [replace(model, certainty=far[model.name]) for model in data.models]
     text = visible(Page(render_report(replace(data, models=models))))
@@ -285,14 +285,14 @@ def test_protocol_data_card_and_origin_are_shown(data):
         "history · test: train and validation; cutoffs: 10, 20.",
         "1997-09-20 03:05 UTC",
         "The parts follow one another in time.",
-        "read 100,000 rejected · no time 3",
+        "rejected by reason · no time 3",
     ):
         assert expected in text
 
 
 def test_only_given_figures_are_shown(data, one_item):
     html = render_report(data)
-    for name in ("comparison", "time", "training", "popularity", "timeline"):
+    for name in ("comparison", "cost", "training", "popularity", "timeline"):
         assert f'<figure id="{name}">' in html
     assert '<figure id="training">' not in render_report(one_item)
     assert '<figure id="timeline">' not in render_report(replace(data, protocol={}))

@@ -40,7 +40,7 @@ def test_every_model_has_a_curve_in_each_panel_and_bars() -> None:
     ease, diffrec = ends[0], ends[1]
     assert ease[0] == diffrec[0]  # the same level of noise
     assert ease[1] < diffrec[1]  # a larger loss is higher
-    assert svg.count('class="bar m0"') == 2 * 3  # two levels and the natural one, two panels
+    assert svg.count('class="curve bar m0"') == 2 * 3  # two levels and the natural one, two panels
     assert svg.count("<circle") == 2
 
 

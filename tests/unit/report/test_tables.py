@@ -3,14 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from diffrec_core.report.tables import (
-    detail_tables,
-    fact_tables,
-    flatten,
-    main_table,
-    plain_facts,
-    write_value,
-)
+from diffrec_core.report.facts import fact_tables, flatten, plain_facts, write_value
+from diffrec_core.report.tables import detail_tables, main_table
 from tests.unit.report.runs import METRICS, certainty
 
 
@@ -54,8 +48,8 @@ def test_groups_p_values_and_intervals_are_shown_where_there_are_any(data):
     assert [rows[name][4].text for name in told] == ["A", "A", "B"]
     assert [rows[name][5].text for name in told] == ["1.000", "0.310", "<0.001"]
     assert [rows[name][4].value for name in told] == [0, 0, 1]
-    assert rows["ease"][0].interval == "0.1000–0.2000"
-    assert [cell.interval for cell in rows["ease"][1:6]] == [""] * 5
+    assert rows["ease"][0].small == [".1000–.2000"]
+    assert [cell.small for cell in rows["ease"][1:6]] == [[]] * 5
     assert not any(cell.best for cells in rows.values() for cell in cells[4:6])
     lone = main_table(models[:1], data)
     assert "p" not in [column.heading for column in lone.columns]
@@ -73,7 +67,7 @@ def test_details_hold_every_metric_at_every_cutoff(data):
 def test_facts_of_facts_become_a_table_with_dashes_for_gaps():
     facts = {"parts": {"train": {"users": 1200}, "test": {"new_items": None}}, "ties": "lower"}
     (table,) = fact_tables(facts)
-    assert (table.name, table.columns) == ("parts", ["users", "new items"])
+    assert (table.name, table.columns) == ("parts", ["", "users", "new items"])
     assert table.rows == [("train", ["1,200", "–"]), ("test", ["–", "–"])]
     assert plain_facts(facts) == [("ties", "lower")]
 

@@ -1,0 +1,177 @@
+"""What changed since the previous run, in words: `dvc metrics diff` for people.
+
+A run is known by its summary: the choice, the sizes and spans of the parts, and every model's
+settings and numbers; not by timings, which differ between equal runs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffrec_core.report.facts import FactTable, flatten, write_value
+
+HISTORY_SCHEMA = "history/1"
+"""Of the file that holds the summaries of this run and of the one before."""
+
+Summary = Mapping[str, Any]
+_PARTS = ("train", "validation", "test")
+_COUNTED = ("interactions", "users", "items")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The section of the report.
+
+    Attributes:
+        sentences: what changed.
+        table: the numbers that did, model by model; None if there are none to compare.
+        caption: of the table.
+        settings: where in the settings, and what they were and are.
+    """
+
+    sentences: list[str] = field(default_factory=lambda: ["No earlier run is known here."])
+    table: FactTable | None = None
+    caption: str = ""
+    settings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def summarize(leaderboard: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a leaderboard is compared with the next one, as JSON gives it back."""
+    summary = {
+        "selected": leaderboard["selected"],
+        "selected_on": leaderboard["selected_on"],
+        "parts": leaderboard["protocol"]["parts"],
+        "models": {
+            name: {key: row[key] for key in ("config", "validation", "test")}
+            for name, row in leaderboard["models"].items()
+        },
+    }
+    restored: dict[str, Any] = json.loads(json.dumps(summary))
+    return restored
+
+
+def advance(known: Sequence[Summary], now: Summary) -> list[Summary]:
+    """Put a run after those that are known, of which the last one with another result stays.
+
+    The same run again changes nothing, so that it is compared with the same one as before.
+
+    >>> advance([{"run": 1}, {"run": 2}], {"run": 3})
+    [{'run': 2}, {'run': 3}]
+    >>> advance([{"run": 2}, {"run": 3}], {"run": 3})
+    [{'run': 2}, {'run': 3}]
+    """
+    earlier = [run for run in known if run != now]
+    return [*earlier[-1:], now]
+
+
+def compare_runs(previous: Summary | None, now: Summary) -> Changes:
+    """Say what changed from one run to the next; `previous` is None if there was none."""
+    if previous is None:
+        return Changes()
+    settings = _settings(previous, now)
+    table = _table(previous, now)
+    sentences = [
+        _winner(previous, now),
+        _data(previous, now),
+        *_models(previous, now),
+        _settings_in_words(settings),
+        *([] if table else ["No number of a model that is in both runs changed."]),
+    ]
+    caption = f"{_metric(now)} of the models in both runs, before and now; others did not change."
+    return Changes(sentences, table, caption, settings)
+
+
+def _settings_in_words(settings: Sequence[tuple[str, str]]) -> str:
+    names = dict.fromkeys(label.partition(" · ")[0] for label, _ in settings)
+    return f"Settings changed: {', '.join(names)}." if names else "No setting changed."
+
+
+def _metric(run: Summary) -> str:
+    return str(run["selected_on"]).partition(" ")[2]
+
+
+def _winner(previous: Summary, now: Summary) -> str:
+    before, after = previous["selected"], now["selected"]
+    told = f"The winner is still {after}" if before == after else f"{after} won, before it {before}"
+    if previous["selected_on"] != now["selected_on"]:
+        return f"{told}; chosen by {now['selected_on']}, before by {previous['selected_on']}."
+    metric = _metric(now)
+    old, new = (run["models"][run["selected"]]["validation"][metric] for run in (previous, now))
+    return f"{told}: {now['selected_on']} of the winner {_change(old, new)}."
+
+
+def _change(old: float, new: float) -> str:
+    """Write how a metric changed.
+
+    >>> _change(0.2, 0.25), _change(0.2, 0.2)
+    ('rose from 0.2000 to 0.2500 (+25.0%)', 'stays at 0.2000')
+    """
+    if f"{old:.4f}" == f"{new:.4f}":
+        return f"stays at {new:.4f}"
+    relative = f" ({new / old - 1:+.1%})" if old else ""
+    return f"{'rose' if new > old else 'fell'} from {old:.4f} to {new:.4f}{relative}"
+
+
+def _data(previous: Summary, now: Summary) -> str:
+    if previous["parts"] == now["parts"]:
+        return "The parts of the data have the same sizes and time spans."
+    told = []
+    for part in _PARTS:
+        old, new = (run["parts"].get(part, {}) for run in (previous, now))
+        counts = [
+            f"{new[key]:,} {key} ({new[key] - old[key]:+,})"
+            for key in _COUNTED
+            if key in new and key in old and new[key] != old[key]
+        ]
+        if old.get("last") != new.get("last"):
+            before, last = (write_value(facts.get("last")) for facts in (old, new))
+            counts.append(f"until {last}, before {before}")
+        if counts:
+            told.append(f"{part} has {', '.join(counts)}")
+    text = "; ".join(told) or "time spans or new users and items differ"
+    return f"The data changed: {text}. Numbers measured on other data differ for that alone."
+
+
+def _models(previous: Summary, now: Summary) -> list[str]:
+    before, after = previous["models"], now["models"]
+    new, gone = [n for n in after if n not in before], [n for n in before if n not in after]
+    metric = _metric(now)
+    told = [f"{n} ({after[n]['validation'][metric]:.4f})" for n in new]
+    return [
+        *([f"New models, with validation {metric}: {', '.join(told)}."] if new else []),
+        *([f"No longer there: {', '.join(gone)}."] if gone else []),
+    ]
+
+
+def _settings(previous: Summary, now: Summary) -> list[tuple[str, str]]:
+    """Label, and old and new text, of every setting that differs."""
+    changed = []
+    for name, row in now["models"].items():
+        if name not in previous["models"]:
+            continue
+        old, new = (dict(flatten(r["config"])) for r in (previous["models"][name], row))
+        changed += [
+            (f"{name} · {key}", f"{old.get(key, '–')} → {new.get(key, '–')}")
+            for key in dict.fromkeys([*old, *new])
+            if old.get(key) != new.get(key)
+        ]
+    return changed
+
+
+def _table(previous: Summary, now: Summary) -> FactTable | None:
+    """Old and new number on both parts, of the models whose numbers changed, best first."""
+    metric, rows = _metric(now), []
+    for name, row in now["models"].items():
+        old = previous["models"].get(name)
+        if old is None or any(metric not in old[part] for part in ("validation", "test")):
+            continue
+        pairs = [(old[part][metric], row[part][metric]) for part in ("validation", "test")]
+        if any(a != b for a, b in pairs):
+            rows.append((name, [text for a, b in pairs for text in _numbers(a, b)]))
+    headings = [f"{p} {when}" for p in ("validation", "test") for when in ("before", "now", "±")]
+    return FactTable("changes", ["model", *headings], rows) if rows else None
+
+
+def _numbers(old: float, new: float) -> list[str]:
+    return [f"{old:.4f}", f"{new:.4f}", f"{new - old:+.4f}"]
