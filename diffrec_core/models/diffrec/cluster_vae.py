@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from diffrec_core.config import Config, PositiveTuple
 from diffrec_core.errors import DataError
 from diffrec_core.models.diffrec.denoiser import Activation, activation, mlp
-from diffrec_core.models.diffrec.dropout import Dropout
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.dropout import Dropout
 
 
 class ClusterVaeConfig(Config):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffrec_core.config import Config, PositiveTuple
 from diffrec_core.diffusion.hidden_space_sampler import SplitDenoiser
-from diffrec_core.models.diffrec.dropout import Dropout
+from diffrec_core.training.dropout import Dropout
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu"]
 
