@@ -36,6 +36,7 @@ _BY_KIND = {
     "bpr_mf": ("models/baselines/bpr_mf.py", *_FACTORS),
     "ease": ("models/baselines/ease.py",),
     "lightgcn": ("models/baselines/lightgcn.py", *_LIGHTGCN),
+    "sasrec": ("models/baselines/sasrec.py", "models/sequential", *_LIGHTGCN),
     "diffrec": ("models/diffrec", "diffusion", *_LIGHTGCN),
     "pretrain": _LIGHTGCN,
 }

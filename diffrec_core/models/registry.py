@@ -25,6 +25,7 @@ _IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     "bpr_mf": "diffrec_core.models.baselines.bpr_mf:BprMf",
     "ease": "diffrec_core.models.baselines.ease:Ease",
     "lightgcn": "diffrec_core.models.baselines.lightgcn:LightGCN",
+    "sasrec": "diffrec_core.models.baselines.sasrec:SasRec",
     "diffrec": "diffrec_core.models.diffrec.model:DiffRec",
 }
 
