@@ -12,8 +12,8 @@ from torch.nn.functional import softplus
 
 from diffrec_core.embedding.lookups import pair_scores, take_rows
 
-_CHUNK_ENTRIES = 1 << 22
-"""Scores at a time, 16 MiB of float32; more or fewer change results by rounding alone."""
+_CHUNK_ENTRIES = 1 << 20
+"""Scores at a time, 4 MiB of float32; more or fewer change results by rounding alone."""
 
 
 def softmax_loss(hidden_ND: Tensor, items_ID: Tensor, targets_N: Tensor) -> Tensor:
