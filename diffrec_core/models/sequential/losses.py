@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn.functional import softplus
 
-from diffrec_core.embedding.lookups import pair_scores, take_rows
+from diffrec_core.training.lookups import pair_scores, take_rows
 
 _CHUNK_ENTRIES = 1 << 20
 """Scores at a time, 4 MiB of float32; more or fewer change results by rounding alone."""
@@ -71,7 +71,9 @@ def sampled_softmax_loss(
     correction = math.log(max(len(items_ID) - 1, 1) / len(negatives_K))
     sample_KD = take_rows(items_ID, negatives_K)
     rows = max(1, _CHUNK_ENTRIES // len(negatives_K))
-    for hidden, target in zip(hidden_ND.split(rows), targets_N.split(rows), strict=True):
+    for hidden, target in zip(
+        torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True
+    ):
         positive_N = pair_scores(hidden, items_ID, target[:, None])
         scores_NK = hidden @ sample_KD.T + correction
         scores_NK = scores_NK.masked_fill(target[:, None] == negatives_K, -torch.inf)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from diffrec_core.embedding.lookups import take_rows
 from diffrec_core.models.sequential.windows import Padded
 from diffrec_core.training.dropout import Dropout
+from diffrec_core.training.lookups import take_rows
 
 _LEAST_WEIGHT = 1e-12
 """An entry without weight is never seen beside others, and nothing is divided by 0 if alone."""
@@ -62,7 +62,8 @@ class Block(nn.Module):
         """(B, L, D) to the same shape."""
         x_BLD = x_BLD + self.dropout(self._attend(self.attention_norm(x_BLD), bias_BHLL))
         inner_BLD = self.inner(self.norm(x_BLD)).relu()  # eq. 5
-        return x_BLD + self.dropout(self.outer(self.dropout(inner_BLD)))
+        added_BLD: Tensor = self.dropout(self.outer(self.dropout(inner_BLD)))
+        return x_BLD + added_BLD
 
     def _attend(self, x_BLD: Tensor, bias_BHLL: Tensor) -> Tensor:
         """softmax(Q Kᵀ / √(D/H) + bias) V (eq. 2 and 3)."""

@@ -12,8 +12,6 @@ from torch.optim import Adam, Optimizer
 
 from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.bpr import NegativeSampler
-from diffrec_core.embedding.lookups import pair_scores
 from diffrec_core.models.sequential.losses import (
     binary_loss,
     sampled_softmax_loss,
@@ -23,6 +21,8 @@ from diffrec_core.models.sequential.network import SasRecNetwork
 from diffrec_core.models.sequential.windows import Padded, cut
 from diffrec_core.rng import generator
 from diffrec_core.training.epoch import Epoch
+from diffrec_core.training.lookups import pair_scores
+from diffrec_core.training.negatives import NegativeSampler
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -106,7 +106,8 @@ class SasRecProgram:
             total = self._binary(hidden_ND, targets_N, users, rng)
         else:
             total = self._softmax(hidden_ND, targets_N, rng)
-        return total / (entries_per_window * len(part))
+        loss: Tensor = total / (entries_per_window * len(part))
+        return loss
 
     def _softmax(self, hidden_ND: Tensor, targets_N: Tensor, rng: np.random.Generator) -> Tensor:
         items_ID, count = self.network.items, self.config.negatives
