@@ -13,12 +13,12 @@ from torch.optim import Adam, Optimizer
 from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.data.histories import Histories
 from diffrec_core.embedding.adjacency import Adjacency, normalised_adjacency, propagate
-from diffrec_core.embedding.bpr import NegativeSampler, bpr_loss, softmax_loss
-from diffrec_core.embedding.lookups import pair_scores, take_rows
 from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.rng import generator
 from diffrec_core.training.epoch import Epoch
+from diffrec_core.training.lookups import pair_scores, take_rows
+from diffrec_core.training.negatives import NegativeSampler, bpr_loss, softmax_loss
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import (
     TrainingConfig,

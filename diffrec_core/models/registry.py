@@ -27,6 +27,7 @@ _IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     "mult_vae": "diffrec_core.models.baselines.mult_vae:MultVae",
     "mult_dae": "diffrec_core.models.baselines.mult_dae:MultDae",
     "lightgcn": "diffrec_core.models.baselines.lightgcn:LightGCN",
+    "sasrec": "diffrec_core.models.baselines.sasrec:SasRec",
     "diffrec": "diffrec_core.models.diffrec.model:DiffRec",
 }
 

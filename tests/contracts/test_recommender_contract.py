@@ -49,6 +49,15 @@ _AUTOENCODER = {
     "learning_rate": 0.01,
 }
 _LIGHTGCN = {"kind": "lightgcn", "embedding_dim": 8, "batch_size": 64, "epochs": 40}
+_SASREC = {
+    "kind": "sasrec",
+    "max_length": 10,
+    "embedding_dim": 16,
+    "blocks": 1,
+    "batch_size": 20,
+    "learning_rate": 0.01,
+    "epochs": 15,
+}
 
 MODELS: dict[str, dict[str, object]] = {
     "popularity": {"kind": "popularity"},
@@ -83,6 +92,8 @@ MODELS: dict[str, dict[str, object]] = {
         "denoising": {"kind": "truncated", "drop_rate_anneal_steps": 20},
     },
     "lightgcn": _LIGHTGCN,
+    "sasrec": _SASREC,
+    "sasrec_bce_recent": {**_SASREC, "loss": "bce", "recency": {"kind": "exponential_position"}},
     "diffrec": _DIFFUSION,
     # noise can only be told from a whole input, through a layer that is wide enough for it
     "diffrec_epsilon": {

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.embedding.adjacency import normalised_adjacency, propagate
-from diffrec_core.embedding.bpr import NegativeSampler
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
 from diffrec_core.errors import DataError
 from diffrec_core.models.diffrec.cluster_vae import (
@@ -18,6 +17,7 @@ from diffrec_core.models.diffrec.cluster_vae import (
     ClusterVaeConfig,
     allocate,
 )
+from diffrec_core.training.negatives import NegativeSampler
 from diffrec_core.training.variational import kl_divergence, multinomial_loss
 from tests.oracle.model_oracles import adjacency, layers_of, multinomial, sparse
 from tests.oracle.strategies import effort, item_lists

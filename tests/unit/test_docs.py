@@ -17,6 +17,7 @@ from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
 from diffrec_core.models.baselines.mult_vae import MultVaeConfig
+from diffrec_core.models.baselines.sasrec import SasRecConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.registry import implementation
 from diffrec_core.training.denoising import DenoisingConfig
@@ -79,6 +80,7 @@ OPTIONS = {
     "## Denoising training": DenoisingConfig,
     "Keys of `train.lightgcn`": LightGCNConfig,
     "Keys of `train.mult_vae`": MultVaeConfig,
+    "Keys of `train.sasrec`": SasRecConfig,
     "Keys of `cluster_items`": ClusteringConfig,
 }
 

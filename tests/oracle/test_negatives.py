@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.bpr import NegativeSampler, bpr_loss, softmax_loss
-from diffrec_core.embedding.lookups import pair_scores, take_rows
+from diffrec_core.training.lookups import pair_scores, take_rows
+from diffrec_core.training.negatives import NegativeSampler, bpr_loss, softmax_loss
 from tests.oracle.model_oracles import bpr
 
 DIM = 3

@@ -1,0 +1,1 @@
+"""Models that read a history as a sequence: its windows, the attention over them, the losses."""
