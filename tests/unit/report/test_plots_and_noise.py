@@ -10,7 +10,7 @@ from diffrec_core.report.cost import MEMORY, scatter
 from diffrec_core.report.noise import noise
 from diffrec_core.report.plots import FIGURES, plot_pictures
 from diffrec_core.report.robustness import Measured
-from tests.unit.report.full_run import NAMES, full_run
+from tests.unit.report.full_run import NAMES, TRAINED, full_run
 from tests.unit.report.runs import make_model
 from tests.unit.report.test_figures import circles
 
@@ -37,6 +37,8 @@ def test_every_figure_is_a_file_of_its_own_with_all_its_panels():
         "slices": 4,
         "popularity": len(NAMES),
         "calibration": 1,
+        "training": len(TRAINED),
+        "noise": 3,
     }
 
 
@@ -51,7 +53,8 @@ def test_panels_in_a_file_do_not_cover_each_other():
 
 def test_a_figure_without_data_says_so(one_item):
     pictures = plot_pictures(one_item)
-    assert "not measured" in pictures["slices"]
+    for name in ("slices", "calibration", "training", "noise"):
+        assert "not measured" in pictures[name]
     assert "not measured" not in pictures["comparison"]
 
 
