@@ -10,9 +10,10 @@ from diffrec_core.report import svg
 from diffrec_core.report.data import ReportData
 from diffrec_core.report.figure import Figure
 from diffrec_core.report.findings import build_figures
+from diffrec_core.report.robustness import CURVES
 
-FIGURES = ("comparison", "cost", "slices", "popularity", "calibration")
-"""Those that every run has; training and noise curves are plots of their own stages."""
+FIGURES = ("comparison", "cost", "slices", "popularity", "calibration", "training", "noise")
+"""All of them: dvc.yaml names the files, so that each is there in every run."""
 
 _COLUMNS = 3
 _GAP = 24
@@ -38,7 +39,7 @@ def _picture(name: str, figure: Figure | None) -> str:
         parts += _row(row, top, width)
         top += max(size[1] for _, size, _ in row) + _TITLE + _GAP
     label = f"{figure.heading}. {figure.finding}"
-    return svg.document(columns * (width + _GAP) + _GAP, top, label, parts, _style())
+    return svg.document(columns * (width + _GAP) + _GAP, top, label, parts, _style() + CURVES)
 
 
 _Panel = tuple[str, tuple[float, float], Markup]

@@ -12,6 +12,7 @@ import pytest
 
 from diffrec_core.artifacts import read_manifest
 from diffrec_core.data.schema import RECOMMENDATIONS, RECOMMENDATIONS_SCHEMA
+from diffrec_core.report.plots import FIGURES
 from tests.integration.conftest import Project
 from tests.raw_logs import block_of
 
@@ -126,6 +127,8 @@ def test_metrics_plots_and_experiments_can_be_shown(finished_project: Project) -
     plots = finished_project.run("dvc", "plots", "show", "--json")
     assert "reports/curves/diffrec.csv" in plots.stdout
     assert "reports/plots/metrics.csv" in plots.stdout
+    for name in FIGURES:
+        assert f"reports/plots/{name}.svg" in plots.stdout
     shown = finished_project.run("dvc", "exp", "show", "--csv")
     assert "reports/leaderboard.json" in shown.stdout or "recall@20" in shown.stdout
 
@@ -157,6 +160,15 @@ def test_one_changed_parameter_reruns_only_what_depends_on_it(
     ]
     assert not {"ingest", "split", "pretrain_item_embeddings"} & set(ran)
     assert "select" in ran
+    report = (copy.root / "reports/report.html").read_text(encoding="utf-8")
+    assert "Settings changed: diffrec." in report
+    assert '<td class="value">3 → 2</td>' in report
+    before, now = json.loads((copy.root / "reports/history.json").read_text())["runs"]
+    (known,) = json.loads((finished_project.root / "reports/history.json").read_text())["runs"]
+    assert before == known
+    assert [run["models"]["diffrec"]["config"]["steps"] for run in (before, now)] == [3, 2]
+    assert copy.repro("--force", "--single-item", "select")
+    assert (copy.root / "reports/report.html").read_text(encoding="utf-8") == report
 
 
 def test_two_runs_with_one_seed_are_equal_byte_for_byte(

@@ -96,6 +96,32 @@ def test_filters(change: dict[str, Any], left: int) -> None:
     assert len(interactions.frame) == left
 
 
+def test_what_each_filter_leaves_is_counted_in_their_order() -> None:
+    config = InteractionsConfig(
+        start="1970-01-02",
+        end="1970-01-05",
+        event_types=("view",),
+        min_value=4.0,
+        min_user_interactions=1,
+        min_item_interactions=1,
+    )
+    rows = [
+        ("u1", "a", 1, "view", 5.0),
+        ("u1", "b", 2, "view", 5.0),
+        ("u1", "b", 2.5, "view", 4.0),  # again
+        ("u1", "c", 2, "view", 1.0),
+        ("u1", "d", 2, "buy", 5.0),
+        ("u1", "e", 2, "view", None),
+        ("u2", "f", 3, "view", 4.0),
+        ("u2", "g", 3, None, 4.0),
+        ("u2", "h", 9, "view", 5.0),
+    ]
+    _, counts = build_interactions(events(rows), NO_TITLES, config)
+    names = ("events", "in_window", "of_event_types", "of_min_value", "pairs", "interactions")
+    assert [counts[name] for name in names] == [9, 8, 6, 4, 3, 3]
+    assert not {"in_window", "of_event_types", "of_min_value"} & build(SMALL)[1].keys()
+
+
 def test_the_core_filter_repeats_until_both_hold() -> None:
     # c falls (1 user), then u3 has one item left and falls, and nobody else does
     rows = [
