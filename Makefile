@@ -143,7 +143,7 @@ BUILD := bash requirements/build_env.sh
 .venv/.pipeline-stamp: FORCE
 	@$(BUILD) .venv pipeline "$@" new "once, 2 to 5 minutes"
 
-.venv/.dev-stamp: .venv/.pipeline-stamp
+.venv/.dev-stamp: .venv/.pipeline-stamp FORCE
 	@$(BUILD) .venv dev "$@" add "once, a minute"
 
 .venv-airflow/.stamp: FORCE

@@ -1,6 +1,7 @@
 """The scripts that build the environments: when they build, when not, and what a failure leaves."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -151,3 +152,10 @@ def test_wrong_choice_is_not_replaced_by_another(find_python: Run) -> None:
 
     assert found.returncode == 1
     assert "PYTHON=/no/such/python is not a Python 3.11 or newer" in found.stderr
+
+
+def test_make_compares_every_environment_with_its_lock_each_time(project_root: Path) -> None:
+    makefile = (project_root / "Makefile").read_text()
+    rules = re.findall(r"^(\S*stamp):(.*)\n\t@\$\(BUILD\)", makefile, re.MULTILINE)
+    assert len(rules) == 3
+    assert all("FORCE" in needs.split() for _, needs in rules)
