@@ -64,9 +64,9 @@ _IRGAN = {
     "discriminator_dim": 4,
     "batch_size": 20,
     "learning_rate": 0.02,
-    "discriminator_learning_rate": 0.02,
-    "pretrain_epochs": 15,
-    "epochs": 30,
+    "discriminator_learning_rate": 0.1,
+    "pretrain_epochs": 10,
+    "epochs": 15,
 }
 
 MODELS: dict[str, dict[str, object]] = {

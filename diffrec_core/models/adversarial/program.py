@@ -51,8 +51,9 @@ class AdversarialTrainingConfig(TrainingConfig):
     learning_rate: float = Field(default=1e-3, gt=0.0)
     """Of the generator."""
 
-    discriminator_learning_rate: float = Field(default=1e-3, gt=0.0)
-    """Of the discriminator."""
+    discriminator_learning_rate: float = Field(default=1e-2, gt=0.0)
+    """Of the discriminator, which must learn faster than the generator: rewards that lag behind
+    make it give everybody the item that once did best."""
 
     weight_decay: float = Field(default=0.0, ge=0.0)
     """AdamW's, for both."""

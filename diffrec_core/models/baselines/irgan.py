@@ -58,7 +58,7 @@ class IrganConfig(ModelConfig, AdversarialTrainingConfig):
             Dimension("samples", Choice((8, 32, 128))),
             Dimension("reward", Choice(("log", "sigmoid"))),
             Dimension("learning_rate", Real(1e-4, 1e-2, log=True)),
-            Dimension("discriminator_learning_rate", Real(1e-4, 1e-2, log=True)),
+            Dimension("discriminator_learning_rate", Real(1e-3, 1e-1, log=True)),
         )
 
 
