@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, softplus
 
-from diffrec_core.embedding.lookups import pair_scores, take_rows
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.training.lookups import pair_scores, take_rows
 
 Reward = Literal["log", "sigmoid"]
 
