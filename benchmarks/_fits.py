@@ -40,6 +40,7 @@ _BY_KIND = {
     "mult_dae": ("models/baselines/mult_dae.py", *_AUTOENCODER),
     "lightgcn": ("models/baselines/lightgcn.py", *_LIGHTGCN),
     "sasrec": ("models/baselines/sasrec.py", "models/sequential", *_LIGHTGCN),
+    "irgan": ("models/baselines/irgan.py", "models/adversarial", *_LIGHTGCN),
     "diffrec": ("models/diffrec", "diffusion", *_LIGHTGCN),
     "pretrain": _LIGHTGCN,
 }

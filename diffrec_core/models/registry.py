@@ -28,6 +28,7 @@ _IMPLEMENTATIONS: Final[Mapping[str, str]] = {
     "mult_dae": "diffrec_core.models.baselines.mult_dae:MultDae",
     "lightgcn": "diffrec_core.models.baselines.lightgcn:LightGCN",
     "sasrec": "diffrec_core.models.baselines.sasrec:SasRec",
+    "irgan": "diffrec_core.models.baselines.irgan:Irgan",
     "diffrec": "diffrec_core.models.diffrec.model:DiffRec",
 }
 

@@ -58,6 +58,16 @@ _SASREC = {
     "learning_rate": 0.01,
     "epochs": 15,
 }
+_IRGAN = {
+    "kind": "irgan",
+    "embedding_dim": 8,
+    "discriminator_dim": 4,
+    "batch_size": 20,
+    "learning_rate": 0.02,
+    "discriminator_learning_rate": 0.1,
+    "pretrain_epochs": 10,
+    "epochs": 15,
+}
 
 MODELS: dict[str, dict[str, object]] = {
     "popularity": {"kind": "popularity"},
@@ -94,6 +104,8 @@ MODELS: dict[str, dict[str, object]] = {
     "lightgcn": _LIGHTGCN,
     "sasrec": _SASREC,
     "sasrec_bce_recent": {**_SASREC, "loss": "bce", "recency": {"kind": "exponential_position"}},
+    "irgan": _IRGAN,
+    "irgan_recent": {**_IRGAN, "reward": "sigmoid", "recency": _LINEAR},
     "diffrec": _DIFFUSION,
     # noise can only be told from a whole input, through a layer that is wide enough for it
     "diffrec_epsilon": {

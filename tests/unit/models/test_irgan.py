@@ -1,0 +1,73 @@
+"""IRGAN as a recommender: what the game adds, resuming, memory."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from diffrec_core.errors import MemoryLimitError
+from diffrec_core.models.base import Recommender
+from diffrec_core.models.registry import create
+from diffrec_core.training.trainer import TrainingOptions
+from tests.planted import HALF_ITEMS, HALF_USERS, planted_data
+
+SMALL = {
+    "kind": "irgan",
+    "embedding_dim": 8,
+    "discriminator_dim": 8,
+    "batch_size": 20,
+    "learning_rate": 0.01,
+    "discriminator_learning_rate": 0.1,
+}
+
+
+def fitted(**options: Any) -> Recommender:
+    model = create({**SMALL, **options}, "x")
+    model.fit(planted_data(), TrainingOptions(seed=2))
+    return model
+
+
+def mass_on_own_block(model: Recommender) -> float:
+    """The share of p(item | user) that the items of the user's own block have."""
+    p = model.score(planted_data().histories).softmax(dim=1)
+    first, second = p[:HALF_USERS, :HALF_ITEMS], p[HALF_USERS:, HALF_ITEMS:]
+    return float(torch.cat([first.sum(dim=1), second.sum(dim=1)]).mean())
+
+
+@pytest.mark.parametrize("reward", ["log", "sigmoid"])
+def test_the_game_alone_finds_the_planted_blocks(reward: str) -> None:
+    """No maximum likelihood: all that the generator learns, it learns from its rewards."""
+    before = mass_on_own_block(fitted(pretrain_epochs=0, epochs=1, learning_rate=1e-6))
+    after = mass_on_own_block(fitted(pretrain_epochs=0, epochs=40, reward=reward))
+    assert before < 0.7
+    assert after > 0.9
+
+
+def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """Stopped in the game, after pre-training."""
+
+    def train(folder: str, stop_after: int | None) -> Recommender:
+        def advance(epoch: int, note: str) -> None:
+            if epoch == stop_after:
+                raise InterruptedError
+
+        model = create({**SMALL, "pretrain_epochs": 1, "epochs": 4}, "x")
+        options = TrainingOptions(
+            seed=3, advance=advance, checkpoint=tmp_path / folder, checkpoint_every_seconds=0
+        )
+        model.fit(planted_data(), options)
+        return model
+
+    whole = train("a", None)
+    with pytest.raises(InterruptedError):
+        train("b", 2)
+    resumed = train("b", None)
+    histories = planted_data().histories
+    assert torch.equal(whole.score(histories), resumed.score(histories))
+
+
+def test_it_asks_for_its_memory_before_it_is_built() -> None:
+    model = create({"kind": "irgan"}, "x")
+    with pytest.raises(MemoryLimitError, match=r"^irgan needs .* 80 users and 24 items"):
+        model.fit(planted_data(), TrainingOptions(memory_limit_gib=1e-6))
