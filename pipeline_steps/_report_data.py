@@ -10,7 +10,7 @@ import polars as pl
 from diffrec_core.artifacts import read_json
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
-from diffrec_core.data.splits import read_part
+from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.report.changes import Changes
@@ -20,6 +20,7 @@ from diffrec_core.rng import generator
 from pipeline_steps._runtime import Step
 
 _SHOWN_RANKS = 20
+_PART_FACTS = ("interactions", "users", "items", "new_users", "new_items", "first", "last")
 _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
 
 
@@ -38,13 +39,13 @@ def report_data(
     histories = concatenate(train, read_part(args.validation))
     tops = {name: _top_items(args.evaluation / name) for name in leaderboard["models"]}
     sample = _sample_users(tops[leaderboard["selected"]], config.sample_users, step.seed)
-    parts = leaderboard["protocol"]["parts"]
+    parts = _in_order(leaderboard["protocol"]["parts"])
     return ReportData(
         title="DiffRec pipeline",
         created_from={"data": f"{parts['train']['first']} to {parts['test']['last']}"},
         selected=leaderboard["selected"],
         selected_on=leaderboard["selected_on"],
-        protocol={**leaderboard["protocol"], "significance": _tests(leaderboard)},
+        protocol={**leaderboard["protocol"], "parts": parts, "significance": _tests(leaderboard)},
         data_card=_data_card(args.stages),
         left_out=leaderboard["left_out"],
         models=[
@@ -74,6 +75,13 @@ def report_data(
         noise=_noise(args.robustness / "rows.csv"),
         changes=changes,
     )
+
+
+def _in_order(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Parts from the earliest to the last, facts as they are read: JSON has them by name."""
+    return {
+        part: {key: parts[part][key] for key in _PART_FACTS if key in parts[part]} for part in PARTS
+    }
 
 
 def _tests(leaderboard: dict[str, Any]) -> dict[str, Any]:

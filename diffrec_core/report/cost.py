@@ -119,7 +119,8 @@ def _point(at: Point, model: ModelResult, metric: str, cost: Cost) -> Markup:
 
 def _cost_axis(costs: Sequence[float], start: float, end: float) -> Scale:
     if max(costs) <= _LOG_RATIO * min(costs):
-        return Scale(0.0, max(costs) * 1.08, start, end)
+        margin = (max(costs) - min(costs)) * 0.08 or 0.1 * max(costs)
+        return Scale(min(costs) - margin, max(costs) + margin, start, end)
     return Scale(_decade(min(costs), -1), _decade(max(costs), 1), start, end, log=True)
 
 

@@ -33,12 +33,11 @@ def slices(models: Sequence[ModelResult], metric: str) -> Figure | None:
     kinds = [kind for kind in _kinds(models) if len(models[0].slices[kind]) > 1]
     if not kinds:
         return None
-    highest = max(row[metric] for m in models for kind in kinds for row in m.slices[kind])
     panels = []
     for kind in kinds:
         of_winner = _in_words(models[0].slices[kind], metric)
         label = f"Test {metric} of {len(models)} models by {KINDS[kind]}; the winner: {of_winner}."
-        drawing = draw_slices(models, kind, metric, highest, label)
+        drawing = draw_slices(models, kind, metric, label)
         panels.append((KINDS[kind], "", drawing))
     finding = _finding(models, kinds, metric)
     return Figure("slices", f"Test {metric} by slice", finding, panels, "slices")
@@ -104,22 +103,20 @@ def _finding(models: Sequence[ModelResult], kinds: Sequence[str], metric: str) -
     return told + (" Every user of the test part has a history." if states == {"warm"} else "")
 
 
-def draw_slices(
-    models: Sequence[ModelResult], kind: str, metric: str, highest: float, label: str
-) -> Markup:
+def draw_slices(models: Sequence[ModelResult], kind: str, metric: str, label: str) -> Markup:
     """A line per model over the slices, the winner's with its numbers.
 
     Args:
         models: the winner first; it is drawn on top.
         kind: of slices.
         metric: what is drawn.
-        highest: of the axis, which all panels share.
         label: what a screen reader says.
     """
     width, height, left, bottom = 268, 208, 36, 164
     rows = models[0].slices[kind]
     step = (width - 8 - left) / len(rows)
     xs = [left + step * (number + 0.5) for number in range(len(rows))]
+    highest = max(row[metric] for model in models for row in model.slices[kind])
     y = Scale(0.0, highest or 1.0, bottom, 26)
     parts = [svg.grid_y(y, left, width - 8)]
     for model in reversed(models):
@@ -130,7 +127,7 @@ def draw_slices(
         parts += [
             svg.circle((x, y(row[metric])), 3.5, "accent"),
             svg.text(x, y(row[metric]) - 8, f"{row[metric]:.3f}", "middle small"),
-            svg.text(x, bottom + 16, _name(row), "middle"),
+            svg.text(x, bottom + 16, _name(row), "middle dense" if len(rows) > 3 else "middle"),
             svg.text(x, bottom + 32, f"{row['users']:,.0f}", "middle small"),
         ]
     return svg.picture(width, height, label, parts)

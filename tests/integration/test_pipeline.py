@@ -162,6 +162,8 @@ def test_one_changed_parameter_reruns_only_what_depends_on_it(
     assert "select" in ran
     report = (copy.root / "reports/report.html").read_text(encoding="utf-8")
     assert "Settings changed: diffrec." in report
+    parts = report.partition("Parts of the evaluation.</span>")[2].partition("</table>")[0]
+    assert re.findall(r'<th scope="row">(\w+)', parts) == ["train", "validation", "test"]
     assert '<td class="value">3 → 2</td>' in report
     before, now = json.loads((copy.root / "reports/history.json").read_text())["runs"]
     (known,) = json.loads((finished_project.root / "reports/history.json").read_text())["runs"]
