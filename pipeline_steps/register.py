@@ -42,16 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(step: Step) -> None:
-    """Register, unless this very model is registered; then move the alias."""
+    """Log the run; register, unless this very model is registered; then move the alias.
+
+    The same winner may come from another run, whose leaderboard and report are to be found too.
+    """
     args = step.args
     config = step.section("register", RegisterConfig)
     description = read_description(args.model_dir)
     identity = fingerprint(args.model_dir)
     with _tracking.tracking(config.experiment) as uri:
         found = _tracking.find_version(config.model_name, identity)
+        tags = _tags(step, description, identity)
+        run_id = _tracking.log_run(_record(step, tags))
         if found is None:
-            tags = _tags(step, description, identity)
-            run_id = _tracking.log_run(_record(step, tags))
             number = _register(step, config, run_id, tags)
         else:
             number, run_id = str(found.version), str(found.run_id)

@@ -19,13 +19,16 @@ from tests.raw_logs import block_of
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("finished project")]
 
 CONSUMER = """
-import mlflow, pandas as pd
+import json, mlflow, pandas as pd
 model = mlflow.pyfunc.load_model("models:/diffrec@champion")
 known = model.predict(pd.DataFrame({"user_id": ["u0_1", "nobody"]}), params={"k": 5})
 new = model.predict(
     pd.DataFrame({"items": [["i1_1", "i1_2", "i1_3"]]}), params={"k": 5, "exclude_seen": True}
 )
-print("ANSWER", known.to_json(orient="records"), new.to_json(orient="records"), sep="\\n")
+run = mlflow.MlflowClient().get_model_version_by_alias("diffrec", "champion").run_id
+files = [file.path for file in mlflow.MlflowClient().list_artifacts(run)]
+answers = (known.to_json(orient="records"), new.to_json(orient="records"), json.dumps(files))
+print("ANSWER", *answers, sep="\\n")
 """
 
 
@@ -101,7 +104,8 @@ def test_no_user_is_recommended_what_the_log_says_was_seen(finished_project: Pro
 def test_a_consumer_of_the_registry_gets_ids_and_scores(finished_project: Project) -> None:
     result = finished_project.run("python", "-W", "ignore", "-c", CONSUMER)
     assert result.returncode == 0, result.stderr
-    known, new = map(json.loads, result.stdout.split("ANSWER\n")[1].splitlines())
+    known, new, files = map(json.loads, result.stdout.split("ANSWER\n")[1].splitlines())
+    assert {"report.html", "leaderboard.json", "selection.json"} <= set(files)
     table = pl.read_parquet(finished_project.root / "data/recommendations/*.parquet")
     expected = table.filter((pl.col("user_id") == "u0_1") & (pl.col("rank") <= 5))
     assert known[0]["item_ids"] == expected["item_id"].to_list()

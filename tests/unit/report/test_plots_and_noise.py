@@ -51,6 +51,16 @@ def test_panels_in_a_file_do_not_cover_each_other():
             assert x + width <= a or a + wide <= x or y + height <= b or b + high <= y
 
 
+def test_marks_look_in_a_file_as_they_do_on_the_page(project_root):
+    page = (project_root / "diffrec_core/report/templates/style.css").read_text(encoding="utf-8")
+    rule = re.compile(r"^svg \.([\w-]+)", re.MULTILINE)
+    styled = set(rule.findall(page))
+    for text in plot_pictures(full_run()).values():
+        used = {name for names in re.findall(r'class="([^"]*)"', text) for name in names.split()}
+        assert used & styled
+        assert used & styled <= set(rule.findall(text))
+
+
 def test_a_figure_without_data_says_so(one_item):
     pictures = plot_pictures(one_item)
     for name in ("slices", "calibration", "training", "noise"):
