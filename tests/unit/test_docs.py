@@ -16,6 +16,7 @@ from diffrec_core.embedding.clustering import ClusteringConfig
 from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
+from diffrec_core.models.baselines.irgan import IrganConfig
 from diffrec_core.models.baselines.mult_vae import MultVaeConfig
 from diffrec_core.models.baselines.sasrec import SasRecConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
@@ -81,6 +82,7 @@ OPTIONS = {
     "Keys of `train.lightgcn`": LightGCNConfig,
     "Keys of `train.mult_vae`": MultVaeConfig,
     "Keys of `train.sasrec`": SasRecConfig,
+    "Keys of `train.irgan`": IrganConfig,
     "Keys of `cluster_items`": ClusteringConfig,
 }
 
