@@ -39,8 +39,8 @@ _BY_KIND = {
     "mult_vae": ("models/baselines/mult_vae.py", *_AUTOENCODER),
     "mult_dae": ("models/baselines/mult_dae.py", *_AUTOENCODER),
     "lightgcn": ("models/baselines/lightgcn.py", *_LIGHTGCN),
-    "sasrec": ("models/baselines/sasrec.py", "models/sequential", *_LIGHTGCN),
-    "irgan": ("models/baselines/irgan.py", "models/adversarial", *_LIGHTGCN),
+    "sasrec": ("models/baselines/sasrec.py", "models/sequential"),
+    "irgan": ("models/baselines/irgan.py", "models/adversarial"),
     "diffrec": ("models/diffrec", "diffusion", *_LIGHTGCN),
     "pretrain": _LIGHTGCN,
 }

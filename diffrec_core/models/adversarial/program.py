@@ -140,8 +140,7 @@ class IrganProgram:
         """Add up gradients, chunk by chunk of users; returns the mean loss of both players."""
         total = torch.zeros((), device=self.rows.items.device)
         numbers = torch.from_numpy(users).to(total.device)
-        rows = max(1, CHUNK_ENTRIES // self.rows.n_items)
-        for part in torch.split(numbers, rows):
+        for part in torch.split(numbers, max(1, CHUNK_ENTRIES // self.rows.n_items)):
             loss = self._losses(Users(part, self.rows.take(part)), epoch.number).sum() / len(users)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
