@@ -191,6 +191,18 @@ def test_each_player_learns_from_its_own_loss_alone() -> None:
     assert not torch.allclose(first_g, second_g)  # type: ignore[arg-type]
 
 
+def test_the_share_of_own_items_reaches_the_draws() -> None:
+    """Only then can the generator be graded for items that it would never draw."""
+    gradients = []
+    for share in (0.0, 0.9):
+        it, epoch = game(pretrain_epochs=0, positive_share=share), Epoch(1)
+        epoch.share(3)
+        with torch_seed(8, "step"):
+            it._backward(it.users, epoch)
+        gradients.append(it.game.generator.items.grad)
+    assert not torch.allclose(*gradients)
+
+
 def test_users_without_items_are_left_out() -> None:
     histories = Histories.from_lists([[0], [], [1]])
     rows = SparseRows.from_histories(histories, histories.weights, N_ITEMS, torch.device("cpu"))
