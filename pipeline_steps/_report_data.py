@@ -49,24 +49,15 @@ def report_data(
         data_card=_data_card(args.stages),
         left_out=leaderboard["left_out"],
         models=[
-            ModelResult(
-                name=name,
-                selected=name == leaderboard["selected"],
-                validation=row["validation"],
-                test=row["test"],
-                fit_seconds=row["fit_seconds"],
-                parameters=row["parameters"],
-                peak_memory_mib=row["peak_memory_mib"],
+            _model_result(
+                name,
+                leaderboard,
+                evaluations[name]["test"],
                 curve=_curve(args.curves / f"{name}.csv"),
                 item_counts=np.bincount(tops[name][ITEM].to_numpy(), minlength=len(items)),
                 top_items=_by_user(tops[name], sample),
-                certainty=_certainty(name, leaderboard),
-                seeds=row["seeds"],
-                sd=row["sd"],
-                slices=evaluations[name]["test"]["slices"],
-                popularity_groups=evaluations[name]["test"]["popularity_groups"],
             )
-            for name, row in leaderboard["models"].items()
+            for name in leaderboard["models"]
         ],
         item_titles=[items.title(index) for index in range(len(items))],
         item_popularity=np.bincount(train.items, minlength=len(items)),
@@ -74,6 +65,23 @@ def report_data(
         user_ids={user: users.ids[user] for user in sample},
         noise=_noise(args.robustness / "rows.csv"),
         changes=changes,
+    )
+
+
+def _model_result(
+    name: str, leaderboard: dict[str, Any], on_test: dict[str, Any], **shown: Any
+) -> ModelResult:
+    """Everything about one model: its row, what was measured on test alone, and what is `shown`."""
+    row = leaderboard["models"][name]
+    copied = ("validation", "test", "fit_seconds", "parameters", "peak_memory_mib", "seeds", "sd")
+    return ModelResult(
+        name=name,
+        selected=name == leaderboard["selected"],
+        certainty=_certainty(name, leaderboard),
+        slices=on_test["slices"],
+        popularity_groups=on_test["popularity_groups"],
+        **{key: row[key] for key in copied},
+        **shown,
     )
 
 

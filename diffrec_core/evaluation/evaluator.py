@@ -111,12 +111,7 @@ def evaluate_task(
     if len(users) == 0:
         raise DataError(f"{task.name}: no user has an interaction to predict")
     measured = measure_users(
-        score,
-        task,
-        config.cutoffs,
-        batch_size=config.batch_size,
-        items=items,
-        on_batch=on_batch,
+        score, task, config.cutoffs, batch_size=config.batch_size, items=items, on_batch=on_batch
     )
     averaged, accuracy = _averaged_over(task, measured.of("accuracy"), config)
     metrics = {"users": float(len(averaged)), **mean_metrics(accuracy)}

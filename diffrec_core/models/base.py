@@ -28,6 +28,7 @@ from diffrec_core.data.recency import RECENCY_SPACE, RecencyConfig, recency_weig
 from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
 from diffrec_core.errors import ArtifactError, DataError, NotFittedError
+from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.search_space import Space
@@ -257,6 +258,16 @@ class Recommender(ABC):
     def input_rows(self, histories: Histories) -> SparseRows:
         """Histories as the model is to see them when it scores, on its device."""
         return self._rows(histories, self.input_weights(histories))
+
+    def training_rows(self, histories: Histories, *, with_recency: bool) -> SparseRows:
+        """Histories as the model is to see them in training, on its device."""
+        if with_recency:
+            return self.input_rows(histories)
+        return self._rows(histories, histories.weights)
+
+    def validate(self, task: RankingTask | None, *, batch_size: int = 1024) -> float | None:
+        """What early stopping watches: recall@20; None without a validation part."""
+        return None if task is None else recall_at(self.score, task, batch_size=batch_size)
 
     def _rows(self, histories: Histories, weights: NDArray[np.float32]) -> SparseRows:
         n_items = len(self.catalogue.items)

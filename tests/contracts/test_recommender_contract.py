@@ -203,6 +203,31 @@ def test_same_seed_same_model_other_seed_other_model(name: str, model: Recommend
     assert torch.equal(model.score(histories), other.score(histories)) != model.uses_seed
 
 
+@pytest.mark.parametrize("name", [name for name, section in MODELS.items() if "epochs" in section])
+def test_an_interrupted_training_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    epochs: list[int] = []
+
+    def train(folder: str, stop_after: int | None) -> Recommender:
+        def advance(epoch: int, note: str) -> None:
+            epochs.append(epoch)
+            if epoch == stop_after:
+                raise InterruptedError
+
+        model = create({**MODELS[name], "epochs": 14}, f"train.{name}")
+        checkpoint = {"checkpoint": tmp_path / folder, "checkpoint_every_seconds": 0.0}
+        model.fit(planted_data(), TrainingOptions(seed=3, advance=advance, **checkpoint))
+        return model
+
+    whole = train("whole", None)
+    with pytest.raises(InterruptedError):
+        train("interrupted", 12)  # in irgan's game, after its pre-training
+    epochs.clear()
+    resumed = train("interrupted", None)
+    assert 1 not in epochs
+    histories = planted_data().histories
+    assert torch.equal(whole.score(histories), resumed.score(histories))
+
+
 def test_masked_items_are_never_recommended(model: Recommender) -> None:
     histories = planted_data().histories
     for rows, items, _ in rank(model.score, histories, N_ITEMS):

@@ -1,6 +1,5 @@
 """Mult-VAE and Mult-DAE against dense matrices in float64, and what their training is given."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,26 +160,3 @@ def test_recency_weighs_what_is_trained_on_if_asked(in_training: bool) -> None:
     n = len(first)
     expected = [place / (n - 1) for place in range(n)] if in_training else [1.0] * n
     assert first == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_resumed_training_ends_with_the_same_bits(kind: str, tmp_path: Path) -> None:
-    section = {"kind": kind, **TINY, "epochs": 6}
-    whole = create(section, kind)
-    whole.fit(planted_data(), TrainingOptions(seed=3))
-
-    def die(epochs: int, _: str) -> None:
-        if epochs == 4:
-            raise KeyboardInterrupt
-
-    settings = {"seed": 3, "checkpoint": tmp_path / "c", "checkpoint_every_seconds": 0.0}
-    with pytest.raises(KeyboardInterrupt):
-        create(section, kind).fit(planted_data(), TrainingOptions(advance=die, **settings))
-    epochs: list[int] = []
-    resumed = create(section, kind)
-    resumed.fit(
-        planted_data(), TrainingOptions(advance=lambda done, _: epochs.append(done), **settings)
-    )
-    assert 1 not in epochs
-    scores = [model.score(planted_data().histories) for model in (whole, resumed)]
-    assert torch.equal(*scores)

@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.metrics import recall_at
-from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.autoencoder.program import AutoencoderProgram
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
-from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
@@ -36,10 +33,12 @@ class Autoencoder(Recommender):
             self.network = AutoencoderNetwork(len(data.items), self.config).to(self.device)
         program = AutoencoderProgram(
             self.network,
-            self._training_rows(data.histories),
+            self.training_rows(data.histories, with_recency=self.config.recency_in_training),
             self.config,
             seed=options.seed,
-            validation=lambda: self._validate(data.validation),
+            validation=lambda: self.validate(
+                data.validation, batch_size=self.config.score_batch_size
+            ),
         )
         return train(program, self.config, options)
 
@@ -51,16 +50,6 @@ class Autoencoder(Recommender):
         needed = _PARAMETER_BYTES * parameters + _SCORE_BYTES * users * n_items
         why = f"{parameters:,} parameters and the scores of {n_items:,} items for {users:,} users"
         require_memory(self.config.kind, needed, why, options)
-
-    def _training_rows(self, histories: Histories) -> SparseRows:
-        if self.config.recency_in_training:
-            return self.input_rows(histories)
-        return self._rows(histories, histories.weights)
-
-    def _validate(self, task: RankingTask | None) -> float | None:
-        if task is None:
-            return None
-        return recall_at(self.score, task, batch_size=self.config.score_batch_size)
 
     def _score(self, histories: Histories) -> Tensor:
         self.network.eval()

@@ -13,8 +13,6 @@ from pydantic import Field
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.metrics import recall_at
-from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.adversarial.discriminator import Discriminator
 from diffrec_core.models.adversarial.generator import Generator
 from diffrec_core.models.adversarial.program import (
@@ -85,12 +83,9 @@ class Irgan(Recommender):
             self.input_rows(data.histories),
             self.config,
             seed=options.seed,
-            validation=lambda: self._validate(data.validation),
+            validation=lambda: self.validate(data.validation),
         )
         return train(program, self.config, options)
-
-    def _validate(self, task: RankingTask | None) -> float | None:
-        return None if task is None else recall_at(self.score, task)
 
     def _peak_bytes(self, n_users: int, n_items: int) -> int:
         """Weights, gradients, AdamW's moments and the best weights, and a chunk of scores."""
@@ -115,6 +110,4 @@ class Irgan(Recommender):
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
         self.generator = self._generator(n_items)
-        with torch.no_grad():
-            for name, parameter in self.generator.named_parameters():
-                parameter.copy_(tensors[name])
+        self.generator.load_state_dict(dict(tensors))

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.errors import DataError
-from diffrec_core.evaluation.metrics import recall_at
-from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.sequential.network import SasRecNetwork
 from diffrec_core.models.sequential.program import SasRecProgram, SequenceTrainingConfig
@@ -95,12 +93,9 @@ class SasRec(Recommender):
             self.config,
             weights=self.input_weights,
             seed=options.seed,
-            validation=lambda: self._validate(data.validation),
+            validation=lambda: self.validate(data.validation),
         )
         return train(program, self.config, options)
-
-    def _validate(self, task: RankingTask | None) -> float | None:
-        return None if task is None else recall_at(self.score, task)
 
     def _peak_bytes(self, n_items: int) -> int:
         """Weights, gradients, Adam's moments and the best weights; activations and attention."""
@@ -147,6 +142,4 @@ class SasRec(Recommender):
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
         self.network = self._network(n_items)
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(tensors[name])
+        self.network.load_state_dict(dict(tensors))

@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.metrics import recall_at
-from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.diffrec.precision import warn_of_emulation
 from diffrec_core.models.diffrec.program import DiffRecProgram
-from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
@@ -41,22 +38,14 @@ class DiffRec(Recommender):
             self.network.compile_denoiser()
         program = DiffRecProgram(
             self.network,
-            self._training_rows(data.histories),
+            self.training_rows(data.histories, with_recency=self.config.recency_in_training),
             self.config,
             seed=options.seed,
-            validation=lambda: self._validate(data.validation),
+            validation=lambda: self.validate(
+                data.validation, batch_size=self.config.score_batch_size
+            ),
         )
         return train(program, self.config, options)
-
-    def _training_rows(self, histories: Histories) -> SparseRows:
-        if self.config.recency_in_training:
-            return self.input_rows(histories)
-        return self._rows(histories, histories.weights)
-
-    def _validate(self, task: RankingTask | None) -> float | None:
-        if task is None:
-            return None
-        return recall_at(self.score, task, batch_size=self.config.score_batch_size)
 
     def _score(self, histories: Histories) -> Tensor:
         self.network.eval()

@@ -1,6 +1,5 @@
-"""IRGAN as a recommender: what the game adds, resuming, memory."""
+"""IRGAN as a recommender: what the game adds, memory."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,29 +41,6 @@ def test_the_game_alone_finds_the_planted_blocks(reward: str) -> None:
     after = mass_on_own_block(fitted(pretrain_epochs=0, epochs=40, reward=reward))
     assert before < 0.7
     assert after > 0.9
-
-
-def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    """Stopped in the game, after pre-training."""
-
-    def train(folder: str, stop_after: int | None) -> Recommender:
-        def advance(epoch: int, note: str) -> None:
-            if epoch == stop_after:
-                raise InterruptedError
-
-        model = create({**SMALL, "pretrain_epochs": 1, "epochs": 4}, "x")
-        options = TrainingOptions(
-            seed=3, advance=advance, checkpoint=tmp_path / folder, checkpoint_every_seconds=0
-        )
-        model.fit(planted_data(), options)
-        return model
-
-    whole = train("a", None)
-    with pytest.raises(InterruptedError):
-        train("b", 2)
-    resumed = train("b", None)
-    histories = planted_data().histories
-    assert torch.equal(whole.score(histories), resumed.score(histories))
 
 
 def test_it_asks_for_its_memory_before_it_is_built() -> None:

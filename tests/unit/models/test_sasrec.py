@@ -1,6 +1,5 @@
-"""SASRec as a recommender: order, recency, resuming, memory, and what it refuses."""
+"""SASRec as a recommender: order, recency, memory, and what it refuses."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,27 +73,6 @@ def test_ease_cannot_tell_which_item_was_the_last() -> None:
     data, _ = successions(400, seed=0)
     new, answers = successions(100, seed=1)
     assert share_found(fitted({"kind": "ease", "l2": 10.0}, data), new.histories, answers) < 0.5
-
-
-def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    def train(folder: str, stop_after: int | None) -> Recommender:
-        def advance(epoch: int, note: str) -> None:
-            if epoch == stop_after:
-                raise InterruptedError
-
-        model = create({**SMALL, "epochs": 4, "negatives": 6}, "x")
-        options = TrainingOptions(
-            seed=3, advance=advance, checkpoint=tmp_path / folder, checkpoint_every_seconds=0
-        )
-        model.fit(planted_data(), options)
-        return model
-
-    whole = train("a", None)
-    with pytest.raises(InterruptedError):
-        train("b", 2)
-    resumed = train("b", None)
-    histories = planted_data().histories
-    assert torch.equal(whole.score(histories), resumed.score(histories))
 
 
 def test_validation_chooses_the_weights() -> None:
