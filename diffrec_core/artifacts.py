@@ -50,7 +50,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text to a file that appears complete or not at all.
+    """Write text to a file that appears complete or not at all; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all.
 
     Raises:
         StorageError: the disk is full or not writable; the old file, if any, is untouched.
@@ -59,7 +64,7 @@ def write_text(path: Path, text: str) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
             sync_file(temporary)
             temporary.replace(path)
         finally:

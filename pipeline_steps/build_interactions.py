@@ -10,7 +10,12 @@ from pathlib import Path
 import polars as pl
 
 from diffrec_core.artifacts import read_manifest
-from diffrec_core.data.interactions import InteractionsConfig, build_interactions
+from diffrec_core.data.interactions import (
+    NOTHING_KNOWN,
+    InteractionsConfig,
+    build_interactions,
+    read_known_ids,
+)
 from diffrec_core.data.schema import EVENTS_SCHEMA, INTERACTIONS_SCHEMA, TITLES_SCHEMA
 from pipeline_steps._runtime import Step, execute
 
@@ -21,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data lie."""
     parser.add_argument("--events", type=Path, required=True, help="folder of events")
     parser.add_argument("--titles", type=Path, required=True, help="folder of item titles")
+    parser.add_argument("--known-ids", type=Path, help="folder of ids that keep their indices")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
@@ -32,7 +38,8 @@ def run(step: Step) -> None:
     read_manifest(args.titles, TITLES_SCHEMA)
     events = pl.scan_parquet(args.events / "**/*.parquet", hive_partitioning=False)
     titles = pl.read_parquet(args.titles / "titles.parquet")
-    interactions, step.report = build_interactions(events, titles, config)
+    known = read_known_ids(args.known_ids) if args.known_ids else NOTHING_KNOWN
+    interactions, step.report = build_interactions(events, titles, config, known)
     with step.output(
         args.out,
         schema=INTERACTIONS_SCHEMA,

@@ -1,15 +1,23 @@
 """Look at the outside world once: write down which raw files this run is made from.
 
-Paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names. Everything after this
-step works from that list. Checksums of unchanged files are remembered from run to run.
+Paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names, and the ids that an
+earlier run has given indices to. Everything after this step works from these. Checksums of
+unchanged files are remembered from run to run.
 """
 
 import argparse
 import logging
+import shutil
 from pathlib import Path
 
 from diffrec_core.artifacts import canonical_json, write_json
-from diffrec_core.ingestion.raw_files import ChecksumCache, ListRawConfig, list_raw_files
+from diffrec_core.ingestion.raw_files import (
+    KNOWN_IDS_SCHEMA,
+    VOCABULARIES,
+    ChecksumCache,
+    ListRawConfig,
+    list_raw_files,
+)
 from pipeline_steps._runtime import Step, execute
 
 log = logging.getLogger("pipeline")
@@ -18,6 +26,9 @@ log = logging.getLogger("pipeline")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say where the list goes and where checksums are remembered."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the raw manifest")
+    parser.add_argument(
+        "--known-ids", type=Path, metavar="FOLDER", help="the ids known before: a folder to write"
+    )
     parser.add_argument(
         "--checksum-cache",
         type=Path,
@@ -33,6 +44,8 @@ def run(step: Step) -> None:
     checksums = ChecksumCache.load(step.args.checksum_cache)
     manifest = list_raw_files(config, checksums)
     write_json(step.args.out, manifest.to_json())
+    if step.args.known_ids:
+        _write_known_ids(step, config.known_ids)
     write_json(step.args.checksum_cache, checksums.to_json())
     size = sum(file.size for file in manifest.logs)
     step.report.update(
@@ -48,6 +61,18 @@ def run(step: Step) -> None:
         "with a" if manifest.titles else "no",
     )
     log.debug("%s", canonical_json(manifest.to_json()))
+
+
+def _write_known_ids(step: Step, folder: str | None) -> None:
+    """Copy the vocabularies of a folder of interactions; without one, there are none."""
+    inputs = {} if folder is None else {"interactions": Path(folder)}
+    with step.output(step.args.known_ids, schema=KNOWN_IDS_SCHEMA, params={}, inputs=inputs) as (
+        directory,
+        _,
+    ):
+        for source in inputs.values():
+            for name in VOCABULARIES:
+                shutil.copyfile(source / name, directory / name)
 
 
 if __name__ == "__main__":

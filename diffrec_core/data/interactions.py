@@ -95,6 +95,29 @@ class Interactions:
         self.items.to_items_frame().write_parquet(directory / "items.parquet", compression="zstd")
 
 
+@dataclass(frozen=True, slots=True)
+class KnownIds:
+    """Ids that an earlier run has given the indices 0, 1, …"""
+
+    users: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+
+
+NOTHING_KNOWN = KnownIds()
+
+
+def read_known_ids(directory: Path) -> KnownIds:
+    """Read the vocabularies that `list_raw` has put there; none where the folder has none.
+
+    Raises:
+        ArtifactError: they are not vocabularies.
+    """
+    users, items = directory / "users.parquet", directory / "items.parquet"
+    if not users.is_file():
+        return NOTHING_KNOWN
+    return KnownIds(read_users(users).ids, read_items(items).ids)
+
+
 def read_interactions(directory: Path) -> Interactions:
     """Read what `Interactions.write` wrote.
 
@@ -121,18 +144,23 @@ def read_interaction_table(path: Path) -> pl.DataFrame:
 
 
 def build_interactions(
-    events: pl.LazyFrame, titles: pl.DataFrame, config: InteractionsConfig
+    events: pl.LazyFrame,
+    titles: pl.DataFrame,
+    config: InteractionsConfig,
+    known: KnownIds = NOTHING_KNOWN,
 ) -> tuple[Interactions, dict[str, Any]]:
     """Turn events into interactions.
 
     The first event of a (user, item) pair counts and later ones are dropped: at that time the
-    item was new to the user, which is what a recommendation is judged by. Vocabularies are in
-    order of first appearance, so that data that arrive later do not renumber earlier ids.
+    item was new to the user, which is what a recommendation is judged by. Vocabularies hold the
+    ids known before, with the indices that they had, then new ones in order of first appearance.
+    An id that no interaction has any more keeps its index.
 
     Args:
         events: the EVENTS table.
         titles: `item_id` and `title`, possibly empty.
         config: the filters.
+        known: ids that have indices already.
 
     Returns:
         The interactions, and the counts after each filter.
@@ -147,7 +175,8 @@ def build_interactions(
     counts |= {"interactions": len(frame), "filter_rounds": rounds}
     if frame.is_empty():
         raise DataError(_nothing_left(counts, config))
-    users, items = _first_seen(frame, USER_ID), _with_titles(_first_seen(frame, ITEM_ID), titles)
+    users = _vocabulary(known.users, frame, USER_ID)
+    items = _with_titles(_vocabulary(known.items, frame, ITEM_ID), titles)
     indexed = _indexed(frame, users, items)
     counts |= {"users": len(users), "items": len(items), **_time_facts(indexed)}
     return Interactions(indexed, users, items), counts
@@ -213,10 +242,11 @@ def _nothing_left(counts: dict[str, Any], config: InteractionsConfig) -> str:
     )
 
 
-def _first_seen(frame: pl.DataFrame, column: str) -> Vocabulary:
-    """Vocabulary of a column, ids in order of first appearance (ties: by id)."""
+def _vocabulary(known: tuple[str, ...], frame: pl.DataFrame, column: str) -> Vocabulary:
+    """The known ids, then the others of a column in order of first appearance (ties: by id)."""
     first = frame.group_by(column).agg(pl.col(TIMESTAMP).min()).sort(TIMESTAMP, column)
-    return Vocabulary(tuple(first[column]))
+    new = first.filter(~pl.col(column).is_in(list(known)))
+    return Vocabulary((*known, *new[column]))
 
 
 def _with_titles(items: Vocabulary, titles: pl.DataFrame) -> Vocabulary:

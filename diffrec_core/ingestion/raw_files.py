@@ -21,6 +21,8 @@ from diffrec_core.errors import ArtifactError, DataError
 log = logging.getLogger(__name__)
 
 SCHEMA: Final = "raw/1"
+KNOWN_IDS_SCHEMA: Final = "known_ids/1"
+VOCABULARIES: Final = ("users.parquet", "items.parquet")
 _WHAT_TO_DO: Final = (
     "Fetch the sample data with `make sample`, or set list_raw.logs in params.yaml "
     "to the files, folders or patterns of your own logs"
@@ -38,6 +40,9 @@ class ListRawConfig(Config):
 
     titles: _Path | None = None
     """One file that names the items; null: there is none."""
+
+    known_ids: _Path | None = None
+    """Folder of interactions, those of the run before, whose ids keep their indices; null: none."""
 
 
 @dataclass(frozen=True, slots=True)

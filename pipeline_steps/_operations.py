@@ -1,0 +1,63 @@
+"""What a run does besides the stages of dvc.yaml: it looks at the world, or changes it.
+
+An operation is a command of this package. It runs in a workspace like a stage, reads outputs of
+stages and what earlier operations of the run made, and what it makes is kept with the run.
+"""
+
+from dataclasses import dataclass
+
+from pipeline_steps._runs import RunSpec
+
+EVENTS, INTERACTIONS = "data/events", "data/interactions"
+INGEST_REPORT, REPORT = "reports/stages/ingest.json", "reports/report.html"
+REGISTRATION, GATE, STATUS = "reports/registration.json", "reports/gate.json", "reports/status"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One command.
+
+    Attributes:
+        command: module of this package and its arguments.
+        reads: outputs of stages.
+        keeps: files and folders that it makes, kept with the run even where it fails.
+        publishes: of those, what is shown to people, and under which name.
+        changes_world: promotes or publishes: left out of a dry run.
+    """
+
+    command: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    publishes: tuple[tuple[str, str], ...] = ()
+    changes_world: bool = False
+
+
+def operations(spec: RunSpec) -> dict[str, Operation]:
+    """Every operation of a run, by name."""
+    end = ("--now", spec.end) if spec.end else ()
+    return {
+        "gate": Operation(
+            command=(
+                "gate", "--interactions", INTERACTIONS, "--registration", REGISTRATION,
+                "--ingest-report", INGEST_REPORT, "--html", REPORT, "--out", GATE,
+            ),
+            reads=(INTERACTIONS, REGISTRATION, INGEST_REPORT, REPORT),
+            keeps=(GATE, REPORT),
+            publishes=((REPORT, "report.html"), (GATE, "gate.json")),
+        ),
+        "promote": Operation(command=("promote", "--gate", GATE), changes_world=True),
+        "recommend_champion": Operation(
+            command=("recommend_champion", "--interactions", INTERACTIONS, "--run", spec.run),
+            reads=(INTERACTIONS,),
+        ),
+        "publish": Operation(command=("publish", "--run", spec.run), changes_world=True),
+        "monitor": Operation(
+            command=(
+                "monitor", "--events", EVENTS, "--interactions", INTERACTIONS,
+                "--ingest-report", INGEST_REPORT, "--out", STATUS, *end,
+            ),
+            reads=(EVENTS, INTERACTIONS, INGEST_REPORT),
+            keeps=(STATUS,),
+            publishes=((STATUS, "status"),),
+        ),
+    }  # fmt: skip

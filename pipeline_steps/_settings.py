@@ -1,0 +1,84 @@
+"""Where a worker finds what it needs: the environment's answers, with defaults on this machine.
+
+| Variable | What | Default |
+|---|---|---|
+| DIFFREC_REPOSITORY | git repository that workspaces are cloned from | the project's folder |
+| DIFFREC_REMOTE | what workers share: DVC's remote and the runs | .nightly/remote |
+| DIFFREC_WORKSPACES | where this machine's workspaces lie | .nightly/workspaces |
+| DIFFREC_CACHE | DVC's cache on this machine, shared by its workspaces | .nightly/cache |
+| DIFFREC_PUBLISH | where recommendations, report and status appear | published |
+| MLFLOW_TRACKING_URI | the registry | mlflow.db in the project's folder |
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_steps._runtime import repository_root
+from pipeline_steps._store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The answers; paths are absolute.
+
+    Attributes:
+        repository: what workspaces are cloned from: a folder or a URL.
+        remote: folder or URL of what workers share.
+        workspaces: folder of this machine's workspaces.
+        cache: folder of DVC's cache.
+        publish: folder or URL where results appear.
+        tracking_uri: of MLflow.
+    """
+
+    repository: str
+    remote: str
+    workspaces: Path
+    cache: Path
+    publish: str
+    tracking_uri: str
+
+    @property
+    def store(self) -> Store:
+        """Runs and promotions, beside DVC's files in the remote."""
+        return Store(f"{self.remote}/store")
+
+    def environment(self) -> dict[str, str]:
+        """The same answers as variables, for the processes that a worker starts."""
+        return {
+            "DIFFREC_REPOSITORY": self.repository,
+            "DIFFREC_REMOTE": self.remote,
+            "DIFFREC_WORKSPACES": str(self.workspaces),
+            "DIFFREC_CACHE": str(self.cache),
+            "DIFFREC_PUBLISH": self.publish,
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+        }
+
+    @property
+    def dvc_remote(self) -> str:
+        """URL of DVC's remote."""
+        return f"{self.remote}/dvc"
+
+    @property
+    def published(self) -> Store:
+        """Where results appear."""
+        return Store(self.publish)
+
+
+def settings() -> Settings:
+    """Read the environment."""
+    root = repository_root()
+
+    def setting(name: str, default: Path) -> str:
+        value = os.environ.get(name) or str(default)
+        return value if "://" in value else str(Path(value).absolute())
+
+    state = root / ".nightly"
+    return Settings(
+        repository=setting("DIFFREC_REPOSITORY", root),
+        remote=setting("DIFFREC_REMOTE", state / "remote"),
+        workspaces=Path(setting("DIFFREC_WORKSPACES", state / "workspaces")),
+        cache=Path(setting("DIFFREC_CACHE", state / "cache")),
+        publish=setting("DIFFREC_PUBLISH", root / "published"),
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow.db",
+    )

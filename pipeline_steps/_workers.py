@@ -1,0 +1,159 @@
+"""Work that outlives the command which started it.
+
+The work is a process in a session of its own; it holds a lock on its folder and writes its log
+there. The command shows the log until the work ends. Killed, it leaves the work alone: a scheduler
+that loses a task does not lose hours of training. The next command finds the lock taken and shows
+the same log from its beginning.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO, NoReturn
+
+from diffrec_core.artifacts import write_json
+from diffrec_core.errors import DiffRecError
+
+log = logging.getLogger("pipeline")
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 20.0
+TERMINATED = 128 + signal.SIGTERM
+
+
+class LostWorkError(DiffRecError):
+    """The work was killed or failed to start."""
+
+
+class Work:
+    """One piece of work, by its folder.
+
+    Args:
+        folder: where its lock, log and result lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock, self._log = folder / "lock", folder / "stage.log"
+        self._result = folder / "result.json"
+        self.folder = folder
+
+    def show(self, command: list[str], *, cwd: Path) -> int:
+        """Start the work unless it goes on already, show its log, return its exit code.
+
+        SIGTERM and SIGINT end the work too.
+
+        Raises:
+            LostWorkError: the work ended without a result: it was killed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        process = None
+        if self.pid() is None:
+            self._result.unlink(missing_ok=True)
+            self._log.write_bytes(b"")
+            process = self._start(command, cwd)
+        else:
+            log.warning("joining work that goes on already: process %s", self.pid())
+        with self._ended_with_us(process):
+            self._follow(process)
+        if not self._result.is_file():
+            how = f"exit status {process.returncode}" if process else "no trace"
+            raise LostWorkError(
+                f"the work was killed ({how}): run the same command again, it goes on from the "
+                f"last checkpoint. Its log: {self._log}"
+            )
+        return int(json.loads(self._result.read_text())["exit_code"])
+
+    def do(self, action: Callable[[], int]) -> None:
+        """In the worker: hold the lock, act, leave the exit code; nothing if another is at it."""
+        with self._lock.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
+            file.flush()
+            code = 1
+            try:
+                code = action()
+            except DiffRecError as error:
+                log.error("%s", error)
+                code = error.exit_code
+            finally:
+                write_json(self._result, {"exit_code": code})
+
+    def pid(self) -> int | None:
+        """The process that holds the lock, None where nobody does."""
+        try:
+            with self._lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            return int(self._lock.read_bytes() or b"0")
+        return None
+
+    def _start(self, command: list[str], cwd: Path) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _follow(self, process: "subprocess.Popen[bytes] | None") -> None:
+        with self._log.open("rb") as lines:
+            while self._goes_on(process):
+                _copy(lines)
+                time.sleep(_POLL_SECONDS)
+            _copy(lines)
+
+    def _goes_on(self, process: "subprocess.Popen[bytes] | None") -> bool:
+        if process is not None and process.poll() is None:
+            return True
+        return self.pid() is not None  # ours may have found another at work, and joined it
+
+    @contextmanager
+    def _ended_with_us(self, process: "subprocess.Popen[bytes] | None") -> Iterator[None]:
+        def end(number: int, frame: FrameType | None) -> NoReturn:
+            pid = self.pid() or (process.pid if process else None)
+            log.error("%s: ending the work too; a re-run continues", signal.Signals(number).name)
+            if pid:
+                _end_session(pid)
+            sys.exit(128 + number)
+
+        before = {s: signal.signal(s, end) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _copy(lines: BinaryIO) -> None:
+    sys.stdout.buffer.write(lines.read())
+    sys.stdout.buffer.flush()
+
+
+def _end_session(pid: int) -> None:
+    """SIGTERM to every process of a session, SIGKILL to those that do not listen."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            os.killpg(pid, 0)  # raises when all are gone
+            time.sleep(_POLL_SECONDS)
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,218 @@
+"""A folder of its own for one stage of one run: the code at the run's commit, its params, its data.
+
+Only what the stage reads is brought here. DVC does it: `dvc.lock` says what to bring, and it holds
+no more than that, as DVC reads the whole of it many times.
+
+DVC is used by its Python interface, whose version is locked: each command line costs a second.
+"""
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from diffrec_core.artifacts import write_text
+from diffrec_core.errors import ConfigError, StorageError
+
+log = logging.getLogger("pipeline")
+Entries = Mapping[str, Mapping[str, Any]]
+"""Entries of dvc.lock by stage."""
+
+_EXITED = re.compile(r"exited with (-?\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A clone in which DVC runs one stage.
+
+    Attributes:
+        root: the clone's folder.
+        repository: folder or URL of what is cloned.
+        remote: folder or URL of DVC's remote.
+        cache: folder of DVC's cache; the workspaces of a machine share it.
+    """
+
+    root: Path
+    repository: str
+    remote: str
+    cache: Path
+
+    def prepare(self, commit: str, params: str) -> None:
+        """Clone the code at a commit, unless it is there, and put the params into it.
+
+        What an earlier try left, its checkpoints above all, stays.
+
+        Raises:
+            ConfigError: the commit is not in the repository.
+        """
+        if self._commit() != commit:
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            clone = ("clone", "--quiet", "--no-checkout", self.repository, str(self.root))
+            self._git(*clone, cwd=self.root.parent)
+            self._git("checkout", "--quiet", "--detach", commit, cwd=self.root)
+        write_text(self.root / "params.yaml", params)
+        write_text(self.root / ".dvc" / "config.local", self._config())
+
+    def inputs(self, stage: str) -> list[str]:
+        """What the stage reads that other stages write: outputs, whole or a file of one.
+
+        Raises:
+            ConfigError: dvc.yaml has no stage of that name, or cannot be read.
+        """
+        with self._repo() as repo:
+            deps = [self._relative(dep) for dep in _stage(repo, stage).deps]
+            outs = [self._relative(out) for out in repo.index.outs]
+        return sorted({path for dep in deps for path in _meant(dep, outs)})
+
+    def kept_outs(self, stage: str) -> list[str]:
+        """The outputs that the stage finds when it runs again (`persist` in dvc.yaml)."""
+        with self._repo() as repo:
+            return [self._relative(out) for out in _stage(repo, stage).outs if out.persist]
+
+    def meta(self, stage: str) -> Mapping[str, Any]:
+        """The stage's `meta` in dvc.yaml."""
+        with self._repo() as repo:
+            return dict(_stage(repo, stage).meta or {})
+
+    def bring(self, paths: Iterable[str], entries: Entries) -> None:
+        """Bring outputs of stages, by their entries, from the cache or the remote.
+
+        Raises:
+            StorageError: one is in no entry or cannot be had.
+        """
+        wanted = sorted(paths)
+        self.write_lock(_only(entries, wanted))
+        if wanted:
+            with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}"):
+                repo.pull(allow_missing=True)
+        missing = [path for path in wanted if not (self.root / path).exists()]
+        if missing:
+            raise StorageError(
+                f"{', '.join(missing)}: not among what the run's finished stages left, or not in "
+                f"{self.remote}: run the stages that write them first"
+            )
+
+    def reproduce(self, stage: str, entries: Entries) -> int:
+        """Let DVC run the stage if its entry says otherwise or there is none; its exit code."""
+        self.write_lock(entries)
+        with self._repo() as repo:
+            try:
+                repo.reproduce(stage, single_item=True, allow_missing=True)
+            except DvcException as error:
+                log.error("%s", error)
+                return _exit_code(error)
+        return 0
+
+    def push(self, stage: str) -> None:
+        """Send the stage's outputs to the remote.
+
+        Raises:
+            StorageError: it could not be done.
+        """
+        with self._repo() as repo, _as_storage_error(f"send the outputs of {stage}"):
+            repo.push(targets=[stage])
+
+    def write_lock(self, entries: Entries) -> None:
+        """Write dvc.lock from the entries of stages."""
+        text = StringIO()
+        lock = {"schema": "2.0", "stages": {name: dict(entry) for name, entry in entries.items()}}
+        YAML(typ="safe", pure=True).dump(lock, text)
+        write_text(self.root / "dvc.lock", text.getvalue())
+
+    def entry(self, stage: str) -> dict[str, Any]:
+        """The stage's entry of dvc.lock, after it was reproduced."""
+        lock = YAML(typ="safe", pure=True).load(self.root / "dvc.lock")
+        entry: dict[str, Any] = lock["stages"][stage]
+        return entry
+
+    def remove(self) -> None:
+        """Remove the clone."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _repo(self) -> Repo:
+        return Repo(str(self.root))
+
+    def _relative(self, item: Any) -> str:
+        return PurePosixPath(os.path.relpath(item.fs_path, self.root)).as_posix()
+
+    def _commit(self) -> str | None:
+        if not (self.root / ".git").is_dir():
+            return None
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=self.root, capture_output=True, text=True, check=False
+        )
+        return head.stdout.strip()
+
+    def _git(self, *arguments: str, cwd: Path) -> None:
+        result = subprocess.run(
+            ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        )
+        if result.returncode != 0:
+            raise ConfigError(f"git {arguments[0]}: {result.stderr.strip()}")
+
+    def _config(self) -> str:
+        """DVC's settings here; never committed, so they may name this machine's folders."""
+        return (
+            f"[core]\n    remote = nightly\n[cache]\n    dir = {self.cache}\n"
+            f"['remote \"nightly\"']\n    url = {self.remote}\n"
+        )
+
+
+def _stage(repo: Repo, name: str) -> Any:
+    try:
+        stages = {str(getattr(stage, "name", "")): stage for stage in repo.index.stages}
+    except DvcException as error:
+        raise ConfigError(f"dvc.yaml or params.yaml: {error}") from error
+    if name not in stages:
+        raise ConfigError(f"there is no stage {name!r}; known: {', '.join(sorted(stages))}")
+    return stages[name]
+
+
+def _meant(dep: str, outs: Iterable[str]) -> Iterator[str]:
+    """The outputs that a dependency means: one, a file of one, or all in a folder."""
+    path = PurePosixPath(dep)
+    for out in outs:
+        if path.is_relative_to(out) or PurePosixPath(out).is_relative_to(path):
+            yield out
+
+
+def _only(entries: Entries, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Entries cut down to some outputs: all that is needed to bring them."""
+    wanted = set(paths)
+    cut = {
+        name: {"cmd": entry["cmd"], "outs": [o for o in entry["outs"] if o["path"] in wanted]}
+        for name, entry in entries.items()
+    }
+    return {name: entry for name, entry in cut.items() if entry["outs"]}
+
+
+def _exit_code(error: BaseException) -> int:
+    """The exit code of the command that failed, from what DVC says of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        found = _EXITED.search(str(cause))
+        if found:
+            code = int(found[1])
+            return code if code > 0 else 128 - code  # a signal, as a shell counts it
+        cause = cause.__cause__
+    return 1
+
+
+@contextmanager
+def _as_storage_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except DvcException as error:
+        raise StorageError(f"could not {what}: {error}") from error
