@@ -49,7 +49,7 @@ SECTIONS = frozenset(
         *("list_raw", "ingest", "build_interactions", "split"),
         *("pretrain_item_embeddings", "cluster_items", "tune", "train", "evaluate"),
         "robustness",
-        *("select", "register", "recommend", "nightly"),
+        *("select", "refit", "register", "gate", "recommend", "nightly"),
     }
 )
 """The top level of params.yaml."""

@@ -97,7 +97,7 @@ class Interactions:
 
 @dataclass(frozen=True, slots=True)
 class KnownIds:
-    """Ids that an earlier run has given the indices 0, 1, …"""
+    """Ids by the index that an earlier run gave them."""
 
     users: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
