@@ -31,7 +31,7 @@ def render_report(data: ReportData) -> str:
     """
     models = data.ranked
     return (
-        _environment()
+        template_environment()
         .get_template("page.html.j2")
         .render(
             data=data,
@@ -59,7 +59,7 @@ def render_report(data: ReportData) -> str:
     )
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
     """Templates of this package, whatever is inserted being escaped."""
     templates = resources.files(__package__).joinpath("templates")
     return Environment(
