@@ -9,11 +9,14 @@ tests/dags holds its stages and edges equal to DVC's own.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from posixpath import normpath
 from typing import Any
 
 import yaml
+
+# libyaml, where PyYAML has it, is ten times as fast; both are safe loaders
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _TEMPLATE = re.compile(r"\$\{([^}]*)\}")
 _REFERENCE = re.compile(r"\w+(\.\w+|\[\d+\])*")
@@ -22,6 +25,8 @@ _FILE_KEYS = {"stages", "artifacts", "metrics", "params", "plots"}
 _STAGE_KEYS = {
     "cmd", "desc", "deps", "params", "outs", "metrics", "plots", "meta", "always_changed", "frozen"
 }  # fmt: skip
+_META_KEYS = {"resources", "queue", "timeout_minutes", "retries", "reads_lock"}
+_RESOURCES = ("cpu", "gpu")
 
 
 class StageGraphError(ValueError):
@@ -38,6 +43,9 @@ class Stage:
         deps: paths that it reads, relative to the project's folder.
         outs: paths that it writes, metrics and plots included.
         resources: what it runs on, from `meta.resources`: ``cpu`` or ``gpu``.
+        queue: of the workers that may take it, from `meta.queue`; None: any.
+        timeout_minutes: how long a try may take, from `meta.timeout_minutes`; None: the default.
+        retries: how often it is tried again, from `meta.retries`; None: the default.
         desc: what it is for, in one line.
     """
 
@@ -46,6 +54,9 @@ class Stage:
     deps: tuple[str, ...]
     outs: tuple[str, ...]
     resources: str
+    queue: str | None
+    timeout_minutes: int | None
+    retries: int | None
     desc: str
 
 
@@ -99,26 +110,52 @@ def resolve(text: str, context: Mapping[str, Any], where: str) -> str:
     return _TEMPLATE.sub(fill, text)
 
 
-def overlaps(dep: str, out: str) -> bool:
-    """Whether a stage that reads `dep` needs the stage that writes `out`.
+def needed_for(graph: StageGraph, *names: str) -> StageGraph:
+    """The part of a graph that leads to some stages, these included.
 
-    It does when one path holds the other: a file of a folder that is written, or a folder into
-    which several stages write.
-
-    >>> overlaps("data/items.parquet", "data"), overlaps("reports", "reports/a")
-    (True, True)
-    >>> overlaps("data/split", "data/split_old")
-    False
+    Raises:
+        StageGraphError: there is no stage of such a name.
     """
-    dep_path, out_path = PurePosixPath(normpath(dep)), PurePosixPath(normpath(out))
-    return dep_path.is_relative_to(out_path) or out_path.is_relative_to(dep_path)
+    known = {stage.name for stage in graph.stages}
+    if not set(names) <= known:
+        missing = ", ".join(sorted(set(names) - known))
+        raise StageGraphError(f"dvc.yaml has no stage {missing}; known: {', '.join(sorted(known))}")
+    found = set(names)
+    while more := {up for up, down in graph.edges if down in found} - found:
+        found |= more
+    return StageGraph(
+        stages=tuple(stage for stage in graph.stages if stage.name in found),
+        edges=frozenset(edge for edge in graph.edges if set(edge) <= found),
+    )
 
 
 def _edges(stages: tuple[Stage, ...]) -> Iterator[tuple[str, str]]:
-    for downstream in stages:
-        for upstream in stages:
-            if any(overlaps(dep, out) for dep in downstream.deps for out in upstream.outs):
-                yield upstream.name, downstream.name
+    """Yield (upstream, downstream) wherever a dep and an out overlap; an edge may come twice.
+
+    By tables of paths, as a comparison of each dep with each out takes seconds.
+    """
+    writers: dict[str, list[str]] = {}
+    writers_below: dict[str, list[str]] = {}
+    for stage in stages:
+        for out in map(normpath, stage.outs):
+            writers.setdefault(out, []).append(stage.name)
+            for folder in _folders(out):
+                writers_below.setdefault(folder, []).append(stage.name)
+    for stage in stages:
+        for dep in map(normpath, stage.deps):
+            for path in (dep, *_folders(dep)):
+                yield from ((upstream, stage.name) for upstream in writers.get(path, ()))
+            yield from ((upstream, stage.name) for upstream in writers_below.get(dep, ()))
+
+
+def _folders(path: str) -> Iterator[str]:
+    """The folders that hold a path, the nearest first.
+
+    >>> list(_folders("a/b/c"))
+    ['a/b', 'a']
+    """
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _expand(
@@ -146,15 +183,33 @@ def _stage(name: str, entry: Mapping[str, Any], context: Mapping[str, Any]) -> S
     if not isinstance(entry.get("cmd"), str):
         raise StageGraphError(f"{where}: cmd is {entry.get('cmd')!r}, expected one command")
     meta = _mapping(entry.get("meta", {}), f"{where}: meta")
+    _refuse_unknown(f"{where}: meta", meta, _META_KEYS)
     outs = [path for kind in ("outs", "metrics", "plots") for path in _paths(entry, kind, where)]
     return Stage(
         name=name,
         command=resolve(entry["cmd"], context, where),
         deps=tuple(resolve(path, context, where) for path in _paths(entry, "deps", where)),
         outs=tuple(resolve(path, context, where) for path in outs),
-        resources=str(meta.get("resources", "cpu")),
+        resources=_resources(meta, where),
+        queue=None if meta.get("queue") is None else str(meta["queue"]),
+        timeout_minutes=_count(meta, "timeout_minutes", where),
+        retries=_count(meta, "retries", where),
         desc=resolve(str(entry.get("desc", "")), context, where),
     )
+
+
+def _resources(meta: Mapping[str, Any], where: str) -> str:
+    value = meta.get("resources", "cpu")
+    if value not in _RESOURCES:
+        raise StageGraphError(f"{where}: meta.resources is {value!r}, expected cpu or gpu")
+    return str(value)
+
+
+def _count(meta: Mapping[str, Any], key: str, where: str) -> int | None:
+    value = meta.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise StageGraphError(f"{where}: meta.{key} is {value!r}, expected a whole number")
+    return value
 
 
 def _paths(entry: Mapping[str, Any], kind: str, where: str) -> Iterator[str]:
@@ -190,7 +245,7 @@ def _follow(reference: str, context: Mapping[str, Any], where: str) -> Any:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
     except FileNotFoundError as error:
         raise StageGraphError(f"{path} is missing: is this the project's folder?") from error
     except yaml.YAMLError as error:

@@ -1,101 +1,82 @@
-"""# From raw logs to a registered champion and recommendations, every night.
+"""# Raw logs to a champion that is no worse than yesterday's, and its recommendations, every night.
 
-**What it does.** Each task is one stage of `dvc.yaml`: the tasks and their order are read from
-there (`dags/_stage_graph.py`), nobody keeps a second list. A task runs
-`dvc repro --single-item STAGE` in the project's folder, so a stage whose inputs have not changed
-ends at once, and `make run` and this DAG share every result.
+**What it does.** Each task is one stage of `dvc.yaml`; the tasks and their order are read from
+there, nobody keeps a second list. `start_run` fixes the commit, the data window (all data before
+the end of the data interval, or `nightly.window_days` of it) and the parameters; `list_raw` looks
+at the raw files once; the rest follows from these. Then:
 
-**When it is urgent.** It is not: a failed night leaves yesterday's champion in the registry and
-yesterday's recommendations in `data/recommendations`. Look at it in the morning.
+- `gate` compares the candidate with the champion, on data that neither was trained on;
+- `promote` makes it champion, and is skipped where the gate keeps the old one;
+- `recommend` writes the champion's table for every user, from tonight's histories;
+- `publish` makes that table the current one.
 
-**When a task fails.** Its log ends with what was found, what is allowed and what to do.
+**When it is urgent.** It is not: a failed night leaves yesterday's champion and yesterday's
+recommendations in place. Look at it in the morning. Two failed nights in a row are: `monitor`
+says how old things are.
+
+**When a task fails.** A note with the reason, the last lines of the log and what to do is in
+`.nightly/alerts` and at the webhook. Mend the cause, then clear the task and those after it.
 
 | The log says | Do |
 |---|---|
-| `params.yaml: …` | mend the key that it names, then clear the task |
-| too many rows rejected | look into `data/quarantine`: the raw rows, each with its reason |
-| no space is left | free space, then clear the task; nothing was left half-written |
-| `Unable to acquire lock` | another `dvc repro` (`make run`?) is at work: let it end, then clear |
-| `.venv/bin/dvc is missing` | `make run` once in the project's folder: it builds the environment |
-| a traceback | a bug: the same command in a shell, `dvc repro --single-item STAGE`, shows it too |
+| `params.yaml: …` | mend the key that it names, clear `start_run` and all after it |
+| too many rows rejected | look into the quarantine, mend the log, clear `list_raw` and after |
+| a file has changed since list_raw | clear `list_raw` and all after it |
+| these files differ from the commit | commit or stash them, clear `start_run` and all after it |
+| no space is left | free space, clear the task; nothing was left half-written |
+| the work was killed | out of memory? clear the task: a training goes on from its checkpoint |
+| the champion has moved | somebody promoted or rolled back meanwhile: clear `gate` and after |
+| `.venv/bin/python is missing` | `make run` once in the project's folder builds the environment |
 
-Clearing a task resumes from there: finished stages are recognised and skipped.
+Cleared tasks compute only what is not there. `docs/runbook.md` says more, and how to roll back.
 
-**Where it runs.** In the project's folder: the one above this file, or `DIFFREC_PROJECT`.
-`make airflow` starts it on this machine; switching the DAG on runs the night that has just
-passed, then one run a day; a trigger by hand does the same.
+**Where it runs.** Each task is a process of the pipeline's own environment, in a workspace of its
+own; they share nothing but the remote (`DIFFREC_REMOTE`). Stages with `resources: gpu` use the
+pool `gpu`. Trigger it by hand with other models, seeds, parameters or a window; `dry_run` compares
+and reports, and changes nothing.
 """
 
-import os
-from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from pathlib import Path
-
-# Airflow puts this folder on sys.path, so the helper is a top-level module here. The folder has
-# no __init__.py; the tests, which start in the project's folder, import it as dags._stage_graph.
-from _stage_graph import Stage, load_graph
-from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, TaskGroup
-
-PROJECT = Path(os.environ.get("DIFFREC_PROJECT") or Path(__file__).resolve().parent.parent)
-
-# `dvc` and the `python` of the stages' commands come from the pipeline's own environment.
-RUN_STAGE = """\
-if ! test -x .venv/bin/dvc; then
-  echo "$PWD/.venv/bin/dvc is missing: run 'make run' in that folder once" >&2
-  exit 1
-fi
-export PATH="$PWD/.venv/bin:$PATH"
-exec dvc repro --single-item "$STAGE"
-"""
-ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
-
-
-def stage_task(stage: Stage) -> BashOperator:
-    """Return the task that runs one stage: `train.ease`, in the open group, for `train@ease`."""
-    return BashOperator(
-        task_id=stage.name.rpartition("@")[2],
-        bash_command=RUN_STAGE,
-        cwd=str(PROJECT),
-        env={**ENVIRONMENT, "STAGE": stage.name},
-        append_env=True,
-        skip_on_exit_code=None,
-        do_xcom_push=False,
-        doc_md=f"{stage.desc}\n\nResources: {stage.resources}\n\n```\n{stage.command}\n```",
-    )
-
-
-def add_tasks() -> None:
-    """Add one task per stage to the open DAG, foreach stages as groups, and their order."""
-    graph = load_graph(PROJECT)
-    tasks: dict[str, BashOperator] = {}
-    for name, members in groupby(graph.stages, key=lambda stage: stage.name.partition("@")[0]):
-        stages = list(members)
-        is_foreach = stages[0].name != name
-        with TaskGroup(name) if is_foreach else nullcontext():
-            tasks |= {stage.name: stage_task(stage) for stage in stages}
-    for upstream, downstream in sorted(graph.edges):
-        tasks[upstream].set_downstream(tasks[downstream])
-
+from _tasks import (
+    CHAMPION,
+    DEFAULTS,
+    RECOMMENDATIONS,
+    RUN_PARAMS,
+    START_DATE,
+    project_graph,
+    run_stage,
+    stage_tasks,
+)
+from airflow.sdk import DAG, CronDataIntervalTimetable
 
 with DAG(
     dag_id="nightly_retrain",
-    description="Raw logs to a registered champion and recommendations, stage by stage",
+    description="Raw logs to a champion no worse than yesterday's, and its recommendations",
     doc_md=__doc__,
-    schedule="@daily",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=START_DATE,
     catchup=False,
     max_active_runs=1,
-    # Two `dvc repro` in one folder collide on DVC's lock, so one task at a time. Tasks side by
-    # side need a workspace each, sharing only a DVC remote.
-    max_active_tasks=1,
-    default_args={
-        "owner": "recommendations",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=1),
-        "execution_timeout": timedelta(hours=12),
-    },
-    tags=["diffrec", "dvc", "training"],
+    default_args=DEFAULTS,
+    params=RUN_PARAMS,
+    tags=["diffrec", "training"],
 ):
-    add_tasks()
+    tasks = stage_tasks(project_graph())
+    gate = run_stage(
+        "gate",
+        doc_md="Compares the candidate with the champion, on data that neither was trained on. To "
+        "keep the champion is a decision, no failure: the reason is in the log and in the report.",
+    )
+    promote = run_stage(
+        "promote",
+        outlets=[CHAMPION],
+        doc_md="Makes the candidate champion, as the gate decided; skipped where it decided to "
+        "keep the old one.",
+    )
+    publish = run_stage(
+        "publish",
+        outlets=[RECOMMENDATIONS],
+        doc_md="Makes the new table of recommendations the current one, at once.",
+    )
+    # the champion serves whether it is tonight's or an older one
+    tasks["recommend"].trigger_rule = "none_failed"
+    tasks["register"] >> gate >> promote >> tasks["recommend"] >> publish

@@ -22,7 +22,7 @@ class Operation:
         reads: outputs of stages.
         keeps: files and folders that it makes, kept with the run even where it fails.
         publishes: of those, what is shown to people, and under which name.
-        changes_world: promotes or publishes: left out of a dry run.
+        changes_world: promotes or publishes: skipped in a dry run.
     """
 
     command: tuple[str, ...]
@@ -46,9 +46,11 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
             publishes=((REPORT, "report.html"), (GATE, "gate.json")),
         ),
         "promote": Operation(command=("promote", "--gate", GATE), changes_world=True),
-        "recommend_champion": Operation(
+        # in place of the stage of that name, which recommends this run's winner, promoted or not
+        "recommend": Operation(
             command=("recommend_champion", "--interactions", INTERACTIONS, "--run", spec.run),
             reads=(INTERACTIONS,),
+            changes_world=True,
         ),
         "publish": Operation(command=("publish", "--run", spec.run), changes_world=True),
         "monitor": Operation(

@@ -130,7 +130,14 @@ class Run:
         }
 
     def finish(self) -> None:
-        """Note that the run came to its end; later runs take up from it."""
+        """Note that the run came to its end; later runs take up from it.
+
+        A run of some stages only, or a dry run, is nothing to take up from.
+        """
+        if self.spec.dry_run or f"{self._name('lock')}/register.json" not in self.store.names(
+            self._name("lock")
+        ):
+            return
         self.store.write(f"finished/{_sortable(self.spec.end)}--{self.spec.run}", b"")
 
     def _name(self, path: str) -> str:

@@ -20,7 +20,8 @@ from pipeline_steps._runtime import repository_root
 
 log = logging.getLogger("pipeline")
 
-ITEMS, TIMESTAMPS, ITEM_IDS, SOURCE = "items", "timestamps", "item_ids", "source"
+ITEMS, TIMESTAMPS, ITEM_IDS = "items", "timestamps", "item_ids"
+SCORES, SOURCE = "scores", "source"
 _CASES = (USER_ID, ITEMS, TIMESTAMPS)
 _SAID_LINES = 8
 
@@ -71,20 +72,36 @@ def score_versions(
         DataError: there is no case.
         ArtifactError: a version cannot be loaded or does not answer; its own words are quoted.
     """
-    if cases.is_empty():
-        raise DataError("no user to score versions for")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "cases.parquet"
-    cases.select(_CASES).write_parquet(path)
     found = {}
     for number, uri in enumerate(dict.fromkeys(uris)):
-        log.info("scoring %s for %d users", uri, len(cases))
-        out, facts = folder / f"top-{number}.parquet", folder / f"facts-{number}.json"
-        places = ["--cases", path, "--k", k, "--out", out, "--facts", facts]
-        places += ["--tracking-uri", tracking_uri] if tracking_uri else []
-        _run(uri, [str(argument) for argument in places])
-        found[uri] = _read(out, read_json(facts), cases)
+        place = folder / str(number)
+        answers, facts = answer(cases, uri, k, place, tracking_uri=tracking_uri)
+        found[uri] = _scored(answers, facts)
     return found
+
+
+def answer(
+    cases: pl.DataFrame, uri: str, k: int, folder: Path, *, tracking_uri: str | None = None
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Let one version answer the cases; see `score_versions`.
+
+    Returns:
+        One row per case, in their order: `user_id`, `item_ids`, `scores` and `source`; and facts:
+        `seconds_per_user`, `size_bytes`, `training_first`, `training_last`.
+    """
+    if cases.is_empty():
+        raise DataError("no user to score versions for")
+    log.info("scoring %s for %d users", uri, len(cases))
+    folder.mkdir(parents=True, exist_ok=True)
+    path, out, facts = (folder / name for name in ("cases.parquet", "top.parquet", "facts.json"))
+    cases.select(_CASES).write_parquet(path)
+    places = ["--cases", path, "--k", k, "--out", out, "--facts", facts]
+    places += ["--tracking-uri", tracking_uri] if tracking_uri else []
+    _run(uri, [str(argument) for argument in places])
+    answers = read_table(out, USER_ID, ITEM_IDS, SCORES, SOURCE)
+    if answers[USER_ID].to_list() != cases[USER_ID].to_list():
+        raise ArtifactError(f"{out} does not answer the cases that were asked")
+    return answers, read_json(facts)
 
 
 def _run(uri: str, arguments: Sequence[str]) -> None:
@@ -105,10 +122,7 @@ def _run(uri: str, arguments: Sequence[str]) -> None:
         )
 
 
-def _read(out: Path, facts: dict[str, Any], cases: pl.DataFrame) -> Scored:
-    answers = read_table(out, USER_ID, ITEM_IDS, SOURCE)
-    if answers[USER_ID].to_list() != cases[USER_ID].to_list():
-        raise ArtifactError(f"{out} does not answer the cases that were asked")
+def _scored(answers: pl.DataFrame, facts: dict[str, Any]) -> Scored:
     return Scored(
         item_ids=answers[ITEM_IDS].to_list(),
         sources=answers[SOURCE].to_list(),

@@ -9,6 +9,7 @@ and everything that must not happen twice is built on it.
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -85,6 +86,25 @@ class Store:
             return
         path = Path(self._path(name))
         self._guarded(name, lambda: self._beside(path, content).replace(path))
+
+    def upload(self, name: str, path: Path) -> None:
+        """Copy a file of any size into the store; under its name it is whole or not there.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        target = self._path(name)
+        if not self._is_local:
+            self._guarded(name, lambda: self._fs.put_file(str(path), target))
+            return
+
+        def copy() -> None:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(target).with_name(f".{Path(target).name}.{uuid4().hex}.tmp")
+            shutil.copyfile(path, temporary)
+            temporary.replace(target)
+
+        self._guarded(name, copy)
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file, whole, unless it is there.

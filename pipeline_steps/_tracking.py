@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import mlflow
 import pandas as pd
@@ -107,10 +108,29 @@ def tracking(experiment: str) -> Iterator[str]:
         )
     try:
         mlflow.set_tracking_uri(uri)
+        _create_experiment(uri, experiment)
         mlflow.set_experiment(experiment)
         yield uri
     except MlflowException as error:
         raise ConfigError(f"MLflow at {uri}: {error.message}") from error
+
+
+def _create_experiment(uri: str, name: str) -> None:
+    """Keep the files of an experiment beside its SQLite database.
+
+    MLflow's own choice is `mlruns` in the folder that happens to be the current one, and a
+    workspace is removed when its stage is done. A server decides for itself.
+    """
+    path = uri.removeprefix("sqlite:///")
+    client = MlflowClient()
+    if path == uri or client.get_experiment_by_name(name) is not None:
+        return
+    folder = Path(path).absolute().parent / "mlruns"
+    try:
+        client.create_experiment(name, artifact_location=str(folder / quote(name, safe="")))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another was quicker
+            raise
 
 
 def log_run(record: RunRecord) -> str:

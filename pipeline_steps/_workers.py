@@ -26,7 +26,11 @@ from diffrec_core.errors import DiffRecError
 log = logging.getLogger("pipeline")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 20.0
-TERMINATED = 128 + signal.SIGTERM
+SKIPPED = 99
+"""Exit code of a stage that had nothing to do; Airflow counts it as skipped."""
+
+DONE = (0, SKIPPED)
+"""Exit codes of work that needs no other try."""
 
 
 class LostWorkError(DiffRecError):

@@ -33,6 +33,21 @@ _EXITED = re.compile(r"exited with (-?\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What dvc.yaml says of a stage.
+
+    Attributes:
+        inputs: what it reads that other stages write, each a whole output.
+        kept_outs: the outputs that it finds when it runs again (`persist`).
+        meta: its `meta`.
+    """
+
+    inputs: list[str]
+    kept_outs: list[str]
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """A clone in which DVC runs one stage.
 
@@ -65,26 +80,21 @@ class Workspace:
         write_text(self.root / "params.yaml", params)
         write_text(self.root / ".dvc" / "config.local", self._config())
 
-    def inputs(self, stage: str) -> list[str]:
-        """What the stage reads that other stages write: outputs, whole or a file of one.
+    def facts(self, name: str) -> StageFacts:
+        """What dvc.yaml says of a stage.
 
         Raises:
-            ConfigError: dvc.yaml has no stage of that name, or cannot be read.
+            ConfigError: it has no stage of that name, or cannot be read.
         """
         with self._repo() as repo:
-            deps = [self._relative(dep) for dep in _stage(repo, stage).deps]
+            stage = _stage(repo, name)
             outs = [self._relative(out) for out in repo.index.outs]
-        return sorted({path for dep in deps for path in _meant(dep, outs)})
-
-    def kept_outs(self, stage: str) -> list[str]:
-        """The outputs that the stage finds when it runs again (`persist` in dvc.yaml)."""
-        with self._repo() as repo:
-            return [self._relative(out) for out in _stage(repo, stage).outs if out.persist]
-
-    def meta(self, stage: str) -> Mapping[str, Any]:
-        """The stage's `meta` in dvc.yaml."""
-        with self._repo() as repo:
-            return dict(_stage(repo, stage).meta or {})
+            deps = [self._relative(dep) for dep in stage.deps]
+            return StageFacts(
+                inputs=sorted({out for dep in deps for out in _meant(dep, outs)}),
+                kept_outs=[self._relative(out) for out in stage.outs if out.persist],
+                meta=dict(stage.meta or {}),
+            )
 
     def bring(self, paths: Iterable[str], entries: Entries) -> None:
         """Bring outputs of stages, by their entries, from the cache or the remote.

@@ -6,8 +6,8 @@ place before anything imports ours: this module imports neither `diffrec_core` n
 
 Cases are a Parquet file with the columns `user_id`, `items` (external ids, oldest first) and
 `timestamps` (seconds since 1970, one per item). Written are, in the order of the cases, `user_id`,
-`item_ids` (best first, never one of the history) and `source`; and, as JSON, what it took:
-`seconds_per_user`, `size_bytes` of the model directory, `training_first` and `training_last`.
+`item_ids` (best first, never one of the history), `scores` and `source`; and, as JSON, what it
+took: `seconds_per_user`, `size_bytes` of the model directory, `training_first` and `training_last`.
 """
 
 import argparse
@@ -70,9 +70,9 @@ def answer(model: Any, cases: pd.DataFrame, k: int, batch_size: int) -> tuple[pd
         batch_size: rows of a request at most; requests are of nearly equal size.
 
     Returns:
-        One row per case, `item_ids` and `source`; and the median over the requests of seconds per
-        user. The first request is made twice and timed the second time: the first pays for what
-        is set up once. Where there are few requests, they are repeated.
+        One row per case, `item_ids`, `scores` and `source`; and the median over the requests of
+        seconds per user. The first request is made twice and timed the second time: the first pays
+        for what is set up once. Where there are few requests, they are repeated.
     """
     requests = list(_requests(cases[["items", "timestamps"]], batch_size))
     params = {"k": k, "exclude_seen": True}
@@ -84,7 +84,7 @@ def answer(model: Any, cases: pd.DataFrame, k: int, batch_size: int) -> tuple[pd
         answered = model.predict(request, params=params)
         timings.append((time.perf_counter() - started) / len(request))
         if len(parts) < len(requests):
-            parts.append(answered[["item_ids", "source"]])
+            parts.append(answered[["item_ids", "scores", "source"]])
     return pd.concat(parts, ignore_index=True), statistics.median(timings)
 
 

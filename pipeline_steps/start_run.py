@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="times that each model is trained")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="a parameter, such as train.diffrec.steps=10; may be given again",
+        help="a parameter, such as train.diffrec.steps=10; a line each",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="promote and publish nothing")
 
@@ -136,7 +136,9 @@ def _absolute_paths(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
 
 def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the command line changes in the parameters."""
-    chosen: list[dict[str, Any]] = [_setting(text) for text in args.set]
+    chosen: list[dict[str, Any]] = [
+        _setting(line) for text in args.set for line in text.splitlines() if line.strip()
+    ]
     if args.seeds is not None:
         chosen.append({"seeds": args.seeds})
     names = args.models.replace(",", " ").split()

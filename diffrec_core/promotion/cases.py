@@ -133,6 +133,21 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     return _drawn(found, config.max_users, seed)
 
 
+def histories(facts: pl.DataFrame) -> pl.DataFrame:
+    """Everybody's whole history as cases without targets, users sorted by id.
+
+    Args:
+        facts: see `by_external_ids`.
+
+    Returns:
+        A row per user: `user_id`, `items` (oldest first), `timestamps` (seconds since 1970).
+    """
+    seconds = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
+    return facts.group_by(USER_ID, maintain_order=True).agg(
+        pl.col(ITEM_ID).alias(ITEMS), seconds.alias(TIMESTAMPS)
+    )
+
+
 def _first_target(share: float) -> pl.Expr:
     """Time of the first of the latest ceil(share · n) interactions."""
     # less a little: 0.1 · 30 is 3.0000000000000004 in floating point, which is not to become 4

@@ -13,10 +13,16 @@ pytestmark = pytest.mark.airflow
 HEAVY = {"torch", "mlflow", "dvc", "polars", "pandas", "numpy", "diffrec_core", "pipeline_steps"}
 SMALL_PIPELINE = """
 stages:
-  start: {cmd: echo start > start.txt, outs: [start.txt]}
+  build_interactions: {cmd: echo start > start.txt, outs: [start.txt]}
   train:
     foreach: ${models}
-    do: {cmd: "cp start.txt ${key}.txt", deps: [start.txt], outs: ["${key}.txt"]}
+    do:
+      cmd: cp start.txt ${key}.txt
+      deps: [start.txt]
+      outs: ["models/${key}.txt"]
+      meta: {resources: gpu, queue: big, retries: 5, timeout_minutes: 90}
+  register: {cmd: echo 1 > r.txt, deps: [models], outs: [r.txt]}
+  recommend: {cmd: echo 1 > t.txt, deps: [r.txt], outs: [t.txt]}
 """
 Inspect = Callable[..., dict[str, Any]]
 
@@ -60,11 +66,14 @@ def nightly(found: dict[str, Any]) -> dict[str, Any]:
 def test_every_dag_imports(found: dict[str, Any]) -> None:
     assert found["import_errors"] == {}
     assert found["warnings"] == []
-    assert set(found["dags"]) == {"nightly_retrain"}
+    assert set(found["dags"]) == {
+        *("nightly_retrain", "backfill_interactions", "monitor", "recommend_daily")
+    }
 
 
 def test_parsing_is_cheap(found: dict[str, Any]) -> None:
-    # Airflow parses again and again; processor time, as the wall clock depends on the neighbours
+    # Airflow parses again and again: what a parse takes beside Airflow itself, four DAGs together;
+    # processor time, as the wall clock depends on the neighbours
     assert found["cpu_seconds"] < 2
     assert not {name.partition(".")[0] for name in found["modules"]} & HEAVY
 
@@ -82,20 +91,32 @@ def test_every_dag_has_tags_and_one_run_at_a_time(found: dict[str, Any]) -> None
         assert dag["max_active_runs"] == 1, dag_id
 
 
-def test_every_task_has_owner_retries_and_timeout(found: dict[str, Any]) -> None:
+def test_every_task_has_owner_retries_timeout_and_alert(found: dict[str, Any]) -> None:
     for dag_id, dag in found["dags"].items():
         for task_id, task in dag["tasks"].items():
             where = f"{dag_id}.{task_id}"
             assert task["owner"] not in {"", "airflow"}, f"{where} has no owner of its own"
             assert task["retries"] >= 1, where
             assert task["retry_delay_seconds"] > 0, where
+            assert task["exponential_backoff"], where
             assert task["timeout_seconds"] > 0, where
+            assert task["has_failure_callback"], where
             assert task["doc_md"], where
 
 
-def test_schedule_is_daily_and_serial(nightly: dict[str, Any]) -> None:
-    assert nightly["schedule"] == "@daily"
-    assert nightly["max_active_tasks"] == 1
+def test_schedule_is_by_whole_days_of_data(nightly: dict[str, Any]) -> None:
+    assert nightly["schedule"] == "0 0 * * *"
+    assert nightly["params"] == ["dry_run", "end", "models", "seeds", "settings", "start"]
+
+
+OPERATIONS = {
+    ("start_run", "list_raw"),
+    ("register", "gate"),
+    ("gate", "promote"),
+    ("promote", "recommend"),
+    ("recommend", "publish"),
+}
+"""What the night does besides the stages of dvc.yaml, and in which order."""
 
 
 def test_graph_is_dvcs(
@@ -104,22 +125,61 @@ def test_graph_is_dvcs(
     dvc_graph: Callable[[Path], tuple[set[str], set[tuple[str, str]]]],
 ) -> None:
     stages, edges = dvc_graph(project_root)
+    added = {"start_run", "gate", "promote", "publish"}
 
-    assert set(nightly["tasks"]) == {stage.replace("@", ".") for stage in stages}
+    assert set(nightly["tasks"]) == {stage.replace("@", ".") for stage in stages} | added
     assert {
         (task_id, downstream)
         for task_id, task in nightly["tasks"].items()
         for downstream in task["downstream"]
-    } == {tuple(stage.replace("@", ".") for stage in edge) for edge in edges}
+    } == {tuple(stage.replace("@", ".") for stage in edge) for edge in edges} | OPERATIONS
 
 
-def test_each_task_runs_its_own_stage_in_the_project(
-    nightly: dict[str, Any], project_root: Path
-) -> None:
-    for task_id, task in nightly["tasks"].items():
-        assert task["env"]["STAGE"].replace("@", ".") == task_id
-        assert 'dvc repro --single-item "$STAGE"' in task["command"]
-        assert task["cwd"] == str(project_root)
+def test_other_dags_have_the_stages_that_lead_to_interactions(found: dict[str, Any]) -> None:
+    data = {"start_run", "list_raw", "ingest", "build_interactions"}
+    assert set(found["dags"]["backfill_interactions"]["tasks"]) == data
+    assert set(found["dags"]["monitor"]["tasks"]) == data | {"monitor"}
+    assert set(found["dags"]["recommend_daily"]["tasks"]) == data | {"recommend", "publish"}
+
+
+def test_each_task_runs_its_own_stage_of_its_own_run(found: dict[str, Any]) -> None:
+    for dag in found["dags"].values():
+        for task_id, task in dag["tasks"].items():
+            if task_id == "start_run":
+                assert task["arguments"][:3] == ["start_run", "--run", "{{ run_id }}"]
+                continue
+            module, stage, *run = task["arguments"]
+            assert (module, run) == ("run_stage", ["--run", "{{ run_id }}"])
+            assert stage.replace("@", ".") == task_id
+
+
+def test_resources_choose_the_pool(nightly: dict[str, Any]) -> None:
+    pools = {task_id: task["pool"] for task_id, task in nightly["tasks"].items()}
+    assert pools["train.diffrec"] == pools["refit"] == "gpu"
+    assert pools["ingest"] == pools["gate"] == "default_pool"
+
+
+def test_assets_are_updated_by_the_tasks_that_make_them(found: dict[str, Any]) -> None:
+    outlets = {
+        f"{dag_id}.{task_id}": task["outlets"]
+        for dag_id, dag in found["dags"].items()
+        for task_id, task in dag["tasks"].items()
+        if task["outlets"]
+    }
+    assert outlets == {
+        "nightly_retrain.build_interactions": ["interactions"],
+        "nightly_retrain.promote": ["champion"],
+        "nightly_retrain.publish": ["recommendations"],
+        "backfill_interactions.build_interactions": ["interactions"],
+        "monitor.build_interactions": ["interactions"],
+        "recommend_daily.build_interactions": ["interactions"],
+        "recommend_daily.publish": ["recommendations"],
+    }
+
+
+def test_a_kept_champion_still_recommends(nightly: dict[str, Any]) -> None:
+    assert nightly["tasks"]["recommend"]["trigger_rule"] == "none_failed"
+    assert nightly["tasks"]["publish"]["trigger_rule"] == "all_success"
 
 
 def test_project_can_be_elsewhere(
@@ -129,12 +189,14 @@ def test_project_can_be_elsewhere(
 
     dag = inspect(project_root / "dags", DIFFREC_PROJECT=str(project))["dags"]["nightly_retrain"]
 
-    assert {task_id: task["downstream"] for task_id, task in dag["tasks"].items()} == {
-        "start": ["train.a", "train.b"],
-        "train.a": [],
-        "train.b": [],
-    }
-    assert dag["tasks"]["train.b"]["cwd"] == str(project)
+    downstream = {task_id: task["downstream"] for task_id, task in dag["tasks"].items()}
+    assert downstream["start_run"] == ["build_interactions"]
+    assert downstream["build_interactions"] == ["train.a", "train.b"]
+    assert downstream["train.a"] == downstream["train.b"] == ["register"]
+    assert downstream["register"] == ["gate", "recommend"]
+    task = dag["tasks"]["train.a"]
+    assert (task["pool"], task["queue"], task["retries"]) == ("gpu", "big", 5)
+    assert task["timeout_seconds"] == 90 * 60
 
 
 def test_a_pipeline_that_is_not_understood_is_an_import_error(

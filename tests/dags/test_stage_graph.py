@@ -1,9 +1,11 @@
 """The graph of dvc.yaml: equal to DVC's own, templates filled in, the unknown refused."""
 
 import ast
+import json
 import sys
+import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dags import _stage_graph
-from dags._stage_graph import Stage, StageGraphError, load_graph, overlaps, resolve
+from dags._stage_graph import Stage, StageGraphError, load_graph, needed_for, resolve
 
 DvcGraph = Callable[[Path], tuple[set[str], set[tuple[str, str]]]]
 
@@ -90,6 +92,9 @@ def test_templates_are_filled_in(project: Path) -> None:
         deps=("code/two.py", "data/d/x/../y"),
         outs=("models/two",),
         resources="gpu",
+        queue=None,
+        timeout_minutes=None,
+        retries=None,
         desc="Fit two",
     )
     assert " ".join(stages["prepare"].outs) == (
@@ -163,14 +168,52 @@ def test_missing_file_is_named(project: Path, missing: str) -> None:
         load_graph(project)
 
 
-parts = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=4)
+paths = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=4).map("/".join)
 
 
-@given(parts, parts)
-def test_paths_overlap_when_one_holds_the_other(dep: list[str], out: list[str]) -> None:
-    shorter = min(len(dep), len(out))
+@given(st.lists(paths, max_size=4), st.lists(paths, max_size=4))
+def test_an_edge_is_where_one_path_holds_the_other(deps: list[str], outs: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        stages = {
+            "writes": {"cmd": "true", "outs": [f"./{out}" for out in outs]},
+            "reads": {"cmd": "true", "deps": [f"x/../{dep}" for dep in deps]},
+        }
+        (project / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+        (project / "params.yaml").write_text("{}")
 
-    assert overlaps("/".join(dep), "./" + "/".join(out)) == (dep[:shorter] == out[:shorter])
+        edges = load_graph(project).edges
+
+    pairs = [(PurePosixPath(dep), PurePosixPath(out)) for dep in deps for out in outs]
+    overlap = any(dep.is_relative_to(out) or out.is_relative_to(dep) for dep, out in pairs)
+    assert edges == ({("writes", "reads")} if overlap else set())
+
+
+def test_needed_for_is_all_that_leads_to_a_stage(project: Path) -> None:
+    graph = load_graph(project)
+
+    part = needed_for(graph, "train@one")
+
+    assert [stage.name for stage in part.stages] == ["prepare", "train@one"]
+    assert part.edges == {("prepare", "train@one")}
+    with pytest.raises(StageGraphError, match="no stage nothing; known: "):
+        needed_for(graph, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ("{resources: tpu}", "meta.resources is 'tpu', expected cpu or gpu"),
+        ("{retries: many}", "meta.retries is 'many', expected a whole number"),
+        ("{pool: gpu}", "meta uses pool"),
+    ],
+)
+def test_meta_is_checked(tmp_path: Path, meta: str, message: str) -> None:
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{a: {{cmd: x, meta: {meta}}}}}")
+    (tmp_path / "params.yaml").write_text("{}")
+
+    with pytest.raises(StageGraphError, match=message):
+        load_graph(tmp_path)
 
 
 def test_helper_needs_only_what_airflow_has() -> None:

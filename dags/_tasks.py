@@ -1,0 +1,196 @@
+"""Tasks of a run: each is one call of `pipeline_steps.run_stage`, made from the graph of dvc.yaml.
+
+Here is when and where, nothing of what. Standard library, PyYAML and Airflow only.
+"""
+
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from _alerts import tell_about_failure
+from _stage_graph import Stage, StageGraph, load_graph
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import Asset, BaseOperator, Context, Param, TaskGroup
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+PROJECT = Path(os.environ.get("DIFFREC_PROJECT") or Path(__file__).resolve().parent.parent)
+START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+
+INTERACTIONS = Asset("interactions")
+CHAMPION = Asset("champion")
+RECOMMENDATIONS = Asset("recommendations")
+"""What other teams' DAGs may follow."""
+
+RUN = "{{ run_id }}"
+SKIPPED = 99
+HOPELESS = {
+    2: "a value in params.yaml is not allowed",
+    3: "the data cannot be used",
+    4: "a stored artifact is missing or damaged",
+    6: "there is not enough memory",
+    7: "the monitor raised an alarm",
+}
+"""Exit codes that another try would end with too, and what they mean."""
+
+DEFAULTS: dict[str, Any] = {
+    "owner": "recommendations",
+    "retries": 2,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=20),
+    "execution_timeout": timedelta(hours=12),
+    "on_failure_callback": tell_about_failure,
+}
+
+WINDOW_PARAMS = {
+    "start": Param(None, type=["null", "string"], description="Data from then on, UTC; empty: as "
+                   "params.yaml says under nightly.window_days"),
+    "end": Param(None, type=["null", "string"], description="Data before then, UTC; empty: the end "
+                 "of the data interval"),
+    "settings": Param([], type="array", items={"type": "string"}, description="Parameters to change"
+                      " in this run, a line each, such as train.diffrec.steps=10"),
+}  # fmt: skip
+RUN_PARAMS = WINDOW_PARAMS | {
+    "models": Param([], type="array", items={"type": "string"}, description="Models of this run, a "
+                    "line each, of those in params.yaml; empty: all"),
+    "seeds": Param(None, type=["null", "integer"], minimum=1, description="How often each model is "
+                   "trained; empty: as params.yaml says"),
+    "dry_run": Param(default=False, type="boolean", description="Compare and report; promote and "
+                     "publish nothing"),
+}  # fmt: skip
+
+
+class PipelineOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not installed here
+    """A command of the pipeline, in its own environment, in the project's folder.
+
+    Its exit code says what happens: 99 skips the task, a code of `HOPELESS` fails it at once, any
+    other but 0 fails this try.
+
+    Args:
+        arguments: module of pipeline_steps, and what follows it; templated.
+        stage: what the command is about, for alerts.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+    ui_color = "#e4ecf5"
+
+    def __init__(self, *, arguments: list[str], stage: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arguments, self.stage = arguments, stage
+        self._hook: SubprocessHook | None = None
+
+    def execute(self, context: Context) -> None:
+        """Run the command, its output into the task's log."""
+        python = PROJECT / ".venv" / "bin" / "python"
+        if not python.exists():
+            raise AirflowFailException(f"{python} is missing: run 'make run' in {PROJECT} once")
+        module, *rest = [text for text in self.arguments if text]
+        command = [str(python), "-m", f"pipeline_steps.{module}", *rest]
+        self.log.info("%s", shlex.join(command))
+        self._hook = SubprocessHook()
+        code = self._hook.run_command(command, env=_environment(), cwd=str(PROJECT)).exit_code
+        if code == SKIPPED:
+            raise AirflowSkipException(f"{self.stage}: nothing to do")
+        if code in HOPELESS:
+            raise AirflowFailException(f"{self.stage}: exit code {code}: {HOPELESS[code]}")
+        if code != 0:
+            raise AirflowException(f"{self.stage}: exit code {code}")
+
+    def on_kill(self) -> None:
+        """End the command too; it ends its work and leaves nothing half-written."""
+        if self._hook:
+            self._hook.send_sigterm()
+
+
+def _environment() -> dict[str, str]:
+    """The variables for the command: Airflow's own, its token among them, stay here."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "_AIRFLOW"))}
+    bin_folder = str(PROJECT / ".venv" / "bin")
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1"}
+    return {
+        **kept,
+        **quiet,
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+
+
+def start_run(*, whole: bool = True) -> PipelineOperator:
+    """The task that specifies the run, from the data interval and the DAG's params.
+
+    Args:
+        whole: whether the DAG has the params of `RUN_PARAMS`, not just those of the window.
+    """
+    end = "{{ params.end or (dag_run.data_interval_end or dag_run.run_after).isoformat() }}"
+    arguments = [
+        "start_run", "--run", RUN, "--end", end,
+        "{{ '--start=' ~ params.start if params.start else '' }}",
+        "{% if params.settings %}--set={{ params.settings | join('\n') }}{% endif %}",
+    ]  # fmt: skip
+    if whole:
+        arguments += [
+            "{% if params.models %}--models={{ params.models | join(' ') }}{% endif %}",
+            "{% if params.seeds %}--seeds={{ params.seeds }}{% endif %}",
+            "{{ '--dry-run' if params.dry_run else '' }}",
+        ]
+    return PipelineOperator(
+        task_id="start_run",
+        arguments=arguments,
+        stage="start_run",
+        execution_timeout=timedelta(minutes=10),
+        doc_md="Fixes the run's commit, data window and parameters, for every task of it to use.",
+    )
+
+
+def run_stage(stage: str, **options: Any) -> PipelineOperator:
+    """The task that runs a stage or an operation of the run."""
+    options.setdefault("task_id", stage.rpartition("@")[2])
+    return PipelineOperator(
+        arguments=["run_stage", stage, "--run", RUN], stage=stage, do_xcom_push=False, **options
+    )
+
+
+def stage_tasks(graph: StageGraph, *, whole: bool = True) -> dict[str, PipelineOperator]:
+    """Add `start_run`, one task per stage, foreach stages as groups, and their order.
+
+    Returns:
+        The tasks, by the stage's name.
+    """
+    tasks = {"start_run": start_run(whole=whole)}
+    for name, members in groupby(graph.stages, key=lambda stage: stage.name.partition("@")[0]):
+        stages = list(members)
+        is_foreach = stages[0].name != name
+        with TaskGroup(name) if is_foreach else nullcontext():
+            tasks |= {stage.name: _stage_task(stage) for stage in stages}
+    for upstream, downstream in sorted(graph.edges):
+        tasks[upstream].set_downstream(tasks[downstream])
+    begun = {downstream for _, downstream in graph.edges}
+    for stage in graph.stages:
+        if stage.name not in begun:
+            tasks["start_run"].set_downstream(tasks[stage.name])
+    return tasks
+
+
+def _stage_task(stage: Stage) -> PipelineOperator:
+    options: dict[str, Any] = {}
+    if stage.resources == "gpu":
+        options["pool"] = "gpu"
+    if stage.queue is not None:
+        options["queue"] = stage.queue
+    if stage.retries is not None:
+        options["retries"] = stage.retries
+    if stage.timeout_minutes is not None:
+        options["execution_timeout"] = timedelta(minutes=stage.timeout_minutes)
+    if stage.name == "build_interactions":
+        options["outlets"] = [INTERACTIONS]
+    doc = f"{stage.desc}\n\nResources: {stage.resources}\n\n```\n{stage.command}\n```"
+    return run_stage(stage.name, doc_md=doc, **options)
+
+
+def project_graph() -> StageGraph:
+    """The graph of the project's dvc.yaml."""
+    return load_graph(PROJECT)
