@@ -52,7 +52,7 @@ def champion_age(
 
 def champion_metric(score: ChampionScore, config: MonitorConfig) -> Check:
     """How far the champion's metric fell below what it was promoted with, relative to that."""
-    found = f"{score.metric} is {score.value:.4f} over {score.users:,} users ({score.window})"
+    found = f"its {score.metric} is {score.value:.4f} over {score.users:,} users ({score.window})"
     if score.users < config.champion_min_users:
         text = (
             f"{found}: too few to judge (monitor.champion_min_users = {config.champion_min_users})"

@@ -33,6 +33,8 @@ ADVICE: Final[Mapping[str, str]] = {
 }
 """What to do, by the name of the check."""
 
+_NOT_KNOWN = "Find out why this could not be looked at; until then nothing is known of it."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -74,6 +76,13 @@ class Check:
     message: str
     series: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def advice(self) -> str | None:
+        """What to do; None when all is well."""
+        if self.status == "ok":
+            return None
+        return _NOT_KNOWN if self.status == "unknown" else ADVICE[self.name]
+
     def to_json(self) -> dict[str, Any]:
         """The check as JSON; `do` says what to do when something is wrong."""
         limit = self.limit and {
@@ -88,7 +97,7 @@ class Check:
             "limit": limit,
             "message": self.message,
             "series": [{"label": label, "value": value} for label, value in self.series],
-            "do": None if self.status == "ok" else ADVICE[self.name],
+            "do": self.advice,
         }
 
 
@@ -120,7 +129,12 @@ def freshness(newest: datetime | None, now: datetime, config: MonitorConfig) -> 
 
 
 def rows(
-    newest: int, usual: Sequence[int], series: Sequence[tuple[str, float]], config: MonitorConfig
+    newest: int,
+    usual: Sequence[int],
+    series: Sequence[tuple[str, float]],
+    config: MonitorConfig,
+    *,
+    weekday: str = "",
 ) -> Check:
     """Rows of the newest period as a multiple of the median of earlier ones.
 
@@ -129,6 +143,7 @@ def rows(
         usual: rows of the periods that it is compared with.
         series: rows of all periods that are shown, oldest first.
         config: the limits.
+        weekday: its name, when only days of the same name are compared with.
     """
     shown = tuple(series)
     middle = median(usual) if usual else 0.0
@@ -149,8 +164,9 @@ def rows(
     ratio = newest / middle
     message = (
         f"the newest {config.period} has {newest:,} rows, {ratio:.2f} times the median of "
-        f"{len(usual)} earlier ones ({middle:,.0f}); warn outside {limits.warn_below:g} to "
-        f"{limits.warn_above:g}, alarm outside {limits.alarm_below:g} to {limits.alarm_above:g}"
+        f"{len(usual)} earlier {weekday or config.period}s ({middle:,.0f}); "
+        f"warn outside {limits.warn_below:g} to {limits.warn_above:g}, "
+        f"alarm outside {limits.alarm_below:g} to {limits.alarm_above:g}"
     )
     return Check("rows", limits.judge(ratio), ratio, limits, message, shown)
 
@@ -205,10 +221,11 @@ def drift(name: str, what: str, binned: Binned | None, config: MonitorConfig) ->
         )
         return Check(name, "ok", None, None, text, series)
     limits = Limits(warn_above=config.psi_warn, alarm_above=config.psi_alarm)
-    gained = max(series, key=lambda bin_: abs(bin_[1]))
+    most = max(series, key=lambda bin_: abs(bin_[1]))
     message = (
-        f"{what}: index {binned.psi:.3f}, the largest change being {gained[1]:+.1%} of the rows in "
-        f"“{gained[0]}”; warn above {limits.warn_above:g}, alarm above {limits.alarm_above:g}"
+        f"{what}: index {binned.psi:.3f}, the largest change being that of “{most[0]}”, by "
+        f"{100 * most[1]:+.1f} percentage points; "
+        f"warn above {limits.warn_above:g}, alarm above {limits.alarm_above:g}"
     )
     return Check(name, limits.judge(binned.psi), binned.psi, limits, message, series)
 

@@ -95,7 +95,10 @@ def _rows(
     usual = periods.comparable(first, config.same_weekday_min) if first else []
     oldest = min(config.trailing_periods, periods.back_of(first)) if first else 0
     series = [(periods.label(back), float(counts.get(back, 0))) for back in range(oldest, -1, -1)]
-    return checks.rows(counts.get(0, 0), [counts.get(b, 0) for b in usual], series, config)
+    same = periods.unit == "day" and usual and all(back % 7 == 0 for back in usual)
+    weekday = f"{periods.start(0):%A}" if same else ""
+    usual_rows = [counts.get(back, 0) for back in usual]
+    return checks.rows(counts.get(0, 0), usual_rows, series, config, weekday=weekday)
 
 
 def _drifts(

@@ -10,7 +10,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from diffrec_core.monitoring.checks import ADVICE, STATUSES, Check, Limits, Status
+from diffrec_core.monitoring.checks import STATUSES, Check, Limits, Status
 from diffrec_core.monitoring.status import NightStatus
 from diffrec_core.report.svg import Scale, grid_y, line, picture, rect, text, titled
 from diffrec_core.report.templating import environment
@@ -111,7 +111,7 @@ def _row(check: Check, runbook: str) -> _Row:
         symbol=symbol,
         word=word,
         value=_value(check),
-        advice="" if check.status == "ok" else ADVICE[check.name],
+        advice=check.advice or "",
         link=f"{runbook}#monitor-{check.name.replace('_', '-')}",
         drawing=_drawing(check),
     )
@@ -178,10 +178,21 @@ def _change_bars(check: Check) -> Markup:
         left, right = sorted((x(0), x(value)))
         parts.append(text(92, top + 10, label, "small end"))
         parts.append(rect(left, top, max(0.5, right - left), 12, "bar change"))
-        parts.append(text(_WIDTH, top + 10, f"{100 * value:+.1f}", "small end"))
+        parts.append(text(_WIDTH, top + 10, _points(value), "small end"))
     found = max(check.series, key=lambda bin_: abs(bin_[1]))
     label = f"Change of each bin's share in percentage points; most in {found[0]}: "
-    return picture(_WIDTH, height, f"{label}{100 * found[1]:+.1f}", parts)
+    return picture(_WIDTH, height, f"{label}{_points(found[1])}", parts)
+
+
+def _points(change: float) -> str:
+    """A change of a share in percentage points.
+
+    >>> _points(0.0214), _points(-0.1), _points(-0.0001)
+    ('+2.1', '−10.0', '0.0')
+    """
+    written = f"{abs(100 * change):.1f}"
+    sign = "" if float(written) == 0 else "−" if change < 0 else "+"
+    return sign + written
 
 
 def _short(value: float) -> str:

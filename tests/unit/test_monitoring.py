@@ -329,9 +329,10 @@ def test_a_quiet_history_of_many_users_is_judged():
 def test_a_monday_is_not_compared_with_the_weekend():
     rows = history()  # the newest day is a Monday
     assert look(rows)["rows"].value == 1.0
+    assert "median of 4 earlier Mondays (2,000)" in look(rows)["rows"].message
     assert look(rows, now=NOW - timedelta(days=1))["rows"].value == 1.0  # a Sunday
     week = look(rows, trailing_periods=5, same_weekday_min=1)["rows"]
-    assert "median of 5 earlier" in week.message
+    assert "median of 5 earlier days" in week.message
 
 
 def newest_day():
