@@ -119,61 +119,6 @@ def tracking(experiment: str) -> Iterator[str]:
         raise ConfigError(f"MLflow at {uri}: {error.message}") from error
 
 
-@contextmanager
-def registry() -> Iterator[str]:
-    """Point MLflow at its store to read the registry, making nothing; yield the store's URI.
-
-    Raises:
-        ConfigError: there is no store yet, or it cannot be reached.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
-    place = uri.removeprefix("sqlite:///").partition("?")[0]
-    if uri.startswith("sqlite:") and not Path(place).is_file():
-        raise ConfigError(f"MLflow's store {uri} does not exist: nothing was registered yet")
-    try:
-        mlflow.set_tracking_uri(uri)
-        yield uri
-    except MlflowException as error:
-        raise ConfigError(f"MLflow at {uri}: {error.message}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class VersionFacts:
-    """What the registry knows of a version.
-
-    Attributes:
-        name: of the registered model.
-        version: its number, as MLflow writes it.
-        created: when it was registered, UTC.
-        tags: data window, kind, commit and the like, as `register` set them.
-        metrics: of the run that it was registered from, as `validation_recall_at_20`.
-    """
-
-    name: str
-    version: str
-    created: datetime
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-
-def version_by_alias(name: str, alias: str) -> VersionFacts | None:
-    """The version that an alias points to; None when there is no such model or alias.
-
-    Raises:
-        MlflowException: the store fails; inside `registry` it becomes a ConfigError.
-    """
-    client = MlflowClient()
-    try:
-        found = client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in _NOT_THERE:
-            return None
-        raise
-    created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    metrics = client.get_run(found.run_id).data.metrics if found.run_id else {}
-    return VersionFacts(name, str(found.version), created, dict(found.tags), dict(metrics))
-
-
 def find_version(name: str, fingerprint: str) -> Any | None:
     """Return the newest version of `name` that was registered from this very model, if any."""
     found = MlflowClient().search_model_versions(f"name = '{name}'")
@@ -252,6 +197,61 @@ def register_model(
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, value)
     return number
+
+
+@contextmanager
+def registry() -> Iterator[str]:
+    """Point MLflow at its store to read the registry, making nothing; yield the store's URI.
+
+    Raises:
+        ConfigError: there is no store yet, or it cannot be reached.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    place = uri.removeprefix("sqlite:///").partition("?")[0]
+    if uri.startswith("sqlite:") and not Path(place).is_file():
+        raise ConfigError(f"MLflow's store {uri} does not exist: nothing was registered yet")
+    try:
+        mlflow.set_tracking_uri(uri)
+        yield uri
+    except MlflowException as error:
+        raise ConfigError(f"MLflow at {uri}: {error.message}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What the registry knows of a version.
+
+    Attributes:
+        name: of the registered model.
+        version: its number, as MLflow writes it.
+        created: when it was registered, UTC.
+        tags: data window, kind, commit and the like, as `register` set them.
+        metrics: of the run that it was registered from, as `validation_recall_at_20`.
+    """
+
+    name: str
+    version: str
+    created: datetime
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+def version_by_alias(name: str, alias: str) -> VersionFacts | None:
+    """The version that an alias points to; None when there is no such model or alias.
+
+    Raises:
+        MlflowException: the store fails; inside `registry` it becomes a ConfigError.
+    """
+    client = MlflowClient()
+    try:
+        found = client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in _NOT_THERE:
+            return None
+        raise
+    created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    metrics = client.get_run(found.run_id).data.metrics if found.run_id else {}
+    return VersionFacts(name, str(found.version), created, dict(found.tags), dict(metrics))
 
 
 def git_commit(root: Path) -> str:

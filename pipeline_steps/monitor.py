@@ -1,13 +1,14 @@
 """Look at the night: fresh data, usual counts, no drift, a champion that is young and good.
 
 Writes status.json and status.html into a folder, then fails with exit code 7 if a check is in
-alarm. Reads params.yaml: monitor, register. No stage: what it says depends on the time.
+alarm. Reads params.yaml: monitor, register, gate. No stage: what it says depends on the time.
 `--champion-score` is a JSON file with `metric`, `value`, `users`, `expected` (or null) and
 `window`, when the champion was measured by somebody else.
 """
 
 import argparse
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,21 @@ from diffrec_core.data.schema import INTERACTIONS, TIMESTAMP
 from diffrec_core.errors import ArtifactError, ConfigError, DataError
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
-from diffrec_core.monitoring.checks import Check
+from diffrec_core.monitoring.checks import Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.periods import Periods
 from diffrec_core.monitoring.status import NightStatus, check_data
+from diffrec_core.promotion.config import GateConfig
 from diffrec_core.report.status import render_status
 from pipeline_steps import _tracking
+from pipeline_steps._measure_champion import measure_champion
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps.register import RegisterConfig
 
 log = logging.getLogger("pipeline")
+
+CHAMPION = "champion"
+"""The alias of the version that serves."""
 
 _LEVELS = {"ok": logging.INFO, "unknown": logging.INFO, "warn": logging.WARNING}
 
@@ -74,7 +80,6 @@ def main(args: argparse.Namespace) -> None:
     """
     params = read_params(args.params)
     config = load_section(params, "monitor", MonitorConfig)
-    register = load_section(params, "register", RegisterConfig)
     now = args.now or datetime.now(UTC)
     periods = Periods.before(now, config.period, config.trailing_periods)
     status = NightStatus(
@@ -84,7 +89,7 @@ def main(args: argparse.Namespace) -> None:
         checks=_in_order(
             *_data(args, periods, now, config),
             _quarantined(args.ingest_report, config),
-            *_champion(args, register, now, config),
+            *_champion(args, params, now, config),
         ),
     )
     _write(status, args.out, config)
@@ -157,31 +162,31 @@ def _quarantined(path: Path, config: MonitorConfig) -> Check:
 
 
 def _champion(
-    args: argparse.Namespace, register: RegisterConfig, now: datetime, config: MonitorConfig
+    args: argparse.Namespace, params: Mapping[str, Any], now: datetime, config: MonitorConfig
 ) -> tuple[Check, Check]:
     """Age and metric of the champion."""
-    name = args.model_name or register.model_name
+    name = args.model_name or load_section(params, "register", RegisterConfig).model_name
     try:
-        with _tracking.registry():
-            found = _tracking.version_by_alias(name, register.alias)
+        with _tracking.registry() as uri:
+            found = _tracking.version_by_alias(name, CHAMPION)
     except ConfigError as error:
-        age = Check("champion_age", "unknown", None, None, f"the registry was not read: {error}")
-        return age, _metric(args, None, config)
+        return _no_champion("unknown", f"the registry was not read: {error}")
     if found is None:
-        text = f"no version of {name} has the alias {register.alias}: nothing is served"
-        return Check("champion_age", "alarm", None, None, text), _metric(args, None, config)
+        return _no_champion("alarm", f"no version of {name} is {CHAMPION}: nothing is served")
     trained_until = found.tags.get("data_last", "an unknown time")
     age = champion_age(found.version, found.created, trained_until, now, config)
-    return age, _metric(args, found, config)
-
-
-def _metric(
-    args: argparse.Namespace, found: _tracking.VersionFacts | None, config: MonitorConfig
-) -> Check:
     if args.champion_score:
-        return champion_metric(read_score(args.champion_score), config)
-    reason = "there is no champion to measure" if found is None else "the champion was not measured"
-    return Check("champion_metric", "unknown", None, None, reason)
+        return age, champion_metric(read_score(args.champion_score), config)
+    gate = load_section(params, "gate", GateConfig) if "gate" in params else GateConfig()
+    periods = Periods.before(now, config.period, config.trailing_periods)
+    return age, measure_champion(
+        found, args.interactions, periods, tracking_uri=uri, gate=gate, config=config
+    )
+
+
+def _no_champion(status: Status, why: str) -> tuple[Check, Check]:
+    age = Check("champion_age", status, None, None, why)
+    return age, Check("champion_metric", "unknown", None, None, "there is no champion to measure")
 
 
 def read_score(path: Path) -> ChampionScore:

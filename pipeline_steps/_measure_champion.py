@@ -1,0 +1,129 @@
+"""What the champion is worth on the newest period, asked as the gate asks it."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from diffrec_core.data.interactions import read_interactions
+from diffrec_core.errors import ArtifactError
+from diffrec_core.monitoring.champion import ChampionScore, champion_metric
+from diffrec_core.monitoring.checks import Check, Status
+from diffrec_core.monitoring.config import MonitorConfig
+from diffrec_core.monitoring.periods import Periods
+from diffrec_core.promotion.cases import UnfairComparisonError, Window, by_external_ids, cases
+from diffrec_core.promotion.config import GateConfig
+from diffrec_core.promotion.measures import Answers, known_before, measure
+from pipeline_steps._scoring import score_versions
+from pipeline_steps._tracking import VersionFacts
+
+log = logging.getLogger("pipeline")
+
+_TICK = timedelta(microseconds=1)  # the resolution of all data
+_NAME = "champion_metric"
+_EXPECTED = ("test_{}", "validation_{}")  # as `register` logs them
+
+
+def measure_champion(
+    champion: VersionFacts,
+    interactions: Path,
+    periods: Periods,
+    *,
+    tracking_uri: str,
+    gate: GateConfig,
+    config: MonitorConfig,
+) -> Check:
+    """Measure the champion on what came after its training end in the newest period.
+
+    Args:
+        champion: the version; its tag `data_last` says what it was trained on.
+        interactions: folder of interactions.
+        periods: number 0 is the newest.
+        tracking_uri: MLflow's store.
+        gate: metric, share of targets and the most users.
+        config: limits.
+
+    Returns:
+        ok with a note where the champion knows the whole period already, or too few users are
+        left; alarm where the champion cannot be loaded: then it cannot serve either.
+    """
+    until = trained_until(champion)
+    if until is None:
+        return _not_judged("unknown", "its tag data_last does not say what it was trained on")
+    start = max(periods.start(0), until + _TICK)
+    if start >= periods.end:
+        text = f"it was trained on data until {until:%Y-%m-%d %H:%M} UTC, which hold the newest"
+        return _not_judged("ok", f"{text} {periods.unit}: nothing new to measure it on")
+    window = Window(start, periods.end, f"version {champion.version}", 0.0)
+    try:
+        facts, asked = _cases(interactions, window, gate)
+    except UnfairComparisonError:
+        return _not_judged("ok", f"nobody with a history was active {_span(window)}: not judged")
+    if len(asked) < config.champion_min_users:
+        text = f"{len(asked)} users with a history were active {_span(window)}: too few to judge"
+        return _not_judged("ok", f"{text} (monitor.champion_min_users)")
+    uri = f"models:/{champion.name}/{champion.version}"
+    try:
+        value = _value((uri, tracking_uri), facts, asked, window, gate)
+    except ArtifactError as error:
+        return _not_judged("alarm", f"the champion cannot be loaded: {error}")
+    score = ChampionScore(
+        metric=gate.metric,
+        value=value,
+        users=len(asked),
+        expected=expected(champion, gate.metric),
+        window=_span(window),
+    )
+    return champion_metric(score, config)
+
+
+def trained_until(champion: VersionFacts) -> datetime | None:
+    """Time of the last interaction that a version was trained on; None when it is not recorded."""
+    try:
+        time = datetime.fromisoformat(champion.tags["data_last"])
+    except (KeyError, ValueError):
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def expected(champion: VersionFacts, metric: str) -> float | None:
+    """The metric on the test part, when the version was registered; None when it was not logged.
+
+    The test part asks a little otherwise than a window does: the yardstick is a rough one.
+    """
+    name = metric.replace("@", "_at_")
+    found = (champion.metrics.get(key.format(name)) for key in _EXPECTED)
+    return next((value for value in found if value is not None), None)
+
+
+def _cases(
+    interactions: Path, window: Window, gate: GateConfig
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    facts = by_external_ids(read_interactions(interactions))
+    anybody = gate.model_copy(update={"min_users": 1})
+    return facts, cases(facts, window, anybody, seed=0)
+
+
+def _value(
+    uris: tuple[str, str],
+    facts: pl.DataFrame,
+    asked: pl.DataFrame,
+    window: Window,
+    gate: GateConfig,
+) -> float:
+    """Mean of the metric; `uris` are the version's and the store's."""
+    uri, tracking_uri = uris
+    with TemporaryDirectory(prefix="champion-") as folder:
+        scored = score_versions(asked, [uri], gate.k, Path(folder), tracking_uri=tracking_uri)
+    answers = Answers(scored[uri].item_ids, scored[uri].sources)
+    return float(measure(answers, asked, known_before(facts, window), gate).per_user.mean())
+
+
+def _not_judged(status: Status, why: str) -> Check:
+    return Check(_NAME, status, None, None, why)
+
+
+def _span(window: Window) -> str:
+    return f"from {window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
