@@ -49,7 +49,7 @@ SECTIONS = frozenset(
         *("list_raw", "ingest", "build_interactions", "split"),
         *("pretrain_item_embeddings", "cluster_items", "tune", "train", "evaluate"),
         *("robustness", "monitor"),
-        *("select", "register", "recommend"),
+        *("select", "refit", "register", "gate", "recommend"),
     }
 )
 """The top level of params.yaml."""

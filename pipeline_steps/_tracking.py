@@ -1,7 +1,7 @@
-"""MLflow: the only module that talks to it (the model file, `_mlflow_model`, is run by it).
+"""MLflow's runs; versions and aliases are `_registry`'s, and `_mlflow_model` is run by MLflow.
 
 One parent run per pipeline run, a child per model with its curves; the winner registered from
-code; the alias `champion` moved. The store is a database, `sqlite:///mlflow.db` unless
+code. The store is a database, `sqlite:///mlflow.db` unless
 MLFLOW_TRACKING_URI says otherwise.
 """
 
@@ -17,10 +17,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 import pandas as pd
@@ -117,18 +113,6 @@ def tracking(experiment: str) -> Iterator[str]:
         yield uri
     except MlflowException as error:
         raise ConfigError(f"MLflow at {uri}: {error.message}") from error
-
-
-def find_version(name: str, fingerprint: str) -> Any | None:
-    """Return the newest version of `name` that was registered from this very model, if any."""
-    found = MlflowClient().search_model_versions(f"name = '{name}'")
-    same = [v for v in found if v.tags.get("model_fingerprint") == fingerprint]
-    return max(same, key=lambda v: int(v.version), default=None)
-
-
-def move_alias(name: str, alias: str, model_version: str) -> None:
-    """Point an alias at a version."""
-    MlflowClient().set_registered_model_alias(name, alias, model_version)
 
 
 def log_run(record: RunRecord) -> str:

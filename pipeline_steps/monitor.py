@@ -18,7 +18,7 @@ import polars as pl
 from diffrec_core.artifacts import read_json, write_json, write_text
 from diffrec_core.config import load_section
 from diffrec_core.data.schema import INTERACTIONS, TIMESTAMP
-from diffrec_core.errors import ArtifactError, ConfigError, DataError
+from diffrec_core.errors import ArtifactError, ConfigError, DataError, StorageError
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
 from diffrec_core.monitoring.checks import Check, Status
@@ -80,6 +80,10 @@ def main(args: argparse.Namespace) -> None:
     """
     params = read_params(args.params)
     config = load_section(params, "monitor", MonitorConfig)
+    if args.out.exists() and not args.out.is_dir():
+        raise StorageError(
+            f"--out {args.out} is no folder: choose another, or remove what is there"
+        )
     now = args.now or datetime.now(UTC)
     periods = Periods.before(now, config.period, config.trailing_periods)
     status = NightStatus(

@@ -1,7 +1,10 @@
 """Train the winner on all data, for the number of epochs that validation chose.
 
-Reads params.yaml: seed, and for latent models pretrain_item_embeddings and cluster_items: their
-embeddings and clusters are made anew from all data.
+With refit.hold_out_test: true it is trained on the training and validation parts only: the newest
+part stays unseen, and the gate can compare the model with the champion there.
+
+Reads params.yaml: seed, refit, and for latent models pretrain_item_embeddings and cluster_items:
+their embeddings and clusters are made anew from the same data.
 """
 
 import argparse
@@ -12,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffrec_core.artifacts import read_json, read_manifest
+from diffrec_core.config import Config
+from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
+from diffrec_core.data.splits import read_part
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
 from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
 from diffrec_core.models.base import TrainingData
@@ -32,27 +38,34 @@ from pipeline_steps._training import (
 log = logging.getLogger("pipeline")
 
 
+class RefitConfig(Config):
+    """What the winner is trained on in the end."""
+
+    hold_out_test: bool = False
+    """Leave the test part out, so that models can be compared on data that none has seen."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the data lie."""
     parser.add_argument("--selection", type=Path, required=True, help="the choice of `select`")
     parser.add_argument("--interactions", type=Path, required=True, help="all interactions")
+    parser.add_argument("--train", type=Path, required=True, help="read by refit.hold_out_test")
+    parser.add_argument("--validation", type=Path, required=True, help="likewise")
     parser.add_argument("--out", type=Path, required=True, help="model directory to write")
 
 
 def run(step: Step) -> None:
-    """Fit the selected model on everything and write it."""
+    """Fit the selected model and write it."""
     args = step.args
     selection = read_json(args.selection)
     model = create(selection["config"], f"train.{selection['model']}", prepare_device(step))
-    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
-    interactions = read_interactions(args.interactions)
+    histories, interactions, inputs = _read_data(step)
     clusters = None
     if model.needs_item_clusters:
-        clusters = _clusters(step, interactions, selection["embedding_epochs"])
-    data = TrainingData(
-        histories=interactions.histories(), items=interactions.items, item_clusters=clusters
-    )
-    inputs = {"interactions": args.interactions, "selection": args.selection}
+        epochs, paths = selection["embedding_epochs"], list(inputs.values())
+        clusters = _clusters(step, histories, len(interactions.items), epochs, paths)
+    data = TrainingData(histories=histories, items=interactions.items, item_clusters=clusters)
+    inputs["selection"] = args.selection
     step.report["model"] = selection["model"]
     epochs = max(1, selection["epochs"])  # 0 where a model is not trained in epochs
     report = fit_and_save(
@@ -60,20 +73,37 @@ def run(step: Step) -> None:
     )
     leave_if_not_writer(join_processes(model.device))
     step.report |= fit_report(model, report)
-    log.info("refitted %s on %d interactions", selection["model"], len(interactions.frame))
+    log.info("refitted %s on %d interactions", selection["model"], len(histories.items))
 
 
-def _clusters(step: Step, interactions: Interactions, epochs: int) -> NDArray[np.int64]:
+def _read_data(step: Step) -> tuple[Histories, Interactions, dict[str, Path]]:
+    """What to train on, the data with their vocabularies, and where it came from, by role.
+
+    The vocabulary is that of all data either way: indices mean the same in every later stage.
+    """
+    args = step.args
+    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
+    interactions = read_interactions(args.interactions)
+    inputs = {"interactions": args.interactions}
+    if not step.section("refit", RefitConfig).hold_out_test:
+        return interactions.histories(), interactions, inputs
+    inputs |= {"train": args.train, "validation": args.validation}
+    histories = concatenate(read_part(args.train), read_part(args.validation))
+    return histories, interactions, inputs
+
+
+def _clusters(
+    step: Step, histories: Histories, n_items: int, epochs: int, inputs: list[Path]
+) -> NDArray[np.int64]:
     config = step.section("pretrain_item_embeddings", LightGCNConfig)
     with training_options(
         step,
         "refit/item_embeddings",
         config=config,
-        inputs=[step.args.interactions],
+        inputs=inputs,
         epochs=epochs,
         fixed_epochs=epochs,
     ) as options:
-        histories, n_items = interactions.histories(), len(interactions.items)
         embeddings, _ = fit_lightgcn(histories, n_items, config, options, None)
     read_out = embeddings.read_out.cpu().numpy()
     clustering = step.section("cluster_items", ClusteringConfig)

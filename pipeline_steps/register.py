@@ -1,7 +1,8 @@
 """Log the run to MLflow, register the refitted model and move the alias.
 
 Reads params.yaml: register. The store is `sqlite:///mlflow.db` unless MLFLOW_TRACKING_URI says
-otherwise. A model that is registered already, byte for byte, is not registered again.
+otherwise. A model that is registered already, byte for byte, is not registered again. A champion
+that the gate, or a person, has promoted is not replaced: the new version becomes challenger.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_js
 from diffrec_core.config import Config
 from diffrec_core.data.vocabulary import read_users
 from diffrec_core.models.base import read_description
-from pipeline_steps import _tracking
+from pipeline_steps import _registry, _tracking
 from pipeline_steps._runtime import Step, execute, repository_root
 
 log = logging.getLogger("pipeline")
@@ -28,6 +29,7 @@ class RegisterConfig(Config):
     experiment: str = Field(default="diffrec", min_length=1)
     model_name: str = Field(default="diffrec", min_length=1)
     alias: str = Field(default="champion", min_length=1)
+    """champion: serve it at once; challenger: leave that to the gate."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,18 +53,38 @@ def run(step: Step) -> None:
     description = read_description(args.model_dir)
     identity = fingerprint(args.model_dir)
     with _tracking.tracking(config.experiment) as uri:
-        found = _tracking.find_version(config.model_name, identity)
+        found = _registry.find_version(config.model_name, identity)
         tags = _tags(step, description, identity)
         run_id = _tracking.log_run(_record(step, tags))
         if found is None:
             number = _register(step, config, run_id, tags)
         else:
-            number, run_id = str(found.version), str(found.run_id)
+            number, run_id = found.number, found.run_id
             log.info("%s version %s holds this model already", config.model_name, number)
-        _tracking.move_alias(config.model_name, config.alias, number)
-    log.info("%s version %s is now %s", config.model_name, number, config.alias)
-    registration = {"name": config.model_name, "version": number, "alias": config.alias}
+        alias = _allowed_alias(config, number)
+        _registry.move_alias(config.model_name, alias, number)
+    log.info("%s version %s is now %s", config.model_name, number, alias)
+    registration = {"name": config.model_name, "version": number, "alias": alias}
     write_json(args.out, {**registration, "run_id": run_id, "tracking_uri": uri})
+
+
+def _allowed_alias(config: RegisterConfig, number: str) -> str:
+    """The alias that the version gets: the configured one, unless a promotion stands against it."""
+    champion = _registry.by_alias(config.model_name, _registry.CHAMPION)
+    ours = {_registry.CHAMPION, _registry.CHALLENGER}
+    if champion is None or config.alias not in ours:
+        return config.alias
+    if champion.number == number:
+        return _registry.CHAMPION  # the same model again: it is no challenger of itself
+    if config.alias == _registry.CHALLENGER or not champion.is_promoted:
+        return config.alias
+    log.warning(
+        "%s version %s was promoted and stays champion; version %s becomes challenger. To compare "
+        "them: python -m pipeline_steps.gate, then python -m pipeline_steps.promote; to promote it "
+        "without: python -m pipeline_steps.promote %s --force --reason TEXT",
+        *(config.model_name, champion.number, number, number),
+    )
+    return _registry.CHALLENGER
 
 
 def _tags(step: Step, description: dict[str, Any], identity: str) -> dict[str, str]:

@@ -217,10 +217,10 @@ def test_equal_models_and_uncertain_differences_are_kept_out() -> None:
 
 def test_the_bound_is_paired_and_one_sided() -> None:
     users = np.linspace(0, 1, 40)  # users differ far more than the models do
-    gains = np.where(np.arange(40) % 2, 0.02, 0.0)
-    found = decided(measures(users + gains), measures(users))
-    # the mean of 40 draws of 0 or 0.02: sd 0.01 / √40, times 1.645
-    assert found.numbers["lower_bound"] == pytest.approx(0.01 - 1.645 * 0.01 / 40**0.5, abs=6e-4)
+    gains = np.linspace(0, 0.02, 40)
+    found = decided(measures(users + gains), measures(users), config={"resamples": 20_000})
+    expected = 0.01 - 1.645 * gains.std() / 40**0.5
+    assert found.numbers["lower_bound"] == pytest.approx(expected, abs=1e-4)
     assert found.promote
 
 

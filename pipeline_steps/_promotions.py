@@ -1,0 +1,248 @@
+"""The log of promotions: who became champion when and why, and the aliases that follow from it.
+
+The registry's aliases cannot be moved conditionally: of two that promote at once, the later one
+would win, whatever it was compared with. So a promotion is a file in the store that all machines
+share, `promotions/<model>/000007.json`. It names the number that it is based on and takes the next;
+only one can create that file. Aliases are moved afterwards. If a process dies in between, the next
+command moves them: a mark beside the record says whether that has been done.
+
+Somebody may move the alias by hand all the same. Then the log takes down what was found.
+"""
+
+import getpass
+import json
+import logging
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from diffrec_core.errors import ArtifactError, ConfigError
+from pipeline_steps import _registry
+from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS
+from pipeline_steps._store import ExistsError, Store
+
+log = logging.getLogger("pipeline")
+
+Action = Literal["promote", "rollback", "found"]
+"""`found`: the alias was moved by hand, or by `register`, and is as the log now says."""
+
+_RECORD = re.compile(r"\d{6,}\.json")
+
+
+class ChampionMovedError(ConfigError):
+    """What a promotion is based on is no longer so: somebody else was quicker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An entry of the log.
+
+    Attributes:
+        sequence: its number, from 1.
+        version: the champion from here on; None where there was none to be found.
+        previous: the champion before.
+        action: what happened.
+        reason: in plain words.
+        time: ISO 8601, UTC.
+        by: user@host.
+        numbers: what the gate measured; empty where nobody has compared.
+    """
+
+    sequence: int
+    version: str | None
+    previous: str | None
+    action: Action
+    reason: str
+    time: str
+    by: str
+    numbers: Mapping[str, Any]
+
+    @property
+    def based_on(self) -> int:
+        """The number that was the newest when this one was decided."""
+        return self.sequence - 1
+
+
+class Promotions:
+    """The log of one model, and the aliases of its registered versions.
+
+    MLflow must have been pointed at its store (`_tracking.tracking`).
+
+    Args:
+        store: that all machines share.
+        model: name of the registered model.
+    """
+
+    def __init__(self, store: Store, model: str) -> None:
+        self._store, self.model = store, model
+        self._folder = f"promotions/{model}"
+
+    def records(self) -> list[Record]:
+        """The whole log, oldest first.
+
+        Raises:
+            ArtifactError: a record is not one.
+        """
+        names = (name.rpartition("/") for name in self._store.names(self._folder))
+        found = [n for folder, _, n in names if folder == self._folder and _RECORD.fullmatch(n)]
+        return [self._read(int(name.removesuffix(".json"))) for name in sorted(found)]
+
+    def newest(self) -> Record | None:
+        """The last record, None in an empty log."""
+        records = self.records()
+        return max(records, key=lambda record: record.sequence, default=None)
+
+    def settle(self) -> int:
+        """Make the aliases and the log agree, whatever was interrupted or done by hand.
+
+        Returns:
+            Number of the newest record; 0: the log is empty.
+        """
+        newest = self.newest()
+        if newest is None:
+            return 0
+        champion = _registry.aliases(self.model).get(CHAMPION)
+        if not self._is_applied(newest) and champion in {newest.version, newest.previous}:
+            log.warning("promotion %d was interrupted: moving its aliases now", newest.sequence)
+            self.apply()
+        elif champion != newest.version:
+            self._take_down(newest, champion)
+        newest = self.newest()
+        return newest.sequence if newest else 0
+
+    def add(
+        self,
+        *,
+        based_on: int,
+        version: str,
+        action: Action,
+        reason: str,
+        numbers: Mapping[str, Any] | None = None,
+    ) -> Record:
+        """Make a version champion: take the next number, then move the aliases.
+
+        Raises:
+            ChampionMovedError: the next number is taken. Nothing was changed.
+            ArtifactError: there is no such version.
+        """
+        _registry.get_version(self.model, version)
+        champion = _registry.aliases(self.model).get(CHAMPION)
+        record = _record(
+            sequence=based_on + 1,
+            version=version,
+            previous=champion,
+            action=action,
+            reason=reason,
+            numbers=numbers or {},
+        )
+        self._create(record)
+        self.apply()
+        return record
+
+    def apply(self) -> None:
+        """Move the aliases to where the newest record has them; again and again if need be.
+
+        Whoever moves them looks at the log once more afterwards. So of several processes that
+        apply different records, the last one to do so has applied the newest.
+        """
+        record = self.newest()
+        while record is not None:
+            self._move_aliases(record)
+            self._store.write(self._mark(record), b"")
+            newest = self.newest()
+            if newest == record:
+                return
+            record = newest
+
+    def _take_down(self, newest: Record, champion: str | None) -> None:
+        found = "no version" if champion is None else f"version {champion}"
+        reason = (
+            f"the alias {CHAMPION} was moved outside of promotions: it points to {found}, where "
+            f"the log had version {newest.version}"
+        )
+        log.warning("%s: %s. The log now says so", self.model, reason)
+        record = _record(
+            sequence=newest.sequence + 1,
+            version=champion,
+            previous=newest.version,
+            action="found",
+            reason=reason,
+            numbers={},
+        )
+        self._create(record)
+        self.apply()
+
+    def _create(self, record: Record) -> None:
+        content = json.dumps(asdict(record), indent=2, sort_keys=True).encode()
+        try:
+            self._store.create(self._name(record.sequence), content)
+        except ExistsError as error:
+            other = self._read(record.sequence)
+            raise ChampionMovedError(
+                f"{self.model}: {other.by} was quicker: number {other.sequence} of the promotions "
+                f"made version {other.version} champion ({other.action}, {other.time}). Nothing "
+                f"was changed here. Compare with the new champion: python -m pipeline_steps.gate"
+            ) from error
+
+    def _move_aliases(self, record: Record) -> None:
+        current = _registry.aliases(self.model)
+        wanted = {CHAMPION: record.version, PREVIOUS: record.previous}
+        for alias, number in wanted.items():
+            if number is not None and number != current.get(alias):
+                _registry.move_alias(self.model, alias, number)
+        if record.version is None or record.action == "found":
+            return
+        if current.get(CHALLENGER) == record.version:
+            _registry.remove_alias(self.model, CHALLENGER)
+        promoted = _registry.get_version(self.model, record.version)
+        _registry.tag_version(promoted, {_registry.PROMOTION: str(record.sequence)})
+
+    def _read(self, sequence: int) -> Record:
+        name = self._name(sequence)
+        try:
+            return Record(**json.loads(self._store.read(name)))
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{name} in the store is not a record of a promotion ({error}): it was edited or "
+                f"is of another version of this program"
+            ) from error
+
+    def _is_applied(self, record: Record) -> bool:
+        return self._store.read_if_there(self._mark(record)) is not None
+
+    def _name(self, sequence: int) -> str:
+        return f"{self._folder}/{sequence:06d}.json"
+
+    def _mark(self, record: Record) -> str:
+        return f"{self._folder}/applied/{record.sequence:06d}"
+
+
+def _record(
+    *,
+    sequence: int,
+    version: str | None,
+    previous: str | None,
+    action: Action,
+    reason: str,
+    numbers: Mapping[str, Any],
+) -> Record:
+    return Record(
+        sequence=sequence,
+        version=version,
+        previous=previous,
+        action=action,
+        reason=reason,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        by=f"{_user()}@{socket.gethostname()}",
+        numbers=dict(numbers),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return "unknown"
