@@ -29,13 +29,11 @@ from diffrec_core.promotion.config import GateConfig
 from diffrec_core.report.status import render_status
 from pipeline_steps import _tracking
 from pipeline_steps._measure_champion import measure_champion
+from pipeline_steps._registry import CHAMPION
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps.register import RegisterConfig
 
 log = logging.getLogger("pipeline")
-
-CHAMPION = "champion"
-"""The alias of the version that serves."""
 
 _LEVELS = {"ok": logging.INFO, "unknown": logging.INFO, "warn": logging.WARNING}
 

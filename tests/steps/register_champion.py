@@ -15,7 +15,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.registry import create
-from pipeline_steps import _tracking
+from pipeline_steps import _registry, _tracking
 from pipeline_steps._runtime import repository_root
 
 
@@ -40,7 +40,7 @@ def main(folder: Path, until: datetime, recall: float) -> None:
             tags={"data_last": model.training_window[1]},
             example=pd.DataFrame({"user_id": [interactions.users.ids[0]]}),
         )
-        _tracking.move_alias("diffrec", "champion", number)
+        _registry.move_alias("diffrec", "champion", number)
 
 
 if __name__ == "__main__":
