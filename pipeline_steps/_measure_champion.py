@@ -23,7 +23,6 @@ log = logging.getLogger("pipeline")
 
 _TICK = timedelta(microseconds=1)  # the resolution of all data
 _NAME = "champion_metric"
-_EXPECTED = ("test_{}", "validation_{}")  # as `register` logs them
 
 
 def measure_champion(
@@ -89,13 +88,15 @@ def trained_until(champion: VersionFacts) -> datetime | None:
 
 
 def expected(champion: VersionFacts, metric: str) -> float | None:
-    """The metric on the test part, when the version was registered; None when it was not logged.
+    """The metric when the version was promoted; None when nobody has measured it.
 
-    The test part asks a little otherwise than a window does: the yardstick is a rough one.
+    The gate asks in the same way as is asked here. Where it was not asked, the test part's value is
+    taken, of when the version was registered: a rough yardstick, it is asked a little otherwise.
     """
-    name = metric.replace("@", "_at_")
-    found = (champion.metrics.get(key.format(name)) for key in _EXPECTED)
-    return next((value for value in found if value is not None), None)
+    tags = champion.tags
+    if tags.get("gate_metric") == metric and "gate_candidate" in tags:
+        return float(tags["gate_candidate"])
+    return champion.metrics.get(f"test_{metric.replace('@', '_at_')}")
 
 
 def _cases(

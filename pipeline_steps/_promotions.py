@@ -9,61 +9,32 @@ command moves them: a mark beside the record says whether that has been done.
 Somebody may move the alias by hand all the same. Then the log takes down what was found.
 """
 
-import getpass
-import json
 import logging
 import re
-import socket
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from diffrec_core.errors import ArtifactError, ConfigError
+from diffrec_core.config import load_section
+from diffrec_core.errors import ConfigError
 from pipeline_steps import _registry
-from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS
-from pipeline_steps._store import ExistsError, Store
+from pipeline_steps._promotion_record import Action, Record
+from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS, RegisterConfig
+from pipeline_steps._runtime import read_params
+from pipeline_steps._store import ExistsError, Store, open_store
+from pipeline_steps._tracking import tracking
 
 log = logging.getLogger("pipeline")
 
-Action = Literal["promote", "rollback", "found"]
-"""`found`: the alias was moved by hand, or by `register`, and is as the log now says."""
+GATE_SCHEMA = "gate/1"
+"""Of the file in which `gate` writes its decision and `promote` reads it."""
 
 _RECORD = re.compile(r"\d{6,}\.json")
 
 
 class ChampionMovedError(ConfigError):
     """What a promotion is based on is no longer so: somebody else was quicker."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """An entry of the log.
-
-    Attributes:
-        sequence: its number, from 1.
-        version: the champion from here on; None where there was none to be found.
-        previous: the champion before.
-        action: what happened.
-        reason: in plain words.
-        time: ISO 8601, UTC.
-        by: user@host.
-        numbers: what the gate measured; empty where nobody has compared.
-    """
-
-    sequence: int
-    version: str | None
-    previous: str | None
-    action: Action
-    reason: str
-    time: str
-    by: str
-    numbers: Mapping[str, Any]
-
-    @property
-    def based_on(self) -> int:
-        """The number that was the newest when this one was decided."""
-        return self.sequence - 1
 
 
 class Promotions:
@@ -130,7 +101,7 @@ class Promotions:
         """
         _registry.get_version(self.model, version)
         champion = _registry.aliases(self.model).get(CHAMPION)
-        record = _record(
+        record = Record.now(
             sequence=based_on + 1,
             version=version,
             previous=champion,
@@ -164,7 +135,7 @@ class Promotions:
             f"the log had version {newest.version}"
         )
         log.warning("%s: %s. The log now says so", self.model, reason)
-        record = _record(
+        record = Record.now(
             sequence=newest.sequence + 1,
             version=champion,
             previous=newest.version,
@@ -176,9 +147,8 @@ class Promotions:
         self.apply()
 
     def _create(self, record: Record) -> None:
-        content = json.dumps(asdict(record), indent=2, sort_keys=True).encode()
         try:
-            self._store.create(self._name(record.sequence), content)
+            self._store.create(self._name(record.sequence), record.to_bytes())
         except ExistsError as error:
             other = self._read(record.sequence)
             raise ChampionMovedError(
@@ -202,13 +172,7 @@ class Promotions:
 
     def _read(self, sequence: int) -> Record:
         name = self._name(sequence)
-        try:
-            return Record(**json.loads(self._store.read(name)))
-        except (TypeError, ValueError) as error:
-            raise ArtifactError(
-                f"{name} in the store is not a record of a promotion ({error}): it was edited or "
-                f"is of another version of this program"
-            ) from error
+        return Record.parse(self._store.read(name), name)
 
     def _is_applied(self, record: Record) -> bool:
         return self._store.read_if_there(self._mark(record)) is not None
@@ -220,29 +184,12 @@ class Promotions:
         return f"{self._folder}/applied/{record.sequence:06d}"
 
 
-def _record(
-    *,
-    sequence: int,
-    version: str | None,
-    previous: str | None,
-    action: Action,
-    reason: str,
-    numbers: Mapping[str, Any],
-) -> Record:
-    return Record(
-        sequence=sequence,
-        version=version,
-        previous=previous,
-        action=action,
-        reason=reason,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-        by=f"{_user()}@{socket.gethostname()}",
-        numbers=dict(numbers),
-    )
+@contextmanager
+def open_promotions(params: Path) -> Iterator[Promotions]:
+    """The log of the model that params.yaml names, with MLflow pointed at its store.
 
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        return "unknown"
+    The store of small files is that of the folder in which params.yaml lies.
+    """
+    config = load_section(read_params(params), "register", RegisterConfig)
+    with tracking(config.experiment):
+        yield Promotions(open_store(params.absolute().parent), config.model_name)

@@ -13,7 +13,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from pydantic import Field
 
+from diffrec_core.config import Config
 from diffrec_core.errors import ArtifactError
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -21,11 +23,23 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 GATE_DECISION = "gate_decision"
 """Tag of a version that the gate has compared: promote or keep."""
 
+GATE_REASON = "gate_reason"
+"""Tag beside it: why, in plain words."""
+
 PROMOTION = "promotion"
 """Tag of a version that was promoted: its number in the log of promotions."""
 
 _LONGEST_TAG = 4900
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
+
+
+class RegisterConfig(Config):
+    """Names in the registry."""
+
+    experiment: str = Field(default="diffrec", min_length=1)
+    model_name: str = Field(default="diffrec", min_length=1)
+    alias: str = Field(default="champion", min_length=1)
+    """champion: serve it at once; challenger: leave that to the gate."""
 
 
 @dataclass(frozen=True, slots=True)

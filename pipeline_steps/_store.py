@@ -115,7 +115,10 @@ class Store:
             temporary.unlink()
 
     def _beside(self, path: Path, content: bytes) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:  # not to be taken for a name that somebody else took
+            raise NotADirectoryError(f"{path.parent} is a file") from error
         temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
         with temporary.open("wb") as file:
             file.write(content)

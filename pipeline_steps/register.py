@@ -11,25 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import Field
 
 from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_json
-from diffrec_core.config import Config
 from diffrec_core.data.vocabulary import read_users
 from diffrec_core.models.base import read_description
 from pipeline_steps import _registry, _tracking
+from pipeline_steps._registry import RegisterConfig
 from pipeline_steps._runtime import Step, execute, repository_root
 
 log = logging.getLogger("pipeline")
-
-
-class RegisterConfig(Config):
-    """Names in the registry."""
-
-    experiment: str = Field(default="diffrec", min_length=1)
-    model_name: str = Field(default="diffrec", min_length=1)
-    alias: str = Field(default="champion", min_length=1)
-    """champion: serve it at once; challenger: leave that to the gate."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
@@ -12,7 +14,6 @@ from diffrec_core.report.findings import build_figures
 from diffrec_core.report.robustness import CURVES
 from diffrec_core.report.slices import slice_table
 from diffrec_core.report.tables import beyond_table, detail_tables, main_table, write_p
-from diffrec_core.report.templating import environment
 from diffrec_core.report.timeline import split_timeline
 
 _SHOWN_HISTORY = 15
@@ -30,7 +31,7 @@ def render_report(data: ReportData) -> str:
     """
     models = data.ranked
     return (
-        environment()
+        template_environment()
         .get_template("page.html.j2")
         .render(
             data=data,
@@ -55,6 +56,18 @@ def render_report(data: ReportData) -> str:
             data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
             users=[_sample_user(user, models, data) for user in data.sample_histories],
         )
+    )
+
+
+def template_environment() -> Environment:
+    """Templates of this package, whatever is inserted being escaped."""
+    templates = resources.files(__package__).joinpath("templates")
+    return Environment(
+        loader=FunctionLoader(lambda name: templates.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

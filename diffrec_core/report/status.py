@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from diffrec_core.monitoring.checks import STATUSES, Check, Limits, Status
 from diffrec_core.monitoring.status import NightStatus
+from diffrec_core.report.html import template_environment
 from diffrec_core.report.svg import Scale, grid_y, line, picture, rect, text, titled
-from diffrec_core.report.templating import environment
 
 WORDS: Final[Mapping[Status, tuple[str, str]]] = {
     "ok": ("✓", "ok"),
@@ -81,7 +81,7 @@ def render_status(status: NightStatus, runbook: str) -> str:
     span = f"{start:%Y-%m-%d}" if status.unit == "day" else f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
     symbol, word = WORDS[status.overall]
     return (
-        environment()
+        template_environment()
         .get_template("status.html.j2")
         .render(
             overall=status.overall,

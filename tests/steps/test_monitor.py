@@ -104,6 +104,9 @@ class Ended:
     stderr: str
 
 
+mlflow_in_this_process = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""MLflow's tables are declared in a way that SQLAlchemy warns of."""
+
 Monitor = Callable[..., Ended]
 
 
@@ -133,6 +136,7 @@ def change(folder: Path, **values: Any) -> None:
     write_params(folder, **{**PARAMS, "monitor": {**MONITOR, **values}})
 
 
+@mlflow_in_this_process
 def test_a_quiet_night_is_well_and_the_champion_is_measured(
     monitor: Monitor, night: Path, store: dict[str, str]
 ) -> None:
@@ -150,8 +154,13 @@ def test_a_quiet_night_is_well_and_the_champion_is_measured(
     assert 0.75 < (1 - metric["value"]) * 0.6 <= 1
 
 
-def asked(folder: Path, expected: dict[str, float], until: datetime = LAST_DAY) -> Check:
-    tags = {"data_last": until.isoformat()}
+def asked(
+    folder: Path,
+    expected: dict[str, float],
+    until: datetime = LAST_DAY,
+    tags: dict[str, str] | None = None,
+) -> Check:
+    tags = {**(tags or {}), "data_last": until.isoformat()}
     return measure_champion(
         VersionFacts("diffrec", "3", LAST_DAY, tags, expected),
         folder / "interactions",
@@ -177,6 +186,10 @@ def test_a_metric_by_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.value == pytest.approx(1 - (1 / users) / 0.5)
     assert check.status == "alarm"
     assert asked(data, {}).status == "unknown"
+    gated = {"gate_metric": "recall@20", "gate_candidate": str(1 / users)}
+    assert asked(data, {"test_recall_at_20": 0.5}, tags=gated).value == pytest.approx(0)
+    other = {**gated, "gate_metric": "ndcg@20"}
+    assert asked(data, {"test_recall_at_20": 0.5}, tags=other).status == "alarm"
 
 
 def test_a_champion_that_cannot_be_loaded_raises_the_alarm(
@@ -229,6 +242,7 @@ def test_the_command_as_the_night_runs_it(data: Path, tmp_path: Path) -> None:
     ]
 
 
+@mlflow_in_this_process
 def test_a_score_that_somebody_else_measured_is_taken(
     monitor: Monitor, night: Path, store: dict[str, str]
 ) -> None:
@@ -253,6 +267,7 @@ def test_without_a_registry_the_champion_is_not_known_and_no_registry_is_made(
     assert not list(night.rglob("*.db"))
 
 
+@mlflow_in_this_process
 def test_a_registry_without_a_champion_raises_the_alarm(
     monitor: Monitor, night: Path, store: dict[str, str]
 ) -> None:

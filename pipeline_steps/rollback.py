@@ -1,0 +1,59 @@
+"""Return to the champion before, or to any version, at once and without asking the gate.
+
+    rollback                     to the version that the alias `previous` points to
+    rollback --to 3 --reason "clicks fell by half"
+
+The version that is left becomes `previous`: a second rollback undoes the first. Consumers who load
+`models:/<name>@champion` get the other version when they load it next.
+
+Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version. Reads params.yaml:
+register.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from diffrec_core.errors import ConfigError
+from pipeline_steps import _registry
+from pipeline_steps._promotions import Promotions, open_promotions
+from pipeline_steps._runtime import command_line
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where to return to."""
+    parser.add_argument("--to", metavar="VERSION", help="a version's number, instead of previous")
+    parser.add_argument("--reason", default="no reason given", help="why, for the log")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Roll back as the arguments say."""
+    with open_promotions(args.params) as promotions:
+        newest = promotions.settle()
+        before = _registry.aliases(promotions.model).get(_registry.CHAMPION)
+        target = args.to or _previous(promotions)
+        if target == before:
+            log.info("%s version %s is champion already", promotions.model, target)
+            return
+        promotions.add(based_on=newest, version=target, action="rollback", reason=args.reason)
+        log.info(
+            "%s: rolled back from version %s to version %s, which is champion now",
+            *(promotions.model, before, target),
+        )
+
+
+def _previous(promotions: Promotions) -> str:
+    previous = _registry.aliases(promotions.model).get(_registry.PREVIOUS)
+    if previous is None:
+        raise ConfigError(
+            f"{promotions.model} has no alias {_registry.PREVIOUS}: nothing was promoted over "
+            f"another version yet. Name one: python -m pipeline_steps.rollback --to VERSION"
+        )
+    return previous
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

@@ -1,0 +1,261 @@
+"""The gate on real models in a real registry: first model, worse model, unfair comparison."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.artifacts import list_artifacts
+
+from pipeline_steps import (
+    build_interactions,
+    gate,
+    ingest,
+    list_raw,
+    promote,
+    refit,
+    register,
+    split,
+)
+from pipeline_steps._registry import get_version
+from pipeline_steps._runtime import Step, read_params
+from tests.raw_logs import ingest_section, planted_events, write_log, write_params
+from tests.steps.registries import MODEL, REGISTER, aliases, place
+
+SECTIONS: dict[str, Any] = {
+    "list_raw": {"logs": ["log.csv"], "titles": None},
+    "ingest": ingest_section(),
+    "build_interactions": {"min_value": 4.0},
+    "split": {"method": "global_time", "test_share": 0.25},
+    "refit": {"hold_out_test": True},
+    "register": REGISTER,
+    "gate": {"metric": "recall@5", "min_users": 40, "resamples": 1000},
+    "runtime": {"device": "cpu", "threads": 1},
+}
+PAGE = "<nav><!-- gate-link --><!-- /gate-link --></nav><main><!-- gate --><!-- /gate --></main>"
+
+
+class Pipeline:
+    """A project's folder in which steps run, in this process."""
+
+    def __init__(self, root: Path, client: MlflowClient) -> None:
+        self.root, self.client = root, client
+
+    def prepare(self) -> None:
+        """Make interactions and parts, and what `register` wants to log."""
+        write_log(self.root / "log.csv", planted_events(users_per_block=40, items_per_block=24))
+        self.set_params()
+        self.run(list_raw, "--out raw.json")
+        self.run(
+            ingest,
+            "--raw-manifest raw.json --events events --quarantine quarantine --titles titles "
+            "--report ingest.json",
+        )
+        self.run(build_interactions, "--events events --titles titles --out interactions")
+        parts = "--train train --validation validation --test test"
+        self.run(split, f"--interactions interactions {parts}")
+        (self.root / "report.html").write_text(PAGE)
+        (self.root / "curves").mkdir()
+
+    def set_params(self, **changes: Any) -> None:
+        """Write params.yaml; changes go one level into a section."""
+        changed = {name: {**SECTIONS[name], **values} for name, values in changes.items()}
+        write_params(self.root, **{**SECTIONS, **changed})
+
+    def run(self, step: ModuleType, line: str) -> None:
+        """Run a stage."""
+        arguments = parsed(step, line, "--params", "--report")
+        run = Step(args=arguments, params=read_params(Path("params.yaml")))
+        step.run(run)
+        if arguments.report:
+            Path(arguments.report).write_text(json.dumps(run.report))
+
+    def register(self, kind: str, **changes: Any) -> str:
+        """Refit a model and register it; return its version."""
+        self.set_params(**changes)
+        config = {"kind": kind}
+        row = {"config": config, "validation": {}, "test": {}}
+        board = {"selected": kind, "models": {kind: row}}
+        selection = {"model": kind, "config": config, "epochs": 0, "embedding_epochs": 0}
+        Path("leaderboard.json").write_text(json.dumps(board))
+        Path("selection.json").write_text(json.dumps(selection))
+        Path("curves", f"{kind}.csv").write_text("epoch\n")
+        parts = "--interactions interactions --train train --validation validation"
+        self.run(refit, f"--selection selection.json {parts} --out final --report refit.json")
+        self.run(
+            register,
+            "--model-dir final --interactions interactions --selection selection.json "
+            "--leaderboard leaderboard.json --html report.html --curves curves "
+            "--out registration.json",
+        )
+        return str(json.loads(Path("registration.json").read_text())["version"])
+
+    def gate(self, *flags: str) -> dict[str, Any]:
+        """Let the gate decide; return gate.json."""
+        places = "--interactions interactions --registration registration.json --out gate.json"
+        line = f"{places} --ingest-report ingest.json --html report.html {' '.join(flags)}"
+        gate.main(parsed(gate, line))
+        content: dict[str, Any] = json.loads(Path("gate.json").read_text())
+        return content
+
+    def promote(self) -> None:
+        """Do as the gate decided."""
+        promote.main(parsed(promote, "--gate gate.json"))
+
+
+def parsed(step: ModuleType, line: str, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    step.add_arguments(parser)
+    parser.add_argument("--quiet", default=True)
+    for option in more:
+        parser.add_argument(option)
+    return parser.parse_args(line.split())
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    root = tmp_path_factory.mktemp("gate")
+    here = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch, place(root, patch) as client:
+        found = Pipeline(root, client)
+        found.prepare()
+        yield found
+        os.chdir(here)
+
+
+@pytest.fixture(scope="module")
+def first(pipeline: Pipeline) -> dict[str, Any]:
+    """EASE, the first model of all, is compared with what is popular, and promoted."""
+    pipeline.register("ease", register={"alias": "challenger"})
+    assert aliases(pipeline.client) == {"challenger": "1"}
+    decided = pipeline.gate()
+    pipeline.promote()
+    return decided
+
+
+@pytest.fixture(scope="module")
+def second(pipeline: Pipeline, first: dict[str, Any]) -> dict[str, Any]:
+    """Popularity, a worse model, is compared with the champion."""
+    assert pipeline.register("popularity") == "2"
+    return pipeline.gate()
+
+
+def tags(pipeline: Pipeline, number: str) -> dict[str, str]:
+    return dict(pipeline.client.get_model_version(MODEL, number).tags)
+
+
+def test_a_first_model_is_promoted_over_popularity(
+    pipeline: Pipeline, first: dict[str, Any]
+) -> None:
+    assert first["decision"] == "promote", first["reason"]
+    assert first["champion"] is None
+    assert first["numbers"]["against"] == "popularity"
+    assert first["numbers"]["candidate"] > first["numbers"]["popularity"] + 0.2
+    assert first["based_on"] == 0
+    end = get_version(MODEL, "1").training_end
+    assert first["window"]["start"] > end.isoformat()
+    assert first["window"]["users"] >= 40
+    assert all(guard["kept"] for guard in first["guards"])
+    assert tags(pipeline, "1")["gate_decision"] == "promote"
+
+
+def test_a_worse_model_is_kept_out_with_its_numbers(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    assert second["decision"] == "keep"
+    assert second["based_on"] == 1
+    assert second["champion"]["version"] == "1"
+    numbers = second["numbers"]
+    assert numbers["difference"] == pytest.approx(numbers["candidate"] - numbers["champion"])
+    assert numbers["lower_bound"] < numbers["difference"] < 0
+    # the candidate is the popularity model: what it scores is what the baseline scores, but for
+    # the order of equally popular items
+    assert numbers["candidate"] == pytest.approx(numbers["popularity"], abs=0.1)
+    assert {guard["key"] for guard in second["guards"]} == set(
+        gate.GateConfig().guards.model_dump()
+    )
+    measures = second["candidate"]["measures"]
+    assert measures["latency_ms"] > 0
+    assert 0 < measures["size_mib"] < 1
+
+
+def test_the_decision_is_in_the_tags_the_report_and_the_run(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    found = tags(pipeline, "2")
+    assert found["gate_decision"] == "keep"
+    assert found["gate_reason"] == second["reason"]
+    assert found["gate_against"] == "version 1"
+    assert float(found["gate_lower_bound"]) == second["numbers"]["lower_bound"]
+    assert found["gate_window"] == f"{second['window']['start']}/{second['window']['end']}"
+    html = Path("report.html").read_text()
+    assert html.count('<section id="gate">') == 1
+    assert "Version 1 stays champion." in html
+    logged = list_artifacts(run_id=second["candidate"]["run_id"])
+    assert {"gate.json", "report.html"} <= {artifact.path for artifact in logged}
+
+
+def test_register_leaves_a_promoted_champion_alone(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    assert aliases(pipeline.client) == {"champion": "1", "challenger": "2"}
+    registration = json.loads(Path("registration.json").read_text())
+    assert registration["alias"] == "challenger"
+
+
+def test_promote_does_nothing_when_the_champion_is_kept(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        pipeline.promote()
+    assert ended.value.code == promote.EXIT_KEPT
+    assert aliases(pipeline.client)["champion"] == "1"
+
+
+def test_a_candidate_that_has_seen_everything_is_not_compared(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    number = pipeline.register("ease", refit={"hold_out_test": False})
+    decided = pipeline.gate()
+    assert decided["decision"] == "keep"
+    assert (
+        "no fair comparison is possible: candidate was trained on data up to" in decided["reason"]
+    )
+    assert (decided["numbers"], decided["guards"], decided["window"]) == ({}, [], None)
+    assert tags(pipeline, number)["gate_decision"] == "keep"
+
+
+def test_a_tag_that_lies_about_the_training_does_not_help(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    number = pipeline.register("ease", refit={"hold_out_test": False})
+    end = tags(pipeline, "1")["data_last"]
+    pipeline.client.set_model_version_tag(MODEL, number, "data_last", end)
+    decided = pipeline.gate()
+    assert decided["decision"] == "keep"
+    assert "by its own model.json" in decided["reason"]
+
+
+def test_the_champion_itself_is_not_compared(pipeline: Pipeline, second: dict[str, Any]) -> None:
+    assert pipeline.register("ease") == "1"  # the same model again
+    assert json.loads(Path("registration.json").read_text())["alias"] == "champion"
+    decided = pipeline.gate("--flag late")
+    assert decided["decision"] == "keep"
+    assert "champion already" in decided["reason"]
+    assert decided["quality"]["flags"] == ["late"]
+    assert tags(pipeline, "1")["gate_decision"] == "promote"  # as it was
+
+
+def test_held_out_data_change_what_is_trained_on_but_not_the_vocabulary(
+    pipeline: Pipeline, first: dict[str, Any]
+) -> None:
+    run: Callable[..., str] = pipeline.register
+    all_data = tags(pipeline, run("popularity", refit={"hold_out_test": False}))
+    held_out = tags(pipeline, run("popularity"))
+    assert all_data["vocabulary"] == held_out["vocabulary"]
+    assert held_out["data_last"] < all_data["data_last"]
