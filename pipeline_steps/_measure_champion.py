@@ -1,7 +1,8 @@
 """What the champion is worth on the newest period, asked as the gate asks it."""
 
-import logging
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,31 +17,41 @@ from diffrec_core.monitoring.periods import Periods
 from diffrec_core.promotion.cases import UnfairComparisonError, Window, by_external_ids, cases
 from diffrec_core.promotion.config import GateConfig
 from diffrec_core.promotion.measures import Answers, known_before, measure
+from pipeline_steps._registry import Version
 from pipeline_steps._scoring import score_versions
-from pipeline_steps._tracking import VersionFacts
-
-log = logging.getLogger("pipeline")
 
 _TICK = timedelta(microseconds=1)  # the resolution of all data
 _NAME = "champion_metric"
 
 
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version that serves.
+
+    Attributes:
+        version: as the registry has it.
+        metrics: what was logged when it was registered.
+        tracking_uri: the store.
+    """
+
+    version: Version
+    metrics: Mapping[str, float]
+    tracking_uri: str
+
+
 def measure_champion(
-    champion: VersionFacts,
+    champion: Champion,
     interactions: Path,
     periods: Periods,
-    *,
-    tracking_uri: str,
     gate: GateConfig,
     config: MonitorConfig,
 ) -> Check:
     """Measure the champion on what came after its training end in the newest period.
 
     Args:
-        champion: the version; its tag `data_last` says what it was trained on.
+        champion: the version and what is known of it.
         interactions: folder of interactions.
         periods: number 0 is the newest.
-        tracking_uri: MLflow's store.
         gate: metric, share of targets and the most users.
         config: limits.
 
@@ -48,14 +59,15 @@ def measure_champion(
         ok with a note where the champion knows the whole period already, or too few users are
         left; alarm where the champion cannot be loaded: then it cannot serve either.
     """
-    until = trained_until(champion)
-    if until is None:
-        return _not_judged("unknown", "its tag data_last does not say what it was trained on")
+    try:
+        until = champion.version.training_end
+    except ArtifactError as error:
+        return _not_judged("unknown", str(error))
     start = max(periods.start(0), until + _TICK)
     if start >= periods.end:
         text = f"it was trained on data until {until:%Y-%m-%d %H:%M} UTC, which hold the newest"
         return _not_judged("ok", f"{text} {periods.unit}: nothing new to measure it on")
-    window = Window(start, periods.end, f"version {champion.version}", 0.0)
+    window = Window(start, periods.end, f"version {champion.version.number}", 0.0)
     try:
         facts, asked = _cases(interactions, window, gate)
     except UnfairComparisonError:
@@ -63,9 +75,8 @@ def measure_champion(
     if len(asked) < config.champion_min_users:
         text = f"{len(asked)} users with a history were active {_span(window)}: too few to judge"
         return _not_judged("ok", f"{text} (monitor.champion_min_users)")
-    uri = f"models:/{champion.name}/{champion.version}"
     try:
-        value = _value((uri, tracking_uri), facts, asked, window, gate)
+        value = _value(champion, facts, asked, window, gate)
     except ArtifactError as error:
         return _not_judged("alarm", f"the champion cannot be loaded: {error}")
     score = ChampionScore(
@@ -78,22 +89,13 @@ def measure_champion(
     return champion_metric(score, config)
 
 
-def trained_until(champion: VersionFacts) -> datetime | None:
-    """Time of the last interaction that a version was trained on; None when it is not recorded."""
-    try:
-        time = datetime.fromisoformat(champion.tags["data_last"])
-    except (KeyError, ValueError):
-        return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def expected(champion: VersionFacts, metric: str) -> float | None:
+def expected(champion: Champion, metric: str) -> float | None:
     """The metric when the version was promoted; None when nobody has measured it.
 
     The gate asks in the same way as is asked here. Where it was not asked, the test part's value is
     taken, of when the version was registered: a rough yardstick, it is asked a little otherwise.
     """
-    tags = champion.tags
+    tags = champion.version.tags
     if tags.get("gate_metric") == metric and "gate_candidate" in tags:
         return float(tags["gate_candidate"])
     return champion.metrics.get(f"test_{metric.replace('@', '_at_')}")
@@ -108,16 +110,12 @@ def _cases(
 
 
 def _value(
-    uris: tuple[str, str],
-    facts: pl.DataFrame,
-    asked: pl.DataFrame,
-    window: Window,
-    gate: GateConfig,
+    champion: Champion, facts: pl.DataFrame, asked: pl.DataFrame, window: Window, gate: GateConfig
 ) -> float:
-    """Mean of the metric; `uris` are the version's and the store's."""
-    uri, tracking_uri = uris
+    """Mean of the metric over the users asked."""
+    uri, store = champion.version.uri, champion.tracking_uri
     with TemporaryDirectory(prefix="champion-") as folder:
-        scored = score_versions(asked, [uri], gate.k, Path(folder), tracking_uri=tracking_uri)
+        scored = score_versions(asked, [uri], gate.k, Path(folder), tracking_uri=store)
     answers = Answers(scored[uri].item_ids, scored[uri].sources)
     return float(measure(answers, asked, known_before(facts, window), gate).per_user.mean())
 

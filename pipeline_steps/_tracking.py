@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from diffrec_core.errors import ConfigError
 
 log = logging.getLogger("pipeline")
 _DEFAULT_URI = "sqlite:///mlflow.db"
-_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the model; the alias
 _REQUIREMENTS = ("torch", "numpy", "scipy", "polars", "pandas", "pydantic", "safetensors", "mlflow")
 
 SIGNATURE = ModelSignature(
@@ -199,43 +197,6 @@ def registry() -> Iterator[str]:
         yield uri
     except MlflowException as error:
         raise ConfigError(f"MLflow at {uri}: {error.message}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class VersionFacts:
-    """What the registry knows of a version.
-
-    Attributes:
-        name: of the registered model.
-        version: its number, as MLflow writes it.
-        created: when it was registered, UTC.
-        tags: data window, kind, commit and the like, as `register` set them.
-        metrics: of the run that it was registered from, as `validation_recall_at_20`.
-    """
-
-    name: str
-    version: str
-    created: datetime
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-
-def version_by_alias(name: str, alias: str) -> VersionFacts | None:
-    """The version that an alias points to; None when there is no such model or alias.
-
-    Raises:
-        MlflowException: the store fails; inside `registry` it becomes a ConfigError.
-    """
-    client = MlflowClient()
-    try:
-        found = client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in _NOT_THERE:
-            return None
-        raise
-    created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    metrics = client.get_run(found.run_id).data.metrics if found.run_id else {}
-    return VersionFacts(name, str(found.version), created, dict(found.tags), dict(metrics))
 
 
 def git_commit(root: Path) -> str:

@@ -27,11 +27,10 @@ from diffrec_core.monitoring.periods import Periods
 from diffrec_core.monitoring.status import NightStatus, check_data
 from diffrec_core.promotion.config import GateConfig
 from diffrec_core.report.status import render_status
-from pipeline_steps import _tracking
-from pipeline_steps._measure_champion import measure_champion
-from pipeline_steps._registry import CHAMPION
+from pipeline_steps import _registry, _tracking
+from pipeline_steps._measure_champion import Champion, measure_champion
+from pipeline_steps._registry import CHAMPION, RegisterConfig
 from pipeline_steps._runtime import command_line, read_params
-from pipeline_steps.register import RegisterConfig
 
 log = logging.getLogger("pipeline")
 
@@ -170,20 +169,22 @@ def _champion(
     name = args.model_name or load_section(params, "register", RegisterConfig).model_name
     try:
         with _tracking.registry() as uri:
-            found = _tracking.version_by_alias(name, CHAMPION)
+            found = _registry.by_alias(name, CHAMPION)
+            if found is None:
+                return _no_champion(
+                    "alarm", f"no version of {name} is {CHAMPION}: nothing is served"
+                )
+            created, metrics = _registry.created(found), _registry.run_metrics(found)
     except ConfigError as error:
         return _no_champion("unknown", f"the registry was not read: {error}")
-    if found is None:
-        return _no_champion("alarm", f"no version of {name} is {CHAMPION}: nothing is served")
-    trained_until = found.tags.get("data_last", "an unknown time")
-    age = champion_age(found.version, found.created, trained_until, now, config)
+    until = found.tags.get("data_last", "an unknown time")
+    age = champion_age(found.number, created, until, now, config)
     if args.champion_score:
         return age, champion_metric(read_score(args.champion_score), config)
     gate = load_section(params, "gate", GateConfig) if "gate" in params else GateConfig()
     periods = Periods.before(now, config.period, config.trailing_periods)
-    return age, measure_champion(
-        found, args.interactions, periods, tracking_uri=uri, gate=gate, config=config
-    )
+    champion = Champion(found, metrics, uri)
+    return age, measure_champion(champion, args.interactions, periods, gate, config)
 
 
 def _no_champion(status: Status, why: str) -> tuple[Check, Check]:

@@ -25,9 +25,9 @@ from diffrec_core.promotion.config import GateConfig
 from diffrec_core.report.status import WORDS, render_status
 from pipeline_steps import _measure_champion
 from pipeline_steps import monitor as step
-from pipeline_steps._measure_champion import measure_champion, trained_until
+from pipeline_steps._measure_champion import Champion, measure_champion
+from pipeline_steps._registry import Version
 from pipeline_steps._runtime import command_line
-from pipeline_steps._tracking import VersionFacts
 from tests.planted_status import faulty_night, quiet_night
 from tests.raw_logs import (
     REPOSITORY,
@@ -160,12 +160,11 @@ def asked(
     until: datetime = LAST_DAY,
     tags: dict[str, str] | None = None,
 ) -> Check:
-    tags = {**(tags or {}), "data_last": until.isoformat()}
+    version = Version("diffrec", "3", "run", {"data_last": until.isoformat(), **(tags or {})})
     return measure_champion(
-        VersionFacts("diffrec", "3", LAST_DAY, tags, expected),
+        Champion(version, expected, "sqlite:///none.db"),
         folder / "interactions",
         Periods.before(datetime.fromisoformat(NOW), "day", 10),
-        tracking_uri="sqlite:///none.db",
         gate=GateConfig(),
         config=MonitorConfig(champion_min_users=5),
     )
@@ -221,8 +220,9 @@ def test_a_champion_that_has_seen_the_newest_day_is_not_measured_on_it(
 
 
 def test_a_champion_that_does_not_say_what_it_knows_is_not_measured(data: Path) -> None:
-    facts = VersionFacts("diffrec", "3", LAST_DAY, {}, {})
-    assert trained_until(facts) is None
+    check = asked(data, {}, tags={"data_last": "none"})
+    assert check.status == "unknown"
+    assert "does not say what it was trained on" in check.message
 
 
 def test_drift_is_judged_when_there_are_rows_enough(monitor: Monitor, night: Path) -> None:

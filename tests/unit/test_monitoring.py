@@ -3,12 +3,14 @@
 import math
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from diffrec_core.config import load_section
 from diffrec_core.data.schema import INTERACTIONS, TIMESTAMP, TIMESTAMP_TYPE
@@ -470,3 +472,21 @@ def test_json_has_every_check_and_says_what_to_do():
         "do": ADVICE["rows"],
     }
     assert found["checks"][1]["do"] is None
+
+
+# --- what is written about it ---------------------------------------------------------------------
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_params_yaml_has_every_limit_with_its_default():
+    params = YAML(typ="safe").load(PROJECT / "params.yaml")
+    assert params["monitor"] == CONFIG.model_dump()
+
+
+def test_the_document_names_every_key_and_every_check():
+    text = (PROJECT / "docs" / "monitoring.md").read_text()
+    for name in [*MonitorConfig.model_fields, *ADVICE]:
+        assert f"`{name}`" in text or f"`monitor.{name}`" in text, name
+    for name in ADVICE:
+        assert f"`#monitor-{name.replace('_', '-')}`" in text
