@@ -177,6 +177,16 @@ def test_few_rows_are_not_judged():
     assert "too few whole" in checks.drift("history_drift", "users", None, CONFIG).message
 
 
+def test_one_odd_day_among_the_earlier_ones_does_not_matter():
+    assert counted(1000, (1000, 1100, 90_000)) == "ok"
+    assert counted(1000, (1000, 1100, 0)) == "ok"
+
+
+def test_a_drop_is_relative():
+    assert score(0.15, expected=0.2).value == pytest.approx(0.25)
+    assert score(0.15, expected=0.2).status == "warn"
+
+
 def test_nothing_to_compare_with():
     assert counted(5, ()) == "ok"
     assert counted(5, (0, 0, 0)) == "ok"
