@@ -60,6 +60,12 @@ class MemoryLimitError(DiffRecError):
         )
 
 
+class AlarmError(DiffRecError):
+    """The pipeline ran, but what it was fed or what it serves is not as it should be."""
+
+    exit_code = 7
+
+
 class NotFittedError(DiffRecError):
     """A model was asked to score or save before it was fitted or loaded.
 

@@ -7,7 +7,7 @@ previous     the champion before; what `rollback` returns to
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,17 @@ def by_alias(name: str, alias: str) -> Version | None:
     """The version that an alias points to, if any."""
     number = aliases(name).get(alias)
     return None if number is None else get_version(name, number)
+
+
+def created(version: Version) -> datetime:
+    """When a version was registered, UTC."""
+    found = MlflowClient().get_model_version(version.name, version.number)
+    return datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+
+
+def run_metrics(version: Version) -> dict[str, float]:
+    """What was logged with the run that registered a version, as `test_recall_at_20`."""
+    return dict(MlflowClient().get_run(version.run_id).data.metrics)
 
 
 def move_alias(name: str, alias: str, number: str) -> None:

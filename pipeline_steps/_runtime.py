@@ -48,8 +48,7 @@ SECTIONS = frozenset(
         *("seed", "seeds", "models", "runtime"),
         *("list_raw", "ingest", "build_interactions", "split"),
         *("pretrain_item_embeddings", "cluster_items", "tune", "train", "evaluate"),
-        "robustness",
-        *("select", "refit", "register", "gate", "recommend", "nightly"),
+        *("robustness", "select", "refit", "register", "gate", "recommend", "nightly", "monitor"),
     }
 )
 """The top level of params.yaml."""
@@ -114,7 +113,7 @@ def execute(
     """Parse the command line, run the step, write its report, and exit with its code.
 
     Exit codes: 0 done, 2 bad parameters, 3 bad data, 4 bad artifact, 5 cannot write, 6 not enough
-    memory, 130 interrupted. A traceback means a bug.
+    memory, 7 an alarm of the monitor, 130 interrupted. A traceback means a bug.
     """
 
     def add_all_arguments(parser: argparse.ArgumentParser) -> None:

@@ -201,6 +201,24 @@ def register_model(
     return number
 
 
+@contextmanager
+def registry() -> Iterator[str]:
+    """Point MLflow at its store to read the registry, making nothing; yield the store's URI.
+
+    Raises:
+        ConfigError: there is no store yet, or it cannot be reached.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    place = uri.removeprefix("sqlite:///").partition("?")[0]
+    if uri.startswith("sqlite:") and not Path(place).is_file():
+        raise ConfigError(f"MLflow's store {uri} does not exist: nothing was registered yet")
+    try:
+        mlflow.set_tracking_uri(uri)
+        yield uri
+    except MlflowException as error:
+        raise ConfigError(f"MLflow at {uri}: {error.message}") from error
+
+
 def git_commit(root: Path) -> str:
     """The commit of the code, with `-dirty` if tracked files differ; `unknown` outside git."""
     try:

@@ -1,0 +1,1 @@
+"""Is the nightly pipeline well? Pure checks of the data and of the champion."""

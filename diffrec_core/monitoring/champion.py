@@ -1,0 +1,72 @@
+"""Checks of the champion: how old it is, and what it is worth on the newest period."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from diffrec_core.monitoring.checks import Check, Limits
+from diffrec_core.monitoring.config import MonitorConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionScore:
+    """What the champion is worth on data that it was not trained on.
+
+    Attributes:
+        metric: which, such as ``recall@20``.
+        value: its mean over users on the newest period.
+        users: how many they are.
+        expected: the same metric when it was promoted; None when that is not known.
+        window: the span that it was measured on, in words.
+    """
+
+    metric: str
+    value: float
+    users: int
+    expected: float | None
+    window: str
+
+
+def champion_age(
+    version: str, created: datetime, trained_until: str, now: datetime, config: MonitorConfig
+) -> Check:
+    """Days since the champion was registered.
+
+    Args:
+        version: its number.
+        created: when it was registered.
+        trained_until: time of the newest interaction that it was trained on, in words.
+        now: the moment of looking; a version that is newer is of age 0.
+        config: the limits.
+    """
+    limits = Limits(
+        warn_above=config.champion_age_warn_days, alarm_above=config.champion_age_alarm_days
+    )
+    days = max(0.0, (now - created) / timedelta(days=1))
+    message = (
+        f"version {version} was registered {days:.1f} days ago, trained on data until "
+        f"{trained_until}; warn after {limits.warn_above:g} days, alarm after "
+        f"{limits.alarm_above:g}"
+    )
+    return Check("champion_age", limits.judge(days), days, limits, message)
+
+
+def champion_metric(score: ChampionScore, config: MonitorConfig) -> Check:
+    """How far the champion's metric fell below what it was promoted with, relative to that."""
+    found = f"its {score.metric} is {score.value:.4f} over {score.users:,} users ({score.window})"
+    if score.users < config.champion_min_users:
+        text = (
+            f"{found}: too few to judge (monitor.champion_min_users = {config.champion_min_users})"
+        )
+        return Check("champion_metric", "ok", None, None, text)
+    if not score.expected:
+        text = f"{found}; what it was promoted with is not recorded, so not judged"
+        return Check("champion_metric", "unknown", None, None, text)
+    limits = Limits(warn_above=config.champion_drop_warn, alarm_above=config.champion_drop_alarm)
+    drop = 1 - score.value / score.expected
+    message = (
+        f"{found}, {abs(drop):.1%} {'below' if drop > 0 else 'above'} the {score.expected:.4f} "
+        f"that it was promoted with; warn above a drop of {limits.warn_above:.0%}, alarm above "
+        f"{limits.alarm_above:.0%}"
+    )
+    series = (("when promoted", score.expected), ("newest", score.value))
+    return Check("champion_metric", limits.judge(drop), drop, limits, message, series)
