@@ -11,10 +11,15 @@ MAKEFLAGS += --no-builtin-rules
 export PYTHON ?=
 export TORCH_INDEX ?=
 
-# Where the services of `make ui`, `make serve` and `make airflow` listen, on 127.0.0.1.
-UI_PORT ?= 5000
+# Where the services of `make mlflow`, `make serve` and `make airflow` listen, on 127.0.0.1.
+MLFLOW_PORT ?= 5000
 SERVE_PORT ?= 5001
 AIRFLOW_PORT ?= 8080
+# How many tasks run at a time, and of these, how many that train.
+AIRFLOW_PARALLELISM ?= $(shell nproc 2>/dev/null || echo 2)
+GPU_SLOTS ?= $(AIRFLOW_PARALLELISM)
+# How many nights `make demo-nights` plays.
+NIGHTS ?= 3
 # Settings for `make run` to use, of those in presets/ (empty: params.yaml as it is).
 PRESET ?=
 MODEL ?= models:/diffrec@champion
@@ -25,14 +30,16 @@ BUDGET ?= 20
 # `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
+# The same registry, for tasks that run in folders of their own.
+NIGHTLY_TRACKING_URI = $(patsubst sqlite:///mlflow.db,sqlite:///$(CURDIR)/mlflow.db,$(MLFLOW_TRACKING_URI))
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test tune robustness sample bench bench-paper ui serve airflow lint format lock clean FORCE
+.PHONY: help run test tune robustness sample bench bench-paper mlflow ui serve airflow demo-nights lint format lock clean FORCE
 
 help: ## list the targets
-	@echo "make run    the main job; then: make ui, make serve, make airflow"
+	@echo "make run    the main job; then: make mlflow, make serve, make airflow"
 	@echo
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name what; do \
 		printf '  %-16s %s\n' "$$name" "$$what"; done
@@ -101,10 +108,14 @@ bench: .venv/.pipeline-stamp ## speed and memory beside others' code and what no
 bench-paper: .venv/.pipeline-stamp ## every model on the paper's MovieLens-1M split, beside its numbers
 	@python -m benchmarks.paper
 
-ui: .venv/.pipeline-stamp ## MLflow's pages: runs, curves, the registry
-	@echo "MLflow: http://127.0.0.1:$(UI_PORT) (Ctrl-C stops it)"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 --port "$(UI_PORT)" \
-		--workers 1 --backend-store-uri "$$MLFLOW_TRACKING_URI"
+mlflow: .venv/.pipeline-stamp ## MLflow's pages and registry: runs, curves, versions, aliases
+	@echo "MLflow: http://127.0.0.1:$(MLFLOW_PORT) (Ctrl-C stops it)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec mlflow server --host 127.0.0.1 \
+		--port "$(MLFLOW_PORT)" --allowed-hosts "127.0.0.1:$(MLFLOW_PORT),localhost:$(MLFLOW_PORT)" \
+		--workers 1 --backend-store-uri "$$MLFLOW_TRACKING_URI" \
+		--serve-artifacts --artifacts-destination mlartifacts
+
+ui: mlflow # its old name
 
 serve: .venv/.pipeline-stamp ## the champion behind an HTTP endpoint
 	@echo "$(MODEL): http://127.0.0.1:$(SERVE_PORT)/invocations (Ctrl-C stops it)"
@@ -113,14 +124,11 @@ serve: .venv/.pipeline-stamp ## the champion behind an HTTP endpoint
 # The tasks report to the API server, so they must know its port; the log servers, which Airflow
 # lets listen on every address, ask for a signed token, and their ports move with it, so that
 # clones side by side differ in AIRFLOW_PORT alone.
-airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the nightly DAG, on this machine
-	@echo "Airflow: http://127.0.0.1:$(AIRFLOW_PORT) in about half a minute (Ctrl-C stops it)"
-	@echo "Name and password: .airflow/simple_auth_manager_passwords.json.generated"
-	@PATH="$$PWD/.venv-airflow/bin:$$PATH" \
+AIRFLOW = PATH="$$PWD/.venv-airflow/bin:$$PATH" \
 	AIRFLOW_HOME="$$PWD/.airflow" \
 	AIRFLOW__CORE__DAGS_FOLDER="$$PWD/dags" \
 	AIRFLOW__CORE__LOAD_EXAMPLES=False \
-	AIRFLOW__CORE__PARALLELISM=4 \
+	AIRFLOW__CORE__PARALLELISM="$(AIRFLOW_PARALLELISM)" \
 	AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://127.0.0.1:$(AIRFLOW_PORT)/execution/" \
 	AIRFLOW__API__HOST=127.0.0.1 \
 	AIRFLOW__API__PORT="$(AIRFLOW_PORT)" \
@@ -128,7 +136,14 @@ airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the nightly 
 	AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$$(($(AIRFLOW_PORT) + 713)) \
 	AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$$(($(AIRFLOW_PORT) + 714)) \
 	AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False \
-	exec airflow standalone
+	MLFLOW_TRACKING_URI="$(NIGHTLY_TRACKING_URI)"
+
+airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on this machine
+	@$(AIRFLOW) bash scripts/run_airflow.sh "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"
+
+demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3)
+	@[ -d data/raw/ml-100k ] || python -m pipeline_steps.fetch_sample
+	@$(AIRFLOW) bash scripts/demo_nights.sh "$(NIGHTS)" "$(or $(MODELS),popularity ease diffrec)"
 
 lock: ## resolve requirements/*.in anew (UPGRADE=1: to the newest versions)
 	@UPGRADE="$(UPGRADE)" bash requirements/lock.sh

@@ -77,11 +77,11 @@ def main(args: argparse.Namespace) -> None:
     start, end = _window(args, config)
     commit = _commit(root)
     previous = previous_run(store, name, end)
-    overrides = [config.params, _window_params(start, end), _absolute_paths(params, root)]
-    if previous:
-        overrides.append({"list_raw": {"known_ids": PREVIOUS_IDS}})
-    for values in (*overrides, *_choices(args, params)):
+    for values in (config.params, _window_params(start, end), *_choices(args, params)):
         merge(params, values)
+    merge(params, _absolute_paths(params, root))
+    if previous:
+        merge(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
     check_params(params)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     spec = RunSpec(
