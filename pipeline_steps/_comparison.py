@@ -91,6 +91,7 @@ def compare(
         seed=seed,
     )
     measures = {role: _guarded_values(measured) for role, measured in found.items()}
+    measures["popularity"]["served_share"] = None  # it looks at nobody's history
     return Comparison(decision, _described(span, asked), measures)
 
 

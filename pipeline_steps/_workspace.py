@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +21,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from diffrec_core.artifacts import write_text
+from diffrec_core.artifacts import write_json, write_text
 from diffrec_core.errors import ConfigError, StorageError
 
 log = logging.getLogger("pipeline")
@@ -136,10 +135,9 @@ class Workspace:
 
     def write_lock(self, entries: Entries) -> None:
         """Write dvc.lock from the entries of stages."""
-        text = StringIO()
+        # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
         lock = {"schema": "2.0", "stages": {name: dict(entry) for name, entry in entries.items()}}
-        YAML(typ="safe", pure=True).dump(lock, text)
-        write_text(self.root / "dvc.lock", text.getvalue())
+        write_json(self.root / "dvc.lock", lock)
 
     def entry(self, stage: str) -> dict[str, Any]:
         """The stage's entry of dvc.lock, after it was reproduced."""

@@ -56,7 +56,8 @@ def main() -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     answers.to_parquet(args.out, index=False)
     facts = {"seconds_per_user": seconds, **_facts(directory)}
-    args.facts.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    place = args.facts or args.out.with_suffix(".json")
+    place.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 
 
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--k", type=int, default=20, help="items per user (20)")
     parser.add_argument("--batch-size", type=int, default=256, help="users per request (256)")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write: answers")
-    parser.add_argument("--facts", type=Path, required=True, help="JSON to write: what it took")
+    parser.add_argument("--facts", type=Path, help="JSON to write (beside OUT): what it took")
     parser.add_argument(
         "--tracking-uri",
         default=os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI),

@@ -12,7 +12,7 @@ Ends with the run's name on standard output.
 """
 
 import argparse
-import io
+import json
 import logging
 import subprocess
 import sys
@@ -88,9 +88,8 @@ def main(args: argparse.Namespace) -> None:
         run=name, commit=commit, start=start, end=end, dry_run=args.dry_run, previous=previous,
         created=created,
     )  # fmt: skip
-    text = io.StringIO()
-    YAML(typ="safe", pure=True).dump(params, text)
-    Run(store, spec).specify(text.getvalue())
+    # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
+    Run(store, spec).specify(json.dumps(params, indent=2, default=str) + "\n")
     log.info("run %s: %s to %s, commit %.8s, after %s", name, start, end, commit, previous)
     sys.stdout.write(f"{name}\n")
 

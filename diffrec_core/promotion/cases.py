@@ -81,9 +81,9 @@ def window(
     start, end = training_ends[latest] + _TICK, end or last + _TICK
     if facts.filter(pl.col(TIMESTAMP).is_between(start, end, closed="left")).is_empty():
         raise UnfairComparisonError(
-            f"{latest} was trained on data up to {training_ends[latest]}, and the comparison needs "
-            f"data after that: the last interaction is of {last}. Wait for newer data, and train "
-            f"candidates with refit.hold_out_test: true and split.method: global_time"
+            f"the {latest} was trained on data up to {training_ends[latest]}, and the comparison "
+            f"needs data after that: the last interaction is of {last}. Wait for newer data, "
+            f"and train candidates with refit.hold_out_test: true and split.method: global_time"
         )
     cut = training_ends[latest] - min(training_ends.values())
     return Window(start, end, latest, cut.total_seconds())
@@ -127,7 +127,7 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     if len(found) < config.min_users:
         raise UnfairComparisonError(
             f"{len(found)} users with a history were active in the window from {window.start} to "
-            f"{window.end}, after the training end of {window.cut_by}; gate.min_users = "
+            f"{window.end}, after the training end of the {window.cut_by}; gate.min_users = "
             f"{config.min_users} are needed. Wait for newer data or lower gate.min_users"
         )
     return _drawn(found, config.max_users, seed)

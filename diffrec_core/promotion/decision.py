@@ -98,7 +98,7 @@ def _reason(numbers: Mapping[str, Any], guards: Sequence[Guard], *, is_better: b
     whose = "the champion's" if rival == "champion" else "that of popularity"
     compared = (
         f"{numbers['metric']} {numbers['candidate']:.4f} against {whose} {numbers[rival]:.4f} on "
-        f"{numbers['users']} users: with {numbers['confidence_level']:.4g} confidence the "
+        f"{numbers['users']} users: with {100 * numbers['confidence_level']:.4g} % confidence the "
         f"difference is at least {numbers['lower_bound']:+.4f}, "
         f"{'' if is_better else 'not '}above the margin {numbers['margin']:g}"
     )

@@ -232,7 +232,8 @@ def test_a_candidate_that_has_seen_everything_is_not_compared(
     decided = pipeline.gate()
     assert decided["decision"] == "keep"
     assert (
-        "no fair comparison is possible: candidate was trained on data up to" in decided["reason"]
+        "no fair comparison is possible: the candidate was trained on data up to"
+        in decided["reason"]
     )
     assert (decided["numbers"], decided["guards"], decided["window"]) == ({}, [], None)
     assert tags(pipeline, number)["gate_decision"] == "keep"

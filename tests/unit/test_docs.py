@@ -21,8 +21,11 @@ from diffrec_core.models.baselines.mult_vae import MultVaeConfig
 from diffrec_core.models.baselines.sasrec import SasRecConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.registry import implementation
+from diffrec_core.promotion.config import GateConfig, GuardsConfig
 from diffrec_core.training.denoising import DenoisingConfig
+from pipeline_steps._registry import RegisterConfig
 from pipeline_steps._runtime import SECTIONS
+from pipeline_steps.refit import RefitConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -31,6 +34,9 @@ CONFIGS = {
     "ingest": IngestConfig,
     "build_interactions": InteractionsConfig,
     "split": SplitConfig,
+    "refit": RefitConfig,
+    "register": RegisterConfig,
+    "gate": GateConfig,
 }
 
 
@@ -142,6 +148,30 @@ def test_models_md_has_the_options_of_every_baseline_with_their_defaults() -> No
         assert set(options) == set(fields) - {"kind", "recency"}, kind
         for name, default in options.items():
             assert YAML(typ="safe").load(default) == fields[name], (kind, name)
+
+
+PROMOTION = (PROJECT / "docs" / "promotion.md").read_text()
+
+
+def test_promotion_md_has_every_option_with_its_default() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| ", PROMOTION, re.MULTILINE)
+    fields = GateConfig().model_dump(mode="json") | GuardsConfig().model_dump(mode="json")
+    del fields["guards"]
+    assert [name for name, _ in rows] == list(fields)
+    for name, default in rows:
+        assert YAML(typ="safe").load(default) == fields[name], name
+
+
+def test_own_params_of_the_gate_are_its_defaults() -> None:
+    params = YAML(typ="safe").load(PROJECT / "params.yaml")
+    assert load_section(params, "gate", GateConfig) == GateConfig()
+
+
+def test_commands_in_promotion_md_exist() -> None:
+    modules = set(re.findall(r"python -m ([\w.]+)", PROMOTION))
+    assert len(modules) == 4
+    for module in modules:
+        assert callable(importlib.import_module(module).main)
 
 
 def test_every_equation_of_the_paper_is_in_models_md() -> None:

@@ -18,6 +18,7 @@ from diffrec_core.promotion.config import GateConfig, GuardsConfig
 from diffrec_core.promotion.decision import Decision, decide
 from diffrec_core.promotion.guards import Quality, check_guards
 from diffrec_core.promotion.measures import Answers, Measures, known_before, measure, most_popular
+from tests.oracle.strategies import effort
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TYPE = pl.Datetime("us", "UTC")
@@ -115,6 +116,7 @@ TABLES = st.lists(
 )
 
 
+@effort(100)
 @given(
     rows=TABLES, ends=st.lists(st.integers(0, 11), min_size=1, max_size=3), share=st.floats(0.01, 1)
 )
