@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +22,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from diffrec_core.artifacts import write_json, write_text
+from diffrec_core.artifacts import write_text
 from diffrec_core.errors import ConfigError, StorageError
 
 log = logging.getLogger("pipeline")
@@ -135,9 +136,12 @@ class Workspace:
 
     def write_lock(self, entries: Entries) -> None:
         """Write dvc.lock from the entries of stages."""
-        # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
-        lock = {"schema": "2.0", "stages": {name: dict(entry) for name, entry in entries.items()}}
-        write_json(self.root / "dvc.lock", lock)
+        text, yaml = StringIO(), YAML(typ="safe", pure=True)
+        # DVC keeps the style when it adds to the file, and libyaml refuses a plain a:b in braces
+        yaml.default_flow_style = False
+        stages = {name: dict(entry) for name, entry in entries.items()}
+        yaml.dump({"schema": "2.0", "stages": stages}, text)
+        write_text(self.root / "dvc.lock", text.getvalue())
 
     def entry(self, stage: str) -> dict[str, Any]:
         """The stage's entry of dvc.lock, after it was reproduced."""

@@ -12,6 +12,7 @@ import argparse
 import logging
 import sys
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -85,7 +86,7 @@ def arrived(frame: pl.DataFrame, ends: list[date], until: date) -> dict[str, pl.
     """
     starts = [date(1970, 1, 1), *ends]
     files = {}
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         if end <= until:
             inside = pl.col("at").is_between(_seconds(start), _seconds(end), closed="left")
             files[f"{start}.inter"] = frame.filter(inside)
