@@ -16,7 +16,12 @@ from _alerts import tell_about_failure
 from _stage_graph import Stage, StageGraph, load_graph
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, BaseOperator, Context, Param, TaskGroup
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+)
 
 PROJECT = Path(os.environ.get("DIFFREC_PROJECT") or Path(__file__).resolve().parent.parent)
 START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -107,6 +112,26 @@ class PipelineOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not in
             self._hook.send_sigterm()
 
 
+class StartRunOperator(PipelineOperator):
+    """Specifies the run, and skips the tasks of models that the run does without.
+
+    Args:
+        members: task ids by the member of foreach stages that they belong to: by model.
+    """
+
+    def __init__(self, *, members: dict[str, list[str]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.members = members
+
+    def execute(self, context: Context) -> None:
+        """Run the command, then skip what the run's models leave out."""
+        super().execute(context)
+        chosen = context["params"].get("models")
+        if chosen:
+            left_out = [ids for member, ids in self.members.items() if member not in chosen]
+            raise DownstreamTasksSkipped(tasks=[task_id for ids in left_out for task_id in ids])
+
+
 def _environment() -> dict[str, str]:
     """The variables for the command: Airflow's own, its token among them, stay here."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "_AIRFLOW"))}
@@ -119,10 +144,11 @@ def _environment() -> dict[str, str]:
     }
 
 
-def start_run(*, whole: bool = True) -> PipelineOperator:
+def start_run(graph: StageGraph, *, whole: bool = True) -> StartRunOperator:
     """The task that specifies the run, from the data interval and the DAG's params.
 
     Args:
+        graph: the stages of the DAG.
         whole: whether the DAG has the params of `RUN_PARAMS`, not just those of the window.
     """
     end = "{{ params.end or (dag_run.data_interval_end or dag_run.run_after).isoformat() }}"
@@ -137,8 +163,13 @@ def start_run(*, whole: bool = True) -> PipelineOperator:
             "{% if params.seeds %}--seeds={{ params.seeds }}{% endif %}",
             "{{ '--dry-run' if params.dry_run else '' }}",
         ]
-    return PipelineOperator(
+    members: dict[str, list[str]] = {}
+    for stage in graph.stages:
+        if "@" in stage.name:
+            members.setdefault(stage.name.partition("@")[2], []).append(_task_id(stage.name))
+    return StartRunOperator(
         task_id="start_run",
+        members=members,
         arguments=arguments,
         stage="start_run",
         execution_timeout=timedelta(minutes=10),
@@ -160,7 +191,7 @@ def stage_tasks(graph: StageGraph, *, whole: bool = True) -> dict[str, PipelineO
     Returns:
         The tasks, by the stage's name.
     """
-    tasks = {"start_run": start_run(whole=whole)}
+    tasks: dict[str, PipelineOperator] = {"start_run": start_run(graph, whole=whole)}
     for name, members in groupby(graph.stages, key=lambda stage: stage.name.partition("@")[0]):
         stages = list(members)
         is_foreach = stages[0].name != name
@@ -187,8 +218,14 @@ def _stage_task(stage: Stage) -> PipelineOperator:
         options["execution_timeout"] = timedelta(minutes=stage.timeout_minutes)
     if stage.name == "build_interactions":
         options["outlets"] = [INTERACTIONS]
+    # models that a run does without are skipped; what follows goes on with the others
+    options["trigger_rule"] = "none_failed"
     doc = f"{stage.desc}\n\nResources: {stage.resources}\n\n```\n{stage.command}\n```"
     return run_stage(stage.name, doc_md=doc, **options)
+
+
+def _task_id(stage: str) -> str:
+    return stage.replace("@", ".")
 
 
 def project_graph() -> StageGraph:

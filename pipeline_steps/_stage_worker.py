@@ -42,7 +42,6 @@ def main(args: argparse.Namespace) -> None:
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:
     """Do the work in a workspace; remove that when it was done."""
-    logging.getLogger("dvc").setLevel(logging.INFO)
     os.environ |= found.environment()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     workspace = Workspace(folder / "repo", found.repository, found.dvc_remote, found.cache)
@@ -80,7 +79,9 @@ def _run_stage(stage: str, run: Run, workspace: Workspace, found: Settings) -> i
     if code != 0:
         return code
     entry = workspace.entry(stage)
-    if entry != last:
+    if entry == last:
+        log.info("%s: nothing that it reads has changed", stage)
+    else:
         workspace.push(stage)
     run.leave_entry(stage, entry)
     if stage == "list_raw":

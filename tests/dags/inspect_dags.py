@@ -47,6 +47,7 @@ def describe(dag: Any) -> dict[str, Any]:
                 "retry_delay_seconds": task.retry_delay.total_seconds(),
                 "timeout_seconds": (task.execution_timeout or timedelta()).total_seconds(),
                 "arguments": task.arguments,
+                "members": getattr(task, "members", {}),
                 "pool": task.pool,
                 "queue": task.queue,
                 "trigger_rule": task.trigger_rule.value,

@@ -182,6 +182,14 @@ def test_a_kept_champion_still_recommends(nightly: dict[str, Any]) -> None:
     assert nightly["tasks"]["publish"]["trigger_rule"] == "all_success"
 
 
+def test_models_left_out_stop_nothing(nightly: dict[str, Any]) -> None:
+    assert nightly["tasks"]["select"]["trigger_rule"] == "none_failed"
+    members = nightly["tasks"]["start_run"]["members"]
+    assert members["ease"] == ["tune.ease", "train.ease", "evaluate.ease"]
+    known = set(nightly["tasks"])
+    assert known.issuperset(task_id for ids in members.values() for task_id in ids)
+
+
 def test_project_can_be_elsewhere(
     inspect: Inspect, make_project: Callable[[str, str], Path], project_root: Path
 ) -> None:
