@@ -50,7 +50,7 @@ def describe(dag: Any) -> dict[str, Any]:
                 "members": getattr(task, "members", {}),
                 "pool": task.pool,
                 "queue": task.queue,
-                "trigger_rule": task.trigger_rule.value,
+                "trigger_rule": str(getattr(task.trigger_rule, "value", task.trigger_rule)),
                 "outlets": sorted(outlet.name for outlet in task.outlets),
                 "has_failure_callback": bool(task.on_failure_callback),
                 "exponential_backoff": bool(task.retry_exponential_backoff),
