@@ -5,6 +5,7 @@ challenger   a candidate that the gate has yet to decide on, or has kept back
 previous     the champion before; what `rollback` returns to
 """
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -162,6 +163,23 @@ def log_files(run_id: str, paths: Iterable[Path]) -> None:
     client = MlflowClient()
     for path in paths:
         client.log_artifact(run_id, str(path))
+
+
+def read_file(version: Version, path: str) -> str:
+    """The text of a file that the version's run has logged.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = MlflowClient().download_artifacts(version.run_id, path, folder)
+        except (MlflowException, OSError) as error:
+            raise ArtifactError(
+                f"{version.name} version {version.number}: its run {version.run_id} has no {path} "
+                f"({error})"
+            ) from error
+        return Path(found).read_text(encoding="utf-8")
 
 
 def _version(found: Any) -> Version:

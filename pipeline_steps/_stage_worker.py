@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:
     """Do the work in a workspace; remove that when it was done."""
-    os.environ |= found.environment()
+    os.environ |= {**found.environment(), "DIFFREC_RUN": run.spec.run}
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     workspace = Workspace(folder / "repo", found.repository, found.dvc_remote, found.cache)
     workspace.prepare(run.spec.commit, run.params)

@@ -8,7 +8,6 @@ MLFLOW_TRACKING_URI says otherwise.
 import csv
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -217,20 +216,6 @@ def registry() -> Iterator[str]:
         yield uri
     except MlflowException as error:
         raise ConfigError(f"MLflow at {uri}: {error.message}") from error
-
-
-def git_commit(root: Path) -> str:
-    """The commit of the code, with `-dirty` if tracked files differ; `unknown` outside git."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=root,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 @contextmanager

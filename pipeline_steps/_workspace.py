@@ -114,12 +114,18 @@ class Workspace:
                 f"{self.remote}: run the stages that write them first"
             )
 
-    def reproduce(self, stage: str, entries: Entries) -> int:
-        """Let DVC run the stage if its entry says otherwise or there is none; its exit code."""
+    def reproduce(self, stage: str, entries: Entries, *, force: bool = False) -> int:
+        """Let DVC run the stage if its entry says otherwise or there is none; its exit code.
+
+        Args:
+            stage: its name.
+            entries: of dvc.lock.
+            force: run it whatever its entry says.
+        """
         self.write_lock(entries)
         with self._repo() as repo:
             try:
-                repo.reproduce(stage, single_item=True, allow_missing=True)
+                repo.reproduce(stage, single_item=True, allow_missing=True, force=force)
             except DvcException as error:
                 log.error("%s", error)
                 return _exit_code(error)

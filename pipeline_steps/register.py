@@ -7,6 +7,7 @@ that the gate, or a person, has promoted is not replaced: the new version become
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_json
 from diffrec_core.data.vocabulary import read_users
 from diffrec_core.models.base import read_description
-from pipeline_steps import _registry, _tracking
+from pipeline_steps import _git, _registry, _tracking
 from pipeline_steps._registry import RegisterConfig
 from pipeline_steps._runtime import Step, execute, repository_root
 
@@ -89,8 +90,9 @@ def _tags(step: Step, description: dict[str, Any], identity: str) -> dict[str, s
         "data_first": window["first"],
         "data_last": window["last"],
         "seed": str(step.seed),
-        "commit": _tracking.git_commit(repository_root()),
+        "commit": _git.describe(repository_root()),
         "dvc_lock_sha256": sha256_file(lock) if lock.is_file() else "none",
+        **({"run": os.environ["DIFFREC_RUN"]} if "DIFFREC_RUN" in os.environ else {}),
     }
 
 

@@ -27,6 +27,7 @@ from ruamel.yaml import YAML
 from diffrec_core.config import Config, load_section
 from diffrec_core.data.interactions import UtcTime
 from diffrec_core.errors import ConfigError
+from pipeline_steps import _git
 from pipeline_steps._presets import check_params
 from pipeline_steps._runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps._runtime import command_line, read_params, repository_root
@@ -35,8 +36,6 @@ from pipeline_steps._settings import settings
 log = logging.getLogger("pipeline")
 PREVIOUS_IDS = ".previous"
 """Where a workspace holds the interactions of the run before, whose ids keep their indices."""
-
-_NOT_CODE = ("params.yaml", "dvc.lock")
 
 
 class NightlyConfig(Config):
@@ -183,26 +182,17 @@ def _commit(root: Path) -> str:
     Raises:
         ConfigError: this is no git repository, or code here is not committed.
     """
-    changed = _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
-    names = [line[3:] for line in changed if line[3:] not in _NOT_CODE]
+    try:
+        names, commit = _git.changed_code(root), _git.head(root)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ConfigError(f"{root} is no git repository: a run's code is a commit") from error
     if names:
         raise ConfigError(
             f"a run's code comes from a commit, and these files differ from it: "
             f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}. "
             f"Commit or stash them (params.yaml alone may differ)"
         )
-    return _git(root, "rev-parse", "HEAD").strip()
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        return subprocess.run(
-            ["git", *arguments], cwd=root, check=True, capture_output=True, text=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigError(
-            f"{root} is not a git repository, and runs are made of commits"
-        ) from error
+    return commit
 
 
 if __name__ == "__main__":
