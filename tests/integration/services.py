@@ -1,0 +1,236 @@
+"""Real services for tests: Airflow's scheduler and API server, MLflow's server, a webhook."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+ENDED = ("success", "failed")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def wait_until(happened: Any, *, seconds: float, what: str) -> Any:
+    """Ask again and again; return the first answer that is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := happened():
+            return answer
+        time.sleep(0.5)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def processes(*words: str) -> list[int]:
+    """Ids of the processes whose command lines hold all the words."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if all(word in line for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+@dataclass
+class Airflow:
+    """`make airflow` of a project, and its REST API.
+
+    Attributes:
+        project: the project's folder, with scripts/ and dags/.
+        bin: programs of the Airflow environment.
+        home: AIRFLOW_HOME.
+        port: of the API server.
+        variables: what the tasks are to find in their environment.
+    """
+
+    project: Path
+    bin: Path
+    home: Path
+    port: int
+    variables: Mapping[str, str]
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start it and wait until its API answers."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DIFFREC"))}
+        self.home.mkdir(parents=True, exist_ok=True)
+        url = f"http://127.0.0.1:{self.port}"
+        settings = {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.project / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "2",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__BASE_URL": url,
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            # a lost task is found in seconds, not minutes
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+        }
+        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+        with (self.home / "standalone.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["bash", "scripts/run_airflow.sh", str(self.port), "2"],
+                cwd=self.project,
+                env={**kept, **settings, **self.variables, "PATH": path},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self._answers, seconds=120, what="Airflow's API answers")
+
+    def stop(self) -> None:
+        """What Ctrl-C in a terminal does: SIGINT to the whole foreground group."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(timeout=60)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the REST API as the user whom the login page would let in."""
+        name, password = next(iter(self._passwords().items()))
+        token = self._request("POST", "/auth/token", {"username": name, "password": password})
+        return self._request(method, f"/api/v2{path}", body, token["access_token"])
+
+    def trigger(self, dag: str, run: str, date: str, **conf: Any) -> None:
+        """Start a run by hand, for the data interval that ends at a date."""
+        body = {"dag_run_id": run, "logical_date": f"{date}T00:00:00Z", "conf": conf}
+        self.call("POST", f"/dags/{dag}/dagRuns", body)
+
+    def state(self, dag: str, run: str) -> str:
+        """The state of a run."""
+        state: str = self.call("GET", f"/dags/{dag}/dagRuns/{run}")["state"]
+        return state
+
+    def tasks(self, dag: str, run: str) -> dict[str, str]:
+        """The state of every task of a run."""
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances?limit=200"
+        return {t["task_id"]: t["state"] for t in self.call("GET", path)["task_instances"]}
+
+    def wait(self, dag: str, run: str, *, seconds: float = 400) -> str:
+        """Wait for the end of a run; its state."""
+        state: str = wait_until(
+            lambda: (state := self.state(dag, run)) in ENDED and state,
+            seconds=seconds,
+            what=f"the end of {dag} {run}",
+        )
+        return state
+
+    def clear(self, dag: str, run: str, *tasks: str) -> None:
+        """Clear tasks and all after them, as in the UI."""
+        body = {
+            "dry_run": False, "dag_run_id": run, "task_ids": list(tasks), "only_failed": False,
+            "include_downstream": True, "reset_dag_runs": True,
+        }  # fmt: skip
+        self.call("POST", f"/dags/{dag}/clearTaskInstances", body)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.call("GET", "/dags")["dags"])
+        except (OSError, StopIteration, ValueError, KeyError):
+            return False
+
+    def _passwords(self) -> dict[str, str]:
+        path = self.home / "simple_auth_manager_passwords.json.generated"
+        found: dict[str, str] = json.loads(path.read_text())
+        return found
+
+    def _request(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise OSError(f"{method} {path}: {error.code} {error.read()[:300]!r}") from error
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[str]:
+    """MLflow's server on SQLite with proxied artifacts, as `make mlflow` starts it."""
+    folder.mkdir(parents=True)
+    uri = f"http://127.0.0.1:{port}"
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
+                *("--port", str(port), "--workers", "1", "--serve-artifacts"),
+                *("--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"),
+                *("--backend-store-uri", "sqlite:///mlflow.db"),
+                *("--artifacts-destination", "mlartifacts"),
+            ],
+            cwd=folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: _is_healthy(uri), seconds=120, what="MLflow's server answers")
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def _is_healthy(uri: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=5):  # noqa: S310
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server that keeps what is posted to it: its address, and the posts."""
+    posts: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", posts
+    finally:
+        server.shutdown()
+        server.server_close()
