@@ -139,7 +139,7 @@ AIRFLOW = PATH="$$PWD/.venv-airflow/bin:$$PATH" \
 	MLFLOW_TRACKING_URI="$(NIGHTLY_TRACKING_URI)"
 
 airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on this machine
-	@$(AIRFLOW) bash scripts/run_airflow.sh "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"
+	@$(AIRFLOW) exec .venv-airflow/bin/python scripts/run_airflow.py "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"
 
 demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3)
 	@[ -d data/raw/ml-100k ] || python -m pipeline_steps.fetch_sample

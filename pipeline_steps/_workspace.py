@@ -26,6 +26,8 @@ from diffrec_core.artifacts import write_text
 from diffrec_core.errors import ConfigError, StorageError
 
 log = logging.getLogger("pipeline")
+# it warns of every output that dvc.lock does not name, and here it names few, on purpose
+logging.getLogger("dvc").setLevel(logging.ERROR)
 Entries = Mapping[str, Mapping[str, Any]]
 """Entries of dvc.lock by stage."""
 

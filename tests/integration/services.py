@@ -98,7 +98,7 @@ class Airflow:
         path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
         with (self.home / "standalone.log").open("ab") as log:
             self.process = subprocess.Popen(
-                ["bash", "scripts/run_airflow.sh", str(self.port), "2"],
+                [self.bin / "python", "scripts/run_airflow.py", str(self.port), "2"],
                 cwd=self.project,
                 env={**kept, **settings, **self.variables, "PATH": path},
                 stdout=log,

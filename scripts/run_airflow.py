@@ -1,0 +1,90 @@
+"""Airflow on this machine, as the Makefile's `airflow` sets it up: run_airflow.py PORT GPU_SLOTS.
+
+Migrates the database, makes the pool `gpu`, says where the page is and who may log in, and on
+Ctrl-C or SIGTERM ends everything that it started. Run by the Airflow environment's Python.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+_GRACE_SECONDS = 45.0
+_PASSWORDS = "simple_auth_manager_passwords.json.generated"
+
+
+def main(port: int, gpu_slots: str) -> int:
+    """Run Airflow until it ends or is told to; return the exit code."""
+    home = Path(os.environ["AIRFLOW_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    if _is_taken(port):
+        sys.stderr.write(f"port {port} is taken: choose another, make airflow AIRFLOW_PORT=...\n")
+        return 1
+    log = home / "setup.log"
+    for command in (("db", "migrate"), ("pools", "set", "gpu", gpu_slots, "stages that train")):
+        if _run(command, log) != 0:
+            sys.stderr.write(log.read_text())
+            return 1
+    # In a session of its own: Ctrl-C in a terminal reaches this process alone, which tells Airflow
+    # once. Told twice, its parts would leave without waiting for their tasks.
+    airflow = subprocess.Popen([_program(), "standalone"], start_new_session=True)
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not stopping.is_set():
+            stopping.set()
+            sys.stderr.write("Airflow: stopping, tasks end first\n")
+            with suppress(ProcessLookupError):
+                os.kill(airflow.pid, signal.SIGINT)
+            threading.Thread(target=_end_session, args=(airflow.pid,), daemon=True).start()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=_say_where, args=(home / _PASSWORDS, port), daemon=True).start()
+    code = airflow.wait()
+    if stopping.is_set():
+        _end_session(airflow.pid)
+        return 0
+    return code
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("airflow"))
+
+
+def _run(arguments: tuple[str, ...], log: Path) -> int:
+    with log.open("ab") as output:
+        command = [_program(), *arguments]
+        return subprocess.run(command, stdout=output, stderr=output, check=False).returncode
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _say_where(passwords: Path, port: int) -> None:
+    while not (passwords.is_file() and passwords.stat().st_size and _is_taken(port)):
+        time.sleep(0.5)
+    where = f"http://127.0.0.1:{port}"
+    sys.stderr.write(f"Airflow: {where}  login: {passwords.read_text().strip()}  Ctrl-C stops it\n")
+
+
+def _end_session(session: int) -> None:
+    """Wait for every process of a session; end those that do not listen."""
+    deadline = time.monotonic() + _GRACE_SECONDS
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(session, 0)  # raises when all are gone
+            time.sleep(0.2)
+        os.killpg(session, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
