@@ -34,14 +34,13 @@ class Project:
     def run(self, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command as a user would, in the environment that the tests run in."""
         environment = {
-            **os.environ,
+            **{k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(PROJECT / "tests" / "tracing"),
             "TRACE_DIR": str(self.traces),
             "OMP_NUM_THREADS": "1",
             **variables,
         }
-        environment.pop("MLFLOW_TRACKING_URI", None)
         return subprocess.run(
             command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
         )
