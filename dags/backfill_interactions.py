@@ -2,7 +2,7 @@
 
 **What it does.** Lists the raw logs, ingests them and builds the interactions of a window of your
 choice, in a run of its own; trains and publishes nothing. Started by hand, with `start` and `end`
-(UTC, the end outside; empty: open), or with Airflow's backfill, for the data intervals of days.
+(UTC, the end outside; empty: from the first event, and up to now).
 Use it after late logs have arrived, or to see what a window holds, before a night needs it: the
 next night takes up what was ingested.
 

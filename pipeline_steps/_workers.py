@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,36 @@ class Work:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def end_all(workspaces: Path) -> list[str]:
+    """End all work that goes on in some workspaces; its names, as RUN/STAGE.
+
+    Args:
+        workspaces: a folder per run, and in it a folder per stage.
+    """
+    at_work = {lock.parent: Work(lock.parent).pid() for lock in workspaces.glob("*/*/lock")}
+    found = {folder: pid for folder, pid in at_work.items() if pid}
+    for pid in found.values():
+        _end_session(pid)
+    return [f"{folder.parent.name}/{folder.name}" for folder in found]
+
+
+def remove_old(workspaces: Path, *, days: float) -> None:
+    """Remove the folders of work that nobody came back to, and that nobody is at.
+
+    Args:
+        workspaces: a folder per run, and in it a folder per stage.
+        days: how long nothing has happened in them.
+    """
+    before = time.time() - days * 86400
+    for lock in workspaces.glob("*/*/lock"):
+        if lock.stat().st_mtime < before and Work(lock.parent).pid() is None:
+            log.info("removing the workspace %s, untouched for %g days", lock.parent, days)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    for run in workspaces.glob("*"):
+        with suppress(OSError):
+            run.rmdir()  # if it is empty
 
 
 def _copy(lines: BinaryIO) -> None:

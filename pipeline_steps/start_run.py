@@ -32,8 +32,12 @@ from pipeline_steps._presets import check_params
 from pipeline_steps._runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps._runtime import command_line, read_params, repository_root
 from pipeline_steps._settings import settings
+from pipeline_steps._workers import remove_old
 
 log = logging.getLogger("pipeline")
+_KEEP_DAYS = 14.0
+"""How long the workspace of a stage that failed is kept for another try."""
+
 PREVIOUS_IDS = ".previous"
 """Where a workspace holds the interactions of the run before, whose ids keep their indices."""
 
@@ -89,6 +93,7 @@ def main(args: argparse.Namespace) -> None:
     )  # fmt: skip
     # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
     Run(store, spec).specify(json.dumps(params, indent=2, default=str) + "\n")
+    remove_old(settings().workspaces, days=_KEEP_DAYS)
     log.info("run %s: %s to %s, commit %.8s, after %s", name, start, end, commit, previous)
     sys.stdout.write(f"{name}\n")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 _GRACE_SECONDS = 45.0
+_HEAD_START_SECONDS = 1.0
 _PASSWORDS = "simple_auth_manager_passwords.json.generated"
 
 
@@ -42,14 +43,14 @@ def main(port: int, gpu_slots: str) -> int:
             sys.stderr.write("Airflow: stopping, tasks end first\n")
             with suppress(ProcessLookupError):
                 os.kill(airflow.pid, signal.SIGINT)
-            threading.Thread(target=_end_session, args=(airflow.pid,), daemon=True).start()
+            threading.Thread(target=_end, args=(airflow.pid,), daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=_say_where, args=(home / _PASSWORDS, port), daemon=True).start()
     code = airflow.wait()
     if stopping.is_set():
-        _end_session(airflow.pid)
+        _end(airflow.pid)
         return 0
     return code
 
@@ -76,8 +77,15 @@ def _say_where(passwords: Path, port: int) -> None:
     sys.stderr.write(f"Airflow: {where}  login: {passwords.read_text().strip()}  Ctrl-C stops it\n")
 
 
-def _end_session(session: int) -> None:
-    """Wait for every process of a session; end those that do not listen."""
+def _end(session: int) -> None:
+    """End the work of tasks, which outlives them otherwise; then wait for every process of Airflow.
+
+    Airflow waits for its tasks, and a training may take hours: it goes on from its checkpoint when
+    Airflow is started again. Processes that do not listen are killed.
+    """
+    time.sleep(_HEAD_START_SECONDS)  # in which the scheduler stops starting tasks
+    end_work = [".venv/bin/python", "-m", "pipeline_steps.end_work", "--quiet"]
+    subprocess.run(end_work, check=False)
     deadline = time.monotonic() + _GRACE_SECONDS
     with suppress(ProcessLookupError):
         while time.monotonic() < deadline:
