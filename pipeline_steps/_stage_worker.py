@@ -69,11 +69,10 @@ def _run_stage(stage: str, run: Run, workspace: Workspace, found: Settings) -> i
     last = entries.get(stage) or before.get(stage)
     known = {stage: last} if last else {}
     facts = workspace.facts(stage)
-    if known:
-        workspace.bring(facts.kept_outs, known)
     if stage == "list_raw":
         _before_listing(workspace, before, found)
-    workspace.bring(facts.inputs, entries)
+    kept_outs = facts.kept_outs if known else []
+    workspace.bring([*facts.inputs, *kept_outs], {**entries, **known})
     lock = entries if facts.meta.get("reads_lock") else {}
     code = workspace.reproduce(stage, {**lock, **known})
     if code != 0:

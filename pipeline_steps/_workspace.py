@@ -101,6 +101,8 @@ class Workspace:
     def bring(self, paths: Iterable[str], entries: Entries) -> None:
         """Bring outputs of stages, by their entries, from the cache or the remote.
 
+        Other outputs that are here, what an earlier try left, are removed.
+
         Raises:
             StorageError: one is in no entry or cannot be had.
         """
@@ -108,7 +110,7 @@ class Workspace:
         self.write_lock(_only(entries, wanted))
         if wanted:
             with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}"):
-                repo.pull(allow_missing=True)
+                repo.pull(allow_missing=True, force=True)
         missing = [path for path in wanted if not (self.root / path).exists()]
         if missing:
             raise StorageError(
