@@ -108,11 +108,8 @@ class Run:
 
     def entries(self) -> dict[str, Any]:
         """The entries of dvc.lock that finished stages left, by stage."""
-        folder = self._name("lock/")
-        return {
-            name.removeprefix(folder).removesuffix(".json"): json.loads(self.store.read(name))
-            for name in self.store.names(folder)
-        }
+        found = self.store.read_folder(self._name("lock"))
+        return {name.removesuffix(".json"): json.loads(text) for name, text in found.items()}
 
     def leave_entry(self, stage: str, entry: Mapping[str, Any]) -> None:
         """Keep a finished stage's entry of dvc.lock."""
@@ -124,10 +121,7 @@ class Run:
 
     def files(self) -> dict[str, bytes]:
         """The files that operations made, by path."""
-        folder = self._name("files/")
-        return {
-            name.removeprefix(folder): self.store.read(name) for name in self.store.names(folder)
-        }
+        return self.store.read_folder(self._name("files"))
 
     def finish(self) -> None:
         """Note that the run came to its end; later runs take up from it.

@@ -75,6 +75,14 @@ class Store:
         except ArtifactError:
             return None
 
+    def read_folder(self, prefix: str) -> dict[str, bytes]:
+        """Every file below a folder, by its name from there on; over a network, side by side."""
+        names = self.names(prefix)
+        found = self._fs.cat([self._path(name) for name in names]) if names else {}
+        content = {str(path): data for path, data in found.items()}
+        folder = self._path(prefix)
+        return {path.removeprefix(folder).lstrip("/"): content[path] for path in sorted(content)}
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole; replaces what is there.
 

@@ -120,3 +120,23 @@ def test_the_project_store_lies_in_the_remote(
     monkeypatch.setenv(REMOTE_VARIABLE, str(tmp_path / "elsewhere"))
     open_store(tmp_path).write("b", b"")
     assert (tmp_path / "elsewhere/store/b").is_file()
+
+
+def test_a_folder_is_read_at_once(store: Store) -> None:
+    files = {"a.json": b"1", "deep/b.json": b"2"}
+    for name, content in files.items():
+        store.write(f"runs/x/{name}", content)
+    store.write("runs/xy/c.json", b"3")
+
+    assert store.read_folder("runs/x") == files
+    assert store.read_folder("nothing") == {}
+
+
+def test_a_large_file_is_uploaded(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    path.write_bytes(b"x" * 100_000)
+
+    store.upload("tables/one", path)
+
+    assert store.read("tables/one") == path.read_bytes()
+    assert store.names("tables") == ["tables/one"]
