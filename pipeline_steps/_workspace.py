@@ -72,11 +72,14 @@ class Workspace:
             ConfigError: the commit is not in the repository.
         """
         if self._commit() != commit:
-            shutil.rmtree(self.root, ignore_errors=True)
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            clone = ("clone", "--quiet", "--no-checkout", self.repository, str(self.root))
-            self._git(*clone, cwd=self.root.parent)
-            self._git("checkout", "--quiet", "--detach", commit, cwd=self.root)
+            half = self.root.with_name(f"{self.root.name}.new")  # a killed clone is never taken up
+            for folder in (self.root, half):
+                shutil.rmtree(folder, ignore_errors=True)
+            half.parent.mkdir(parents=True, exist_ok=True)
+            clone = ("clone", "--quiet", "--no-checkout", self.repository, str(half))
+            self._git(*clone, cwd=half.parent)
+            self._git("checkout", "--quiet", "--detach", commit, cwd=half)
+            half.rename(self.root)
         write_text(self.root / "params.yaml", params)
         write_text(self.root / ".dvc" / "config.local", self._config())
 
@@ -106,7 +109,8 @@ class Workspace:
         self.write_lock(_only(entries, wanted))
         if wanted:
             with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}"):
-                repo.pull(allow_missing=True)
+                # these only: else DVC removes, or refuses to, what the stage itself has left here
+                repo.pull(targets=wanted, allow_missing=True, force=True)
         missing = [path for path in wanted if not (self.root / path).exists()]
         if missing:
             raise StorageError(

@@ -94,7 +94,10 @@ def test_a_run_of_another_version_is_refused(store: Store) -> None:
     run = a_run(store)
     run.specify("")
     fields = json.loads(store.read("runs/night/run.json"))
-    for other in ({**fields, "schema": "run/0"}, {k: v for k, v in fields.items() if k != "schema"}):
+    for other in (
+        {**fields, "schema": "run/0"},
+        {k: v for k, v in fields.items() if k != "schema"},
+    ):
         store.write("runs/night/run.json", json.dumps({**other, "unknown": 1}).encode())
         with pytest.raises(ArtifactError, match="another version"):
             Run.load(store, "night")
