@@ -28,7 +28,9 @@ def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr("sys.argv", ["demo_nights", "--log", "log.inter", "--out", "out", *arguments])
+    monkeypatch.setattr(
+        "sys.argv", ["demo_nights", "--log", "log.inter", "--out", "out", *arguments]
+    )
     with pytest.raises(SystemExit) as end:
         demo_nights.command_line(demo_nights.main, demo_nights.add_arguments, "")
     return int(end.value.code or 0)
