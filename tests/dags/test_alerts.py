@@ -14,7 +14,7 @@ import pytest
 from dags import _alerts
 
 RUN = "scheduled__2026-11-24T00-00-00-00-00"
-SECRET = "T0PSECRET"
+HIDDEN = "T0PSECRET"
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/{SECRET}", received
+    yield f"http://127.0.0.1:{server.server_port}/{HIDDEN}", received
     server.shutdown()
     thread.join()
     server.server_close()
@@ -140,14 +140,14 @@ def test_without_a_webhook_nothing_is_sent(hook: tuple[str, list[dict[str, Any]]
 @pytest.mark.parametrize(
     "address",
     [
-        f"file:///{SECRET}",
-        f"{SECRET}.example.org/hook",
-        f"http://127.0.0.1:1/{SECRET}",
-        f"http://127.0.0.1:{SECRET}/x",
-        f"http://[127.0.0.1/{SECRET}",
-        f"http://127.0.0.1/{SECRET} with blanks\n",
-        f"http:///{SECRET}",
-        f"http://no-such-host.invalid/{SECRET}",
+        f"file:///{HIDDEN}",
+        f"{HIDDEN}.example.org/hook",
+        f"http://127.0.0.1:1/{HIDDEN}",
+        f"http://127.0.0.1:{HIDDEN}/x",
+        f"http://[127.0.0.1/{HIDDEN}",
+        f"http://127.0.0.1/{HIDDEN} with blanks\n",
+        f"http:///{HIDDEN}",
+        f"http://no-such-host.invalid/{HIDDEN}",
     ],
 )
 def test_an_address_that_does_not_work_is_said_and_never_shown(
@@ -158,8 +158,8 @@ def test_an_address_that_does_not_work_is_said_and_never_shown(
     assert note(places)
     assert "DIFFREC_ALERT_WEBHOOK" in caplog.records[-1].getMessage()
     assert caplog.records[-1].levelno == logging.ERROR
-    assert SECRET not in caplog.text
-    assert SECRET not in note(places)
+    assert HIDDEN not in caplog.text
+    assert HIDDEN not in note(places)
 
 
 @pytest.mark.parametrize("status", [0, 404, 500])
@@ -173,7 +173,7 @@ def test_a_webhook_that_refuses_fails_nothing(
     fail()
     assert len(hook[1]) == 1
     assert "could not be sent to DIFFREC_ALERT_WEBHOOK" in caplog.records[-1].getMessage()
-    assert SECRET not in caplog.text
+    assert HIDDEN not in caplog.text
 
 
 def test_a_note_that_cannot_be_written_is_sent_all_the_same(

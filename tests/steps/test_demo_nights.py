@@ -47,9 +47,14 @@ def files(folder: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(("every", "step"), [("day", 1), ("week", 7)])
 def test_nights_part_the_log(
-    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], every: str, step: int,
-) -> None:  # fmt: skip
+    events: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    every: str,
+    step: int,
+) -> None:
     assert call(monkeypatch, "--every", every, "--nights", "4") == 0
     ends = [date.fromisoformat(line) for line in capsys.readouterr().out.split()]
     assert ends == [date(1998, 2, 10) - timedelta(days=step * k) for k in (3, 2, 1, 0)]
@@ -87,7 +92,7 @@ def test_a_file_that_differs_is_written_again(
 ) -> None:
     assert call(monkeypatch, "--until", "1998-02-10") == 0
     found = files(tmp_path)
-    (tmp_path / "out" / list(found)[0]).write_text(f"{HEADER}\nu0\ti0\t1\t0\n")
+    (tmp_path / "out" / next(iter(found))).write_text(f"{HEADER}\nu0\ti0\t1\t0\n")
     assert call(monkeypatch, "--until", "1998-02-10") == 0
     assert files(tmp_path) == found
 

@@ -179,7 +179,7 @@ def test_work_that_ended_between_two_commands_is_done_again(bench: Bench) -> Non
     until(lambda: "a" in bench.log())
     first.kill()
     bench.let("go")
-    until(lambda: (bench.folder / "work" / "result.json").exists())
+    until((bench.folder / "work" / "result.json").exists)
     until(lambda: not alive(bench.pids()[0]))
     assert end_of(bench.show("say('b')"))[:2] == (0, "b\n")
 
@@ -189,7 +189,8 @@ def test_work_that_ended_between_two_commands_is_done_again(bench: Bench) -> Non
 def test_a_signal_ends_all_of_the_work(bench: Bench, number: signal.Signals, joined: bool) -> None:
     work = """
 say("begun")
-subprocess.run(["sh", "-c", "echo $$ >> ../child; sleep 600 & echo $! >> ../child; wait"], cwd=folder)
+script = "echo $$ >> ../child; sleep 600 & echo $! >> ../child; wait"
+subprocess.run(["sh", "-c", script], cwd=folder)
 """
     show = bench.show(work)
     until(lambda: len(bench.pids("child")) == 2)

@@ -174,7 +174,7 @@ class Tiny:
 
     def worker(self, stage: str, run: str, machine: str | None = None) -> int:
         """Process id of the worker, once the stage's command has begun."""
-        until(lambda: (self.work(stage, run, machine) / "repo/reports" / f"{stage}.tmp").exists())
+        until((self.work(stage, run, machine) / "repo/reports" / f"{stage}.tmp").exists)
         return int((self.work(stage, run, machine) / "lock").read_text())
 
 

@@ -86,7 +86,7 @@ def test_an_unknown_run_names_known_ones(store: Store) -> None:
         Run.load(store, "x")
     for number in range(7):
         a_run(store, f"night-{number}").specify("")
-    with pytest.raises(ArtifactError, match="known: night-2, night-3, night-4, night-5, night-6$"):
+    with pytest.raises(ArtifactError, match=r"known: night-2, night-3, night-4, night-5, night-6$"):
         Run.load(store, "x")
 
 
