@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -33,8 +34,11 @@ def tell_about_failure(context: Mapping[str, Any]) -> None:
     )  # fmt: skip
     log.error("%s", note)
     path = _folder("DIFFREC_ALERTS", "alerts") / f"{run}--{_UNSAFE.sub('-', stage)}.md"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(note, encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(note, encoding="utf-8")
+    except OSError as error:  # a full disk is what there may be to tell of
+        log.error("the note could not be written: %s", error)
     send(note, {"dag": ti.dag_id, "task": ti.task_id, "stage": stage, "run": run})
 
 
@@ -92,12 +96,15 @@ def send(text: str, facts: Mapping[str, str]) -> None:
         log.error("DIFFREC_ALERT_WEBHOOK must be an http or https address: nothing was sent")
         return
     body = json.dumps({"text": text, **facts}).encode()
-    request = Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json"}
     try:
+        request = Request(url, data=body, headers=headers)  # noqa: S310
         with urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
             pass
-    except OSError as error:  # the address may hold a secret: it is not written
-        log.error("the alert could not be sent to DIFFREC_ALERT_WEBHOOK: %s", error)
+    except (OSError, HTTPException, ValueError) as error:
+        # the address may hold a secret: it is not written, nor are errors that quote it
+        why = str(error) if isinstance(error, OSError) else type(error).__name__
+        log.error("the alert could not be sent to DIFFREC_ALERT_WEBHOOK: %s", why)
 
 
 def _folder(variable: str, name: str) -> Path:

@@ -27,6 +27,7 @@ from diffrec_core.errors import DiffRecError
 log = logging.getLogger("pipeline")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 20.0
+_LOCK_TRIES = 10
 SKIPPED = 99
 """Exit code of a stage that had nothing to do; Airflow counts it as skipped."""
 
@@ -61,6 +62,7 @@ class Work:
         self.folder.mkdir(parents=True, exist_ok=True)
         process = None
         if self.pid() is None:
+            self._end_orphans()
             self._result.unlink(missing_ok=True)
             self._log.write_bytes(b"")
             process = self._start(command, cwd)
@@ -79,9 +81,7 @@ class Work:
     def do(self, action: Callable[[], int]) -> None:
         """In the worker: hold the lock, act, leave the exit code; nothing if another is at it."""
         with self._lock.open("a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _lock(file):
                 return
             file.truncate(0)
             file.write(str(os.getpid()).encode())
@@ -105,6 +105,12 @@ class Work:
         except BlockingIOError:
             return int(self._lock.read_bytes() or b"0")
         return None
+
+    def _end_orphans(self) -> None:
+        """End what a killed worker has left running: it would write into the next try's folder."""
+        worker = int(self._lock.read_bytes() or b"0") if self._lock.is_file() else 0
+        if worker and not _exists(worker):  # so a session of that number can only be the worker's
+            _end_session(worker)
 
     def _start(self, command: list[str], cwd: Path) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as output:
@@ -174,6 +180,31 @@ def remove_old(workspaces: Path, *, days: float) -> None:
     for run in workspaces.glob("*"):
         with suppress(OSError):
             run.rmdir()  # if it is empty
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Take the lock, unless another worker has it.
+
+    `pid` holds it for a moment when it asks, so a lock that is taken is asked for again.
+    """
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_POLL_SECONDS / 5)
+        else:
+            return True
+    return False
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _copy(lines: BinaryIO) -> None:

@@ -74,11 +74,14 @@ class Workspace:
             ConfigError: the commit is not in the repository.
         """
         if self._commit() != commit:
-            shutil.rmtree(self.root, ignore_errors=True)
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            clone = ("clone", "--quiet", "--no-checkout", self.repository, str(self.root))
-            self._git(*clone, cwd=self.root.parent)
-            self._git("checkout", "--quiet", "--detach", commit, cwd=self.root)
+            half = self.root.with_name(f"{self.root.name}.new")  # a killed clone is never taken up
+            for folder in (self.root, half):
+                shutil.rmtree(folder, ignore_errors=True)
+            half.parent.mkdir(parents=True, exist_ok=True)
+            clone = ("clone", "--quiet", "--no-checkout", self.repository, str(half))
+            self._git(*clone, cwd=half.parent)
+            self._git("checkout", "--quiet", "--detach", commit, cwd=half)
+            half.rename(self.root)
         write_text(self.root / "params.yaml", params)
         write_text(self.root / ".dvc" / "config.local", self._config())
 

@@ -9,10 +9,12 @@ second, sees one whole night or the other.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
@@ -39,14 +41,25 @@ def main(args: argparse.Namespace) -> None:
     """
     found, name = settings(), run_name(args.run)
     folder = f"recommendations/{name}"
-    manifest = json.loads(found.published.read(f"{folder}/manifest.json"))
     path = f"{folder}/recommendations.parquet"
-    check_table(pl.read_parquet(io.BytesIO(found.published.read(path))), manifest, path)
+    manifest = _manifest(found.published.read(f"{folder}/manifest.json"), path)
+    content = found.published.read(path)
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
+        raise ArtifactError(f"{path} fails its checksum: run recommend_champion again")
+    check_table(pl.read_parquet(io.BytesIO(content)), manifest, path)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     latest = {**manifest, "path": path, "published": now}
     found.published.write("recommendations/latest.json", canonical_json(latest).encode())
     Run.load(found.store, name).finish()
     log.info("published %s: %d users, %s", path, manifest["users"], manifest["model"])
+
+
+def _manifest(content: bytes, path: str) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise ArtifactError(f"the manifest of {path} is damaged: {error}") from error
+    return manifest
 
 
 def check_table(table: pl.DataFrame, manifest: dict[str, object], path: str) -> None:

@@ -19,7 +19,6 @@ to do, as in a dry run; 143 after SIGTERM.
 
 import argparse
 import logging
-import shutil
 import sys
 
 from pipeline_steps._runs import run_name
@@ -48,8 +47,6 @@ def main(args: argparse.Namespace) -> None:
     code = Work(folder).show([*worker, "--folder", str(folder)], cwd=repository_root())
     if code not in DONE:
         log.error("%s of run %s ended with exit code %d", args.stage, name, code)
-        sys.exit(code)
-    shutil.rmtree(folder, ignore_errors=True)
     sys.exit(code)
 
 

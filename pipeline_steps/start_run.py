@@ -23,10 +23,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from diffrec_core.config import Config, load_section
 from diffrec_core.data.interactions import UtcTime
 from diffrec_core.errors import ConfigError
+from diffrec_core.ingestion.raw_files import ListRawConfig
 from pipeline_steps import _git
 from pipeline_steps._presets import check_params
 from pipeline_steps._runs import Run, RunSpec, previous_run, run_name
@@ -127,12 +129,13 @@ def _window_params(start: str | None, end: str | None) -> dict[str, Any]:
 
 def _absolute_paths(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Raw files by absolute paths: stages run in folders of their own."""
-    section = params["list_raw"]
-    titles = section.get("titles")
+    section = load_section(params, "list_raw", ListRawConfig)
+    titles, known_ids = section.titles, section.known_ids
     return {
         "list_raw": {
-            "logs": [str(root / path) for path in section["logs"]],
+            "logs": [str(root / path) for path in section.logs],
             "titles": str(root / titles) if titles else None,
+            "known_ids": str(root / known_ids) if known_ids else None,
         }
     }
 
@@ -143,6 +146,8 @@ def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[s
         _setting(line) for text in args.set for line in text.splitlines() if line.strip()
     ]
     if args.seeds is not None:
+        if args.seeds < 1:
+            raise ConfigError(f"--seeds {args.seeds}: must be at least 1")
         chosen.append({"seeds": args.seeds})
     names = args.models.replace(",", " ").split()
     unknown = [name for name in names if name not in params["models"]]
@@ -159,7 +164,12 @@ def _setting(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, such as train.diffrec.steps=10")
-    values: Any = YAML(typ="safe", pure=True).load(value)
+    if key.partition(".")[0].strip() == "nightly":  # it was read before: --set would do nothing
+        raise ConfigError(f"--set {text!r}: set what it stands for, or --start for the window")
+    try:
+        values: Any = YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise ConfigError(f"--set {text!r}: the value is not valid YAML: {error}") from error
     for part in reversed(key.strip().split(".")):
         values = {part: values}
     found: dict[str, Any] = values

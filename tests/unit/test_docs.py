@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from diffrec_core import errors
 from diffrec_core.config import Config, check_sections, load_section, lookup
 from diffrec_core.data.interactions import InteractionsConfig
 from diffrec_core.data.recency import RecencyConfig
@@ -22,12 +23,16 @@ from diffrec_core.models.baselines.sasrec import SasRecConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.registry import implementation
 from diffrec_core.promotion.config import GateConfig, GuardsConfig
+from diffrec_core.report.status import render_status
 from diffrec_core.training.denoising import DenoisingConfig
 from pipeline_steps._registry import RegisterConfig
 from pipeline_steps._runtime import SECTIONS
 from pipeline_steps.refit import RefitConfig
+from pipeline_steps.start_run import NightlyConfig
+from tests.planted_status import faulty_night
 
 PROJECT = Path(__file__).resolve().parents[2]
+RUNBOOK = PROJECT / "docs" / "runbook.md"
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 CONFIGS = {
     "list_raw": ListRawConfig,
@@ -37,6 +42,7 @@ CONFIGS = {
     "refit": RefitConfig,
     "register": RegisterConfig,
     "gate": GateConfig,
+    "nightly": NightlyConfig,
 }
 
 
@@ -69,6 +75,60 @@ def test_own_params_are_accepted_and_complete() -> None:
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
         assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def anchors(document: Path) -> set[str]:
+    """What a link may name in a document: its headings, as GitHub writes them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_anchors_of_links_exist(document: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", document.read_text()):
+        found = anchors(document.parent / target if target else document)
+        assert anchor in found, f"{document.name} links to {target}#{anchor}"
+
+
+def test_anchors_that_the_status_page_links_to_are_in_the_runbook() -> None:
+    page = render_status(faulty_night(), "RUNBOOK")
+    linked = set(re.findall(r'href="RUNBOOK#([^"]+)"', page))
+    assert len(linked) >= 5
+    monitoring = (PROJECT / "docs" / "monitoring.md").read_text()
+    documented = set(re.findall(r"`#(monitor-[a-z-]+)`", monitoring))
+    assert len(documented) == 7
+    assert linked | documented <= anchors(RUNBOOK)
+
+
+def test_the_link_to_the_runbook_leads_there_from_where_the_page_is_published() -> None:
+    params = YAML(typ="safe").load(PROJECT / "params.yaml")
+    page = PROJECT / "published" / "status" / "status.html"
+    assert (page.parent / params["monitor"]["runbook"]).resolve() == RUNBOOK
+
+
+def test_commands_in_documents_exist() -> None:
+    coming = {"restore"}  # its module comes with another branch: then this set can go
+    for document in DOCUMENTS:
+        for name in set(re.findall(r"pipeline_steps\.(\w+)", document.read_text())) - coming:
+            assert (PROJECT / "pipeline_steps" / f"{name}.py").is_file(), (document.name, name)
+
+
+def test_the_runbook_has_every_exit_code() -> None:
+    table = RUNBOOK.read_text().partition("## Exit codes")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+    listed = {int(code) for row in rows for code in row.split(",")}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    ours = {kind.exit_code for kind in kinds if issubclass(kind, errors.DiffRecError)}
+    assert ours | {99, 130, 143} == listed
+
+
+def test_operations_md_has_every_variable() -> None:
+    table = (PROJECT / "docs" / "operations.md").read_text().partition("## Variables")[2]
+    listed = set(re.findall(r"^\| `(\w+)` \|", table.partition("\n## ")[0], re.MULTILINE))
+    files = [*(PROJECT / "dags").glob("*.py"), *(PROJECT / "pipeline_steps").glob("*.py")]
+    code = "".join(path.read_text() for path in files)
+    assert listed == set(re.findall(r"\bDIFFREC_[A-Z_]+\b", code)) | {"MLFLOW_TRACKING_URI"}
 
 
 def test_make_targets_that_are_named_exist() -> None:
