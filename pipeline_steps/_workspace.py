@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PurePosixPath
@@ -26,8 +26,9 @@ from diffrec_core.artifacts import write_text
 from diffrec_core.errors import ConfigError, StorageError
 
 log = logging.getLogger("pipeline")
-# it warns of every output that dvc.lock does not name, and here it names few, on purpose
-logging.getLogger("dvc").setLevel(logging.ERROR)
+for _name in ("dvc", "dvc_data", "dvc_objects"):
+    # they warn of every output that dvc.lock does not name, and here it names few, on purpose
+    logging.getLogger(_name).setLevel(logging.ERROR)
 Entries = Mapping[str, Mapping[str, Any]]
 """Entries of dvc.lock by stage."""
 
@@ -130,7 +131,7 @@ class Workspace:
             force: run it whatever its entry says.
         """
         self.write_lock(entries)
-        with self._repo() as repo:
+        with chdir(self.root), self._repo() as repo:  # commands run in the current folder
             try:
                 repo.reproduce(stage, single_item=True, allow_missing=True, force=force)
             except DvcException as error:

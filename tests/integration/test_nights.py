@@ -99,8 +99,8 @@ class Story:
         self.tasks.append(self.airflow.tasks(DAG, run))
         self.computed.append(_computed(self.project.traces))
         history = self.run("pipeline_steps.history", "--json")
-        records = json.loads(history.stdout) if history.returncode == 0 else []
-        self.champions.append(_champion(records))
+        assert history.returncode == 0, history.stderr
+        self.champions.append(_champion(json.loads(history.stdout)))
         self.versions.append(len(_versions(self.tracking_uri)))
 
     def published(self, name: str) -> Any:
@@ -109,8 +109,7 @@ class Story:
 
 
 def _champion(history: Any) -> str | None:
-    records = history["records"] if isinstance(history, dict) else history
-    return str(records[-1]["version"]) if records else None
+    return str(history["records"][-1]["version"]) if history["records"] else None
 
 
 def _versions(uri: str) -> list[Any]:
@@ -336,10 +335,14 @@ def test_an_old_version_is_restored_and_scores_the_same(story: Story) -> None:
 
 
 def test_rollback_returns_to_the_champion_before(story: Story) -> None:
-    records = json.loads(story.run("pipeline_steps.history", "--json").stdout)
-    result = story.run("pipeline_steps.rollback", "--to", "1", "--reason", "a test of the runbook")
+    before = story.champions[-1]
+    other = "2" if before != "2" else "1"
+    forced = ("--force", "--reason", "a test of the runbook")
+    assert story.run("pipeline_steps.promote", other, *forced).returncode == 0
+
+    result = story.run("pipeline_steps.rollback", "--reason", "worse than the one before")
 
     assert result.returncode == 0, result.stderr
-    again = json.loads(story.run("pipeline_steps.history", "--json").stdout)
-    assert _champion(again) == "1"
-    assert again != records
+    history = json.loads(story.run("pipeline_steps.history", "--json").stdout)
+    assert _champion(history) == history["aliases"]["champion"] == before
+    assert [record["action"] for record in history["records"][-2:]] == ["promote", "rollback"]
