@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -44,32 +44,32 @@ def main(args: argparse.Namespace) -> None:
     console.print(_aliases(aliases))
 
 
-def _table(model: str, records: Sequence[Record]) -> Table:
+def _table(model: str, records: Sequence[Record]) -> Group:
+    """A line for each record, then why, in full."""
     table = Table(title=f"Promotions of {model}", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("#", "version", "before"):
         table.add_column(heading, justify="right")
-    for heading in ("what", "time", "by", "metric", "reason"):
+    for heading in ("what", "when, UTC", "by", "metric"):
         table.add_column(heading, overflow="fold")
     for record in records:
+        when = record.time[:16].replace("T", " ")
         cells = [str(record.sequence), record.version or "none", record.previous or "none"]
-        cells += [record.action, record.time, record.by, _metric(record.numbers), record.reason]
-        table.add_row(*map(Text, cells))  # a reason is no markup
-    return table
+        cells += [record.action, when, record.by, _metric(record.numbers)]
+        table.add_row(*map(Text, cells))
+    reasons = [Text(f" {record.sequence}  {record.reason}") for record in records]
+    return Group(table, *reasons, Text())  # a reason is no markup
 
 
 def _metric(numbers: Mapping[str, Any]) -> str:
     """What the gate measured, in short.
 
     >>> numbers = {"metric": "recall@20", "candidate": 0.25, "difference": 0.015}
-    >>> _metric({**numbers, "lower_bound": 0.01})
-    'recall@20 0.2500, +0.0150 (at least +0.0100)'
+    >>> _metric(numbers)
+    'recall@20 0.2500, +0.0150'
     """
     if not numbers:
         return ""
-    return (
-        f"{numbers['metric']} {numbers['candidate']:.4f}, {numbers['difference']:+.4f} "
-        f"(at least {numbers['lower_bound']:+.4f})"
-    )
+    return f"{numbers['metric']} {numbers['candidate']:.4f}, {numbers['difference']:+.4f}"
 
 
 def _nothing(model: str) -> Text:
