@@ -18,8 +18,9 @@ AIRFLOW_PORT ?= 8080
 # How many tasks run at a time, and of these, how many that train.
 AIRFLOW_PARALLELISM ?= $(shell nproc 2>/dev/null || echo 2)
 GPU_SLOTS ?= $(AIRFLOW_PARALLELISM)
-# How many nights `make demo-nights` plays.
+# How many nights `make demo-nights` plays, and how much of the log arrives in each: day or week.
 NIGHTS ?= 3
+EVERY ?= week
 # Settings for `make run` to use, of those in presets/ (empty: params.yaml as it is).
 PRESET ?=
 MODEL ?= models:/diffrec@champion
@@ -141,9 +142,9 @@ AIRFLOW = PATH="$$PWD/.venv-airflow/bin:$$PATH" \
 airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on this machine
 	@$(AIRFLOW) exec .venv-airflow/bin/python scripts/run_airflow.py "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"
 
-demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3)
+demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3 EVERY=week)
 	@[ -d data/raw/ml-100k ] || python -m pipeline_steps.fetch_sample
-	@$(AIRFLOW) bash scripts/demo_nights.sh "$(NIGHTS)" "$(or $(MODELS),popularity ease diffrec)"
+	@$(AIRFLOW) bash scripts/demo_nights.sh "$(NIGHTS)" "$(EVERY)" "$(or $(MODELS),popularity ease diffrec)"
 
 lock: ## resolve requirements/*.in anew (UPGRADE=1: to the newest versions)
 	@UPGRADE="$(UPGRADE)" bash requirements/lock.sh

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Nights with the sample, as the Makefile's `demo-nights` sets them up: demo_nights.sh NIGHTS MODELS.
-# Each night a week of the log arrives, and the DAG nightly_retrain runs for it (`airflow dags test`:
+# Nights with the sample, as the Makefile's `demo-nights` sets them up: demo_nights.sh
+# NIGHTS day|week MODELS.
+# Each night a part of the log arrives, and the DAG nightly_retrain runs for it (`airflow dags test`:
 # the real tasks, without a scheduler).
 set -euo pipefail
-nights=$1 models=$2
+nights=$1 every=$2 models=$3
 python=.venv/bin/python
 mkdir -p "$AIRFLOW_HOME"
 airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || { cat "$AIRFLOW_HOME/migrate.log" >&2; exit 1; }
@@ -18,10 +19,10 @@ logs = "list_raw.logs=[data/raw/nights/*.inter]"
 print(json.dumps({"end": end, "models": models.split(), "settings": [logs]}))
 PYTHON
 }
-for end in $("$python" -m pipeline_steps.demo_nights --nights "$nights"); do
+for end in $("$python" -m pipeline_steps.demo_nights --nights "$nights" --every "$every"); do
   started=$SECONDS log=$AIRFLOW_HOME/night-$end.log
   echo "=== the night before $end (log: $log)"
-  "$python" -m pipeline_steps.demo_nights --nights "$nights" --until "$end"
+  "$python" -m pipeline_steps.demo_nights --nights "$nights" --every "$every" --until "$end"
   if ! airflow dags test nightly_retrain --conf "$(conf "$end")" >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     exit 1
