@@ -95,7 +95,7 @@ check-imports:
 check-doctests:
 	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_stage_graph.py
 check-tests:
-	@OMP_NUM_THREADS=1 python -m pytest tests -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 python -m pytest tests -n auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
 
 format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .

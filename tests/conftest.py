@@ -7,19 +7,39 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 PROJECT = Path(__file__).resolve().parent.parent
+FINISHED_PROJECT = {"test_pipeline.py", "test_robustness.py", "test_stage_dependencies.py"}
+"""They share a project that has run, which takes minutes to make."""
+
 DVC_SETTINGS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, the tests of a file stay in one process, with the fixtures that they share."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    """What takes minutes begins first, so that nothing long is left for the end."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
+class FilesStayWhole(LoadScopeScheduling):
+    """Side by side, the tests of a file stay in one process, with the fixtures that they share.
+
+    pytest-xdist's `loadgroup` does not see its own marks with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "finished project" if Path(file).name in FINISHED_PROJECT else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesStayWhole:
+    """Give pytest-xdist our way to share out the tests."""
+    config.option.loadscopereorder = False
+    return FilesStayWhole(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from diffrec_core.report.plots import FIGURES
 from tests.integration.conftest import Project
 from tests.raw_logs import block_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("finished project")]
+pytestmark = pytest.mark.integration
 
 CONSUMER = """
 import json, mlflow, pandas as pd

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.conftest import Project
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("finished project")]
+pytestmark = pytest.mark.integration
 
 MODELS = ("ease", "l_diffrec")
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from tests.integration.conftest import PROJECT, Project
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("finished project")]
+pytestmark = pytest.mark.integration
 
 # Their model is known only when they run: they depend on the code of all models.
 _ANY_MODEL = {"refit", "register", "recommend", "robustness"}
