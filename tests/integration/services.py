@@ -105,13 +105,13 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, seconds=120, what="Airflow's API answers")
+        wait_until(self._answers, seconds=600, what="Airflow's API answers")
 
     def stop(self) -> None:
         """What Ctrl-C in a terminal does: SIGINT to the whole foreground group."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(timeout=60)
+        self.process.wait(timeout=300)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the REST API as the user whom the login page would let in."""
@@ -134,7 +134,7 @@ class Airflow:
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances?limit=200"
         return {t["task_id"]: t["state"] for t in self.call("GET", path)["task_instances"]}
 
-    def wait(self, dag: str, run: str, *, seconds: float = 400) -> str:
+    def wait(self, dag: str, run: str, *, seconds: float = 1800) -> str:
         """Wait for the end of a run; its state."""
         state: str = wait_until(
             lambda: (state := self.state(dag, run)) in ENDED and state,
@@ -197,11 +197,11 @@ def mlflow_server(folder: Path, port: int) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        wait_until(lambda: _is_healthy(uri), seconds=120, what="MLflow's server answers")
+        wait_until(lambda: _is_healthy(uri), seconds=600, what="MLflow's server answers")
         yield uri
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def _is_healthy(uri: str) -> bool:

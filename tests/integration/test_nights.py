@@ -33,7 +33,7 @@ from tests.integration.services import (
 )
 from tests.raw_logs import Event, planted_events, write_log
 
-pytestmark = [pytest.mark.airflow, pytest.mark.integration, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.airflow, pytest.mark.integration, pytest.mark.timeout(4800)]
 
 DAG = "nightly_retrain"
 MODELS = ("popularity", "ease", "diffrec")
@@ -204,11 +204,11 @@ def _night_2(story: Story, events: list[Event]) -> None:
     slow = ["train.diffrec.epochs=400", "train.diffrec.patience_epochs=400"]
     story.airflow.trigger(DAG, "night-2", ENDS[1], settings=slow)
     training = ("pipeline_steps.train", "--model diffrec")
-    for pid in wait_until(lambda: processes(*training), seconds=300, what="training begins"):
+    for pid in wait_until(lambda: processes(*training), seconds=1800, what="training begins"):
         os.kill(pid, signal.SIGKILL)
     wait_until(
         lambda: story.airflow.tasks(DAG, "night-2")["train.diffrec"] == "success",
-        seconds=300,
+        seconds=1800,
         what="training ends after the kill",
     )
     for pid in processes("airflow", "scheduler"):
@@ -231,7 +231,7 @@ def _night_3(story: Story, events: list[Event]) -> None:
     log.write_text(good)
     story.airflow.clear(DAG, "night-3", "list_raw")
     wait_until(
-        lambda: story.airflow.state(DAG, "night-3") == "running", seconds=60, what="it runs again"
+        lambda: story.airflow.state(DAG, "night-3") == "running", seconds=600, what="it runs again"
     )
     story.airflow.wait(DAG, "night-3")
     story.note("night-3")
