@@ -99,8 +99,7 @@ def send(text: str, facts: Mapping[str, str]) -> None:
     headers = {"Content-Type": "application/json"}
     try:
         request = Request(url, data=body, headers=headers)  # noqa: S310
-        with urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
-            pass
+        urlopen(request, timeout=_TIMEOUT_SECONDS).close()  # noqa: S310
     except (OSError, HTTPException, ValueError) as error:
         # the address may hold a secret: it is not written, nor are errors that quote it
         why = str(error) if isinstance(error, OSError) else type(error).__name__

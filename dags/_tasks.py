@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from _alerts import tell_about_failure
+from _alerts import PROJECT, tell_about_failure
 from _stage_graph import Stage, StageGraph, load_graph
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import Asset, BaseOperator, Context, Param, TaskGroup
@@ -23,7 +22,6 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
 )
 
-PROJECT = Path(os.environ.get("DIFFREC_PROJECT") or Path(__file__).resolve().parent.parent)
 START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 INTERACTIONS = Asset("interactions")

@@ -13,8 +13,9 @@ def changed_code(root: Path) -> list[str]:
     Raises:
         OSError, subprocess.CalledProcessError: this is no git repository, or git is not there.
     """
-    lines = _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()
-    return [line[3:] for line in lines if line[3:] not in NOT_CODE]
+    # relative to the project's folder, which may lie inside the repository's
+    names = _git(root, "diff", "--name-only", "--relative", "HEAD").splitlines()
+    return [name for name in names if name not in NOT_CODE]
 
 
 def head(root: Path) -> str:

@@ -20,6 +20,7 @@ class Operation:
     Attributes:
         command: module of this package and its arguments.
         reads: outputs of stages.
+        reads_kept: what an earlier operation of the run made.
         keeps: files and folders that it makes, kept with the run even where it fails.
         publishes: of those, what is shown to people, and under which name.
         changes_world: promotes or publishes: skipped in a dry run.
@@ -27,6 +28,7 @@ class Operation:
 
     command: tuple[str, ...]
     reads: tuple[str, ...] = ()
+    reads_kept: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     publishes: tuple[tuple[str, str], ...] = ()
     changes_world: bool = False
@@ -45,7 +47,9 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
             keeps=(GATE, REPORT),
             publishes=((REPORT, "report.html"), (GATE, "gate.json")),
         ),
-        "promote": Operation(command=("promote", "--gate", GATE), changes_world=True),
+        "promote": Operation(
+            command=("promote", "--gate", GATE), reads_kept=(GATE,), changes_world=True
+        ),
         # in place of the stage of that name, which recommends this run's winner, promoted or not
         "recommend": Operation(
             command=("recommend_champion", "--interactions", INTERACTIONS, "--run", spec.run),

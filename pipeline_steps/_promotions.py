@@ -22,7 +22,8 @@ from pipeline_steps import _registry
 from pipeline_steps._promotion_record import Action, Record
 from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS, RegisterConfig
 from pipeline_steps._runtime import read_params
-from pipeline_steps._store import ExistsError, Store, open_store
+from pipeline_steps._settings import settings
+from pipeline_steps._store import ExistsError, Store
 from pipeline_steps._tracking import tracking
 
 log = logging.getLogger("pipeline")
@@ -50,6 +51,18 @@ class Promotions:
     def __init__(self, store: Store, model: str) -> None:
         self._store, self.model = store, model
         self._folder = f"promotions/{model}"
+
+    def check_model(self, name: str, file: Path) -> None:
+        """Refuse a file that is about another model than this log.
+
+        Raises:
+            ConfigError: it is.
+        """
+        if name != self.model:
+            raise ConfigError(
+                f"{file} is about the model {name!r}, register.model_name in params.yaml is "
+                f"{self.model!r}"
+            )
 
     def records(self) -> list[Record]:
         """The whole log, oldest first.
@@ -192,4 +205,4 @@ def open_promotions(params: Path) -> Iterator[Promotions]:
     """
     config = load_section(read_params(params), "register", RegisterConfig)
     with tracking(config.experiment):
-        yield Promotions(open_store(params.absolute().parent), config.model_name)
+        yield Promotions(settings(params.absolute().parent).store, config.model_name)

@@ -119,9 +119,13 @@ class Run:
         """Keep a file that an operation made."""
         self.store.write(self._name(f"files/{path}"), content)
 
-    def files(self) -> dict[str, bytes]:
-        """The files that operations made, by path."""
-        return self.store.read_folder(self._name("files"))
+    def file(self, path: str) -> bytes:
+        """A file that an operation made.
+
+        Raises:
+            ArtifactError: none has, so far.
+        """
+        return self.store.read(self._name(f"files/{path}"))
 
     def finish(self) -> None:
         """Note that the run came to its end; later runs take up from it.

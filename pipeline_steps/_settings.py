@@ -65,9 +65,13 @@ class Settings:
         return Store(self.publish)
 
 
-def settings() -> Settings:
-    """Read the environment."""
-    root = repository_root()
+def settings(project: Path | None = None) -> Settings:
+    """Read the environment.
+
+    Args:
+        project: the folder that defaults lie in; None: the one that holds this code.
+    """
+    root = project or repository_root()
 
     def setting(name: str, default: Path) -> str:
         value = os.environ.get(name) or str(default)

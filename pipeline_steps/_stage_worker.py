@@ -110,8 +110,8 @@ def _run_operation(operation: Operation, run: Run, workspace: Workspace, found: 
         log.info("dry run: nothing is changed")
         return SKIPPED
     workspace.bring(operation.reads, run.entries())
-    for path, content in run.files().items():
-        write_bytes(workspace.root / path, content)
+    for path in operation.reads_kept:
+        write_bytes(workspace.root / path, run.file(path))
     module, *arguments = operation.command
     command = [sys.executable, "-m", f"pipeline_steps.{module}", *arguments]
     code = subprocess.run(command, check=False).returncode

@@ -1,8 +1,8 @@
 """Small files that all machines see: what a run is, what it has done, which model was promoted.
 
 They lie beside DVC's own remote, so that workers share nothing else: a folder of this machine or
-of a mounted disk, or any URL that fsspec knows (`s3://bucket/prefix`, with s3fs installed). The
-place is DIFFREC_REMOTE, by default `.nightly/remote` in the project's folder.
+of a mounted disk, or any URL that fsspec knows (`s3://bucket/prefix`, with s3fs installed).
+`_settings` says where.
 
 Files appear whole. `create` is the one operation that can fail because somebody else was quicker,
 and everything that must not happen twice is built on it.
@@ -19,7 +19,6 @@ from fsspec.spec import AbstractFileSystem
 
 from diffrec_core.errors import ArtifactError, ConfigError, StorageError
 
-REMOTE_VARIABLE = "DIFFREC_REMOTE"
 _LOCAL = {"file", "local"}
 
 
@@ -164,13 +163,3 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
-
-
-def remote_url(project: Path) -> str:
-    """Where the remote is: DIFFREC_REMOTE, or `.nightly/remote` in the project's folder."""
-    return os.environ.get(REMOTE_VARIABLE) or str((project / ".nightly" / "remote").absolute())
-
-
-def open_store(project: Path) -> Store:
-    """The project's store, beside DVC's files in the remote."""
-    return Store(f"{remote_url(project)}/store")

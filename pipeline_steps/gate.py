@@ -20,7 +20,7 @@ from typing import Any
 from diffrec_core.artifacts import read_json, read_manifest, write_json, write_text
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
-from diffrec_core.errors import ArtifactError, ConfigError
+from diffrec_core.errors import ArtifactError
 from diffrec_core.promotion.config import GateConfig
 from diffrec_core.promotion.decision import keep
 from diffrec_core.promotion.guards import Quality
@@ -64,11 +64,7 @@ def main(args: argparse.Namespace) -> None:
     registration = read_json(args.registration)
     quality = Quality(_rejected_share(args.ingest_report), args.flag)
     with open_promotions(args.params) as promotions:
-        if registration["name"] != promotions.model:
-            raise ConfigError(
-                f"{args.registration} is about the model {registration['name']!r}, "
-                f"register.model_name in {args.params} is {promotions.model!r}"
-            )
+        promotions.check_model(registration["name"], args.registration)
         based_on = promotions.settle()
         candidate = _registry.get_version(promotions.model, str(registration["version"]))
         champion = _registry.by_alias(promotions.model, _registry.CHAMPION)

@@ -23,11 +23,9 @@ from diffrec_core.errors import ArtifactError, ConfigError
 from pipeline_steps import _registry
 from pipeline_steps._promotions import GATE_SCHEMA, ChampionMovedError, Promotions, open_promotions
 from pipeline_steps._runtime import command_line
+from pipeline_steps._workers import SKIPPED
 
 log = logging.getLogger("pipeline")
-
-EXIT_KEPT = 99
-"""Nothing to do: the decision was to keep the champion."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,14 +51,10 @@ def _as_decided(args: argparse.Namespace) -> None:
     gate = _read_gate(args.gate)
     if gate["decision"] != "promote":
         log.warning("not promoted: %s", gate["reason"])
-        sys.exit(EXIT_KEPT)
+        sys.exit(SKIPPED)  # the decision was to keep the champion
     number = str(gate["candidate"]["version"])
     with open_promotions(args.params) as promotions:
-        if gate["model"] != promotions.model:
-            raise ConfigError(
-                f"{args.gate} is about the model {gate['model']!r}, register.model_name in "
-                f"{args.params} is {promotions.model!r}"
-            )
+        promotions.check_model(gate["model"], args.gate)
         newest = promotions.settle()
         if _is_done(promotions, gate):
             log.info("%s version %s was promoted by this decision", promotions.model, number)

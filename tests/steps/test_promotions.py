@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from diffrec_core.errors import ArtifactError
 from pipeline_steps import _registry, history, promote, rollback
 from pipeline_steps._promotions import ChampionMovedError, Promotions
-from pipeline_steps._store import open_store
+from pipeline_steps._settings import settings
 from tests.raw_logs import REPOSITORY
 from tests.steps.registries import MODEL, add_version, aliases, call, place
 
@@ -46,7 +46,7 @@ def client(
 
 @pytest.fixture
 def promotions(client: MlflowClient, tmp_path: Path) -> Promotions:
-    return Promotions(open_store(tmp_path), MODEL)
+    return Promotions(settings(tmp_path).store, MODEL)
 
 
 def gate_file(folder: Path, candidate: str = "2", **changes: Any) -> Path:
@@ -308,6 +308,6 @@ def test_history_is_a_table(promotions: Promotions, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_record_that_is_none(promotions: Promotions, tmp_path: Path) -> None:
-    open_store(tmp_path).write(f"promotions/{MODEL}/000001.json", b"{}")
+    settings(tmp_path).store.write(f"promotions/{MODEL}/000001.json", b"{}")
     with pytest.raises(ArtifactError, match=r"000001.json in the store is not a record"):
         promotions.newest()

@@ -284,7 +284,7 @@ def test_the_finished_run_before_it_gives_its_ids(project: Project) -> None:
 def test_without_git_there_are_no_runs(project: Project, tmp_path: Path) -> None:
     (project.root / ".git").rename(tmp_path / "git")
     try:
-        assert "is not a git repository, and runs are made of commits" in project.refused()
+        assert "is no git repository: a run's code is a commit" in project.refused()
     finally:
         (tmp_path / "git").rename(project.root / ".git")
 

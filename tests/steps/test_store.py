@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from diffrec_core.errors import ArtifactError, ConfigError, StorageError
-from pipeline_steps._store import REMOTE_VARIABLE, ExistsError, Store, open_store
+from pipeline_steps._settings import settings
+from pipeline_steps._store import ExistsError, Store
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -114,11 +115,11 @@ def test_an_unknown_kind_of_url() -> None:
 def test_the_project_store_lies_in_the_remote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(REMOTE_VARIABLE, raising=False)
-    open_store(tmp_path).write("a", b"")
+    monkeypatch.delenv("DIFFREC_REMOTE", raising=False)
+    settings(tmp_path).store.write("a", b"")
     assert (tmp_path / ".nightly/remote/store/a").is_file()
-    monkeypatch.setenv(REMOTE_VARIABLE, str(tmp_path / "elsewhere"))
-    open_store(tmp_path).write("b", b"")
+    monkeypatch.setenv("DIFFREC_REMOTE", str(tmp_path / "elsewhere"))
+    settings(tmp_path).store.write("b", b"")
     assert (tmp_path / "elsewhere/store/b").is_file()
 
 

@@ -78,7 +78,7 @@ def test_specified_anew_keeps_what_stages_left(store: Store) -> None:
     again = Run.load(store, "night")
     assert (again.spec.commit, again.params) == ("decade", "seed: 2\n")
     assert again.entries() == {"train@ease": {"cmd": "train"}}
-    assert again.files() == {"reports/gate.json": b"{}"}
+    assert again.file("reports/gate.json") == b"{}"
 
 
 def test_an_unknown_run_names_known_ones(store: Store) -> None:
@@ -118,10 +118,12 @@ def test_entries_are_by_stage_and_of_this_run(store: Store) -> None:
 
 def test_files_are_bytes_by_path(store: Store) -> None:
     run = a_run(store)
-    assert run.files() == {}
+    with pytest.raises(ArtifactError, match=r"gate\.json is missing"):
+        run.file("reports/gate.json")
     run.keep_file("reports/status/status.html", b"\xff\x00")
     run.keep_file("reports/gate.json", b"{}")
-    assert run.files() == {"reports/gate.json": b"{}", "reports/status/status.html": b"\xff\x00"}
+    assert run.file("reports/status/status.html") == b"\xff\x00"
+    assert run.file("reports/gate.json") == b"{}"
 
 
 def test_the_run_before_is_that_of_the_latest_window_which_ends_no_later(store: Store) -> None:
