@@ -272,7 +272,7 @@ def test_a_version_is_scored_by_its_own_code(pipeline: Pipeline, first: dict[str
     assert [len(items) for items in found.item_ids] == [3, 3]
     assert not {"i0_1", "i0_2"} & set(found.item_ids[0])
     assert found.training_last == get_version(MODEL, "1").training_end
-    code = Path(json.loads((folder / "facts-0.json").read_text())["code"])
+    code = Path(json.loads((folder / "0" / "facts.json").read_text())["code"])
     assert not code.is_relative_to(REPOSITORY)
     with pytest.raises(ArtifactError, match=r"models:/diffrec/99 cannot be scored"):
         score_versions(cases, [f"models:/{MODEL}/99"], 3, folder)

@@ -81,7 +81,7 @@ def test_a_full_device_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StorageError, match="Nothing was left half-written"):
         write_text(target, "new")
     assert target.read_bytes() == b"old"
