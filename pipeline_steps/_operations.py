@@ -41,7 +41,7 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
         "gate": Operation(
             command=(
                 "gate", "--interactions", INTERACTIONS, "--registration", REGISTRATION,
-                "--ingest-report", INGEST_REPORT, "--html", REPORT, "--out", GATE,
+                "--ingest-report", INGEST_REPORT, "--html", REPORT, "--out", GATE, *end,
             ),
             reads=(INTERACTIONS, REGISTRATION, INGEST_REPORT, REPORT),
             keeps=(GATE, REPORT),

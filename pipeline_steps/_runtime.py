@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,24 @@ def _line_logger(label: str, total: int | None) -> Callable[[int, str], None]:
             log.info("%s %d/%s %s", label, done, "?" if total is None else total, note)
 
     return advance
+
+
+def parse_time(text: str) -> datetime:
+    """Read a moment; without an offset it is UTC.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not ISO 8601.
+
+    >>> parse_time("2026-11-24T01:00:00+01:00").isoformat()
+    '2026-11-24T00:00:00+00:00'
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time: write it as 2026-11-24T00:00:00Z"
+        ) from error
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def repository_root() -> Path:

@@ -5,22 +5,29 @@ by external ids, in a window that neither was trained on. What the gate decides 
 the version's tags, to the report and to the version's MLflow run; nothing is promoted here:
 `python -m pipeline_steps.promote --gate reports/gate.json` carries it out.
 
+With `--now`, the data of the night are looked at as the monitor looks at them (freshness, row
+counts, drift); an alarm is a flag, and keeps the candidate back like one of `--flag`.
+
 Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded.
-Reads params.yaml: seed, gate, register.
+Reads params.yaml: seed, gate, register; monitor with `--now`.
 """
 
 import argparse
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from diffrec_core.artifacts import read_json, read_manifest, write_json, write_text
-from diffrec_core.data.interactions import read_interactions
+from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
 from diffrec_core.errors import ArtifactError
+from diffrec_core.monitoring.checks import Check
+from diffrec_core.monitoring.config import MonitorConfig
+from diffrec_core.monitoring.status import check_data
 from diffrec_core.promotion.config import GateConfig
 from diffrec_core.promotion.decision import keep
 from diffrec_core.promotion.guards import Quality
@@ -29,7 +36,7 @@ from pipeline_steps import _registry
 from pipeline_steps._comparison import Comparison, compare
 from pipeline_steps._promotions import GATE_SCHEMA, open_promotions
 from pipeline_steps._registry import Version
-from pipeline_steps._runtime import Step, command_line, read_params
+from pipeline_steps._runtime import Step, command_line, parse_time, read_params
 
 log = logging.getLogger("pipeline")
 
@@ -55,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="something wrong with the data of the night; keeps the candidate back unless "
         "gate.guards.allowed_flags has it; may be repeated",
     )
+    parser.add_argument(
+        "--now",
+        type=parse_time,
+        metavar="TIME",
+        help="the end of the night's data (ISO 8601): look for flags of that moment by the limits "
+        "of the section monitor; without it, nobody looks",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -62,19 +76,22 @@ def main(args: argparse.Namespace) -> None:
     step = Step(args=args, params=read_params(args.params))
     config, seed = step.section("gate", GateConfig), step.seed
     registration = read_json(args.registration)
-    quality = Quality(_rejected_share(args.ingest_report), args.flag)
+    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
+    interactions = read_interactions(args.interactions)
+    looked = _look(interactions, args.now, step)
+    quality = Quality(_rejected_share(args.ingest_report), [*args.flag, *_flags(looked)])
     with open_promotions(args.params) as promotions:
         promotions.check_model(registration["name"], args.registration)
         based_on = promotions.settle()
         candidate = _registry.get_version(promotions.model, str(registration["version"]))
         champion = _registry.by_alias(promotions.model, _registry.CHAMPION)
-        comparison = _decide(args, config, candidate, champion, quality=quality, seed=seed)
+        comparison = _decide(interactions, config, candidate, champion, quality=quality, seed=seed)
         gate = {
             "schema": GATE_SCHEMA,
             "model": promotions.model,
             "based_on": based_on,
             "config": config.model_dump(mode="json"),
-            "quality": asdict(quality),
+            "quality": {**asdict(quality), "checks": [check.to_json() for check in looked]},
             **_content(comparison, candidate, champion),
         }
         write_json(args.out, gate)
@@ -85,8 +102,24 @@ def main(args: argparse.Namespace) -> None:
     log.info("gate: %s: %s", gate["decision"], gate["reason"])
 
 
+def _look(interactions: Interactions, now: datetime | None, step: Step) -> tuple[Check, ...]:
+    """Check the data of the night, as they were at its end."""
+    if now is None:
+        return ()
+    rows = interactions.frame.lazy()
+    found = check_data(rows, rows, now, step.section("monitor", MonitorConfig))
+    for check in found:
+        level = logging.WARNING if check.status in ("warn", "alarm") else logging.INFO
+        log.log(level, "%s: %s: %s", check.name, check.status, check.message)
+    return found
+
+
+def _flags(looked: Sequence[Check]) -> list[str]:
+    return [check.name for check in looked if check.status == "alarm"]
+
+
 def _decide(
-    args: argparse.Namespace,
+    interactions: Interactions,
     config: GateConfig,
     candidate: Version,
     champion: Version | None,
@@ -96,8 +129,6 @@ def _decide(
 ) -> Comparison:
     if champion is not None and champion.number == candidate.number:
         return Comparison(keep(f"version {champion.number} is champion already"))
-    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
-    interactions = read_interactions(args.interactions)
     with tempfile.TemporaryDirectory(prefix="gate-") as folder:
         return compare(
             interactions,

@@ -30,7 +30,7 @@ from diffrec_core.report.status import render_status
 from pipeline_steps import _registry, _tracking
 from pipeline_steps._measure_champion import Champion, measure_champion
 from pipeline_steps._registry import CHAMPION, RegisterConfig
-from pipeline_steps._runtime import command_line, read_params
+from pipeline_steps._runtime import command_line, parse_time, read_params
 
 log = logging.getLogger("pipeline")
 
@@ -47,24 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--champion-score", type=Path, metavar="FILE", help="JSON, see above")
     parser.add_argument("--model-name", metavar="NAME", help="default: register.model_name")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
-
-
-def parse_time(text: str) -> datetime:
-    """Read a moment; without an offset it is UTC.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not ISO 8601.
-
-    >>> parse_time("2026-11-24T01:00:00+01:00").isoformat()
-    '2026-11-24T00:00:00+00:00'
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time: write it as 2026-11-24T00:00:00Z"
-        ) from error
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -10,13 +10,17 @@ mkdir -p "$AIRFLOW_HOME"
 airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || { cat "$AIRFLOW_HOME/migrate.log" >&2; exit 1; }
 airflow pools set gpu 1 "stages that train" >/dev/null 2>>"$AIRFLOW_HOME/migrate.log"
 conf() {
-  "$python" - "$1" "$models" <<'PYTHON'
+  "$python" - "$1" "$models" "$every" <<'PYTHON'
 import json
 import sys
 
-end, models = sys.argv[1:]
-logs = "list_raw.logs=[data/raw/nights/*.inter]"
-print(json.dumps({"end": end, "models": models.split(), "settings": [logs]}))
+end, models, every = sys.argv[1:]
+settings = [
+    "list_raw.logs=[data/raw/nights/*.inter]",
+    f"monitor.period={every}",
+    "monitor.rows_ratio_low_alarm=0.3",  # the sample has few users, and its weeks differ
+]
+print(json.dumps({"end": end, "models": models.split(), "settings": settings}))
 PYTHON
 }
 for end in $("$python" -m pipeline_steps.demo_nights --nights "$nights" --every "$every"); do

@@ -34,8 +34,9 @@ class GuardsConfig(Config):
     max_rejected_share: float = Field(default=0.01, ge=0.0, le=1.0)
     """Share of the raw rows that `ingest` rejected."""
 
-    allowed_flags: StringTuple = ()
-    """Flags of data quality that do not keep a candidate back; every other flag does."""
+    allowed_flags: StringTuple = ("popularity_drift", "history_drift")
+    """Flags of data quality that do not keep a candidate back; every other flag does. A drift that
+    is real calls for a new model."""
 
 
 class GateConfig(Config):

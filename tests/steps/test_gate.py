@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +44,7 @@ SECTIONS: dict[str, Any] = {
     "refit": {"hold_out_test": True},
     "register": REGISTER,
     "gate": {"metric": "recall@5", "min_users": 40, "resamples": 1000},
+    "monitor": {},
     "runtime": {"device": "cpu", "threads": 1},
 }
 PAGE = "<nav><!-- gate-link --><!-- /gate-link --></nav><main><!-- gate --><!-- /gate --></main>"
@@ -256,6 +257,20 @@ def test_a_tag_that_lies_about_the_training_does_not_help(
     decided = pipeline.gate()
     assert decided["decision"] == "keep"
     assert "by its own model.json" in decided["reason"]
+
+
+def test_alarms_of_the_data_are_flags(pipeline: Pipeline, first: dict[str, Any]) -> None:
+    assert first["quality"] == {"rejected_share": 0.0, "flags": [], "checks": []}  # nobody looked
+    interactions = pl.read_parquet("interactions/interactions.parquet")
+    last: datetime = interactions["timestamp"].sort()[-1]
+    statuses = {}
+    for days in (0, 10):
+        midnight = (last + timedelta(days=days)).strftime("%Y-%m-%dT23:59:59.999999Z")
+        quality = pipeline.gate(f"--now {midnight}")["quality"]
+        statuses[days] = {check["name"]: check["status"] for check in quality["checks"]}
+        assert quality["flags"] == [n for n, s in statuses[days].items() if s == "alarm"]
+    assert statuses[0]["freshness"] == "ok"
+    assert statuses[10]["freshness"] == statuses[10]["rows"] == "alarm"
 
 
 def test_a_version_is_scored_by_its_own_code(pipeline: Pipeline, first: dict[str, Any]) -> None:
