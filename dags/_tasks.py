@@ -14,7 +14,14 @@ from typing import Any
 from _alerts import PROJECT, tell_about_failure
 from _stage_graph import Stage, StageGraph, load_graph
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
-from airflow.sdk import Asset, BaseOperator, Context, Param, TaskGroup
+from airflow.sdk import (
+    Asset,
+    BaseOperator,
+    Context,
+    CronDataIntervalTimetable,
+    Param,
+    TaskGroup,
+)
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -66,6 +73,18 @@ RUN_PARAMS = WINDOW_PARAMS | {
     "dry_run": Param(default=False, type="boolean", description="Compare and report; promote and "
                      "publish nothing"),
 }  # fmt: skip
+
+
+def every_day(at: str) -> CronDataIntervalTimetable | None:
+    """Runs over whole days of data, UTC; none by themselves where DIFFREC_SCHEDULE is `off`.
+
+    Args:
+        at: when, as cron says it.
+    """
+    wanted = os.environ.get("DIFFREC_SCHEDULE", "on")
+    if wanted not in ("on", "off"):
+        raise ValueError(f"DIFFREC_SCHEDULE={wanted}: must be on or off")
+    return CronDataIntervalTimetable(at, timezone="UTC") if wanted == "on" else None
 
 
 class PipelineOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not installed here

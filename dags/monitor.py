@@ -16,14 +16,22 @@ page, each check says what it means and what to do (docs/monitoring.md). Other t
 """
 
 from _stage_graph import needed_for
-from _tasks import DEFAULTS, START_DATE, WINDOW_PARAMS, project_graph, run_stage, stage_tasks
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from _tasks import (
+    DEFAULTS,
+    START_DATE,
+    WINDOW_PARAMS,
+    every_day,
+    project_graph,
+    run_stage,
+    stage_tasks,
+)
+from airflow.sdk import DAG
 
 with DAG(
     dag_id="monitor",
     description="Is the data fresh and as usual, and is the champion still good?",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 5 * * *", timezone="UTC"),
+    schedule=every_day("0 5 * * *"),
     start_date=START_DATE,
     catchup=False,
     max_active_runs=1,

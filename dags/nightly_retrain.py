@@ -42,17 +42,18 @@ from _tasks import (
     RECOMMENDATIONS,
     RUN_PARAMS,
     START_DATE,
+    every_day,
     project_graph,
     run_stage,
     stage_tasks,
 )
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 
 with DAG(
     dag_id="nightly_retrain",
     description="Raw logs to a champion no worse than yesterday's, and its recommendations",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    schedule=every_day("0 0 * * *"),
     start_date=START_DATE,
     catchup=False,
     max_active_runs=1,

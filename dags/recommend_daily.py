@@ -21,17 +21,18 @@ from _tasks import (
     RECOMMENDATIONS,
     START_DATE,
     WINDOW_PARAMS,
+    every_day,
     project_graph,
     run_stage,
     stage_tasks,
 )
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG
 
 with DAG(
     dag_id="recommend_daily",
     description="Recommendations from the champion with the newest histories, without a retrain",
     doc_md=__doc__,
-    schedule=CronDataIntervalTimetable("0 6 * * *", timezone="UTC"),
+    schedule=every_day("0 6 * * *"),
     start_date=START_DATE,
     catchup=False,
     max_active_runs=1,

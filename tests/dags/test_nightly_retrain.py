@@ -109,6 +109,13 @@ def test_schedule_is_by_whole_days_of_data(nightly: dict[str, Any]) -> None:
     assert nightly["params"] == ["dry_run", "end", "models", "seeds", "settings", "start"]
 
 
+def test_schedules_can_be_switched_off(inspect: Inspect, project_root: Path) -> None:
+    off = inspect(project_root / "dags", DIFFREC_SCHEDULE="off")
+    assert {dag["schedule"] for dag in off["dags"].values()} == {"None"}
+    wrong = inspect(project_root / "dags", DIFFREC_SCHEDULE="hourly")
+    assert any("must be on or off" in error for error in wrong["import_errors"].values())
+
+
 OPERATIONS = {
     ("start_run", "list_raw"),
     ("register", "gate"),

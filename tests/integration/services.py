@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-ENDED = ("success", "failed")
+from scripts.airflow_api import ENDED, AirflowApi
 
 
 def free_port() -> int:
@@ -55,7 +54,7 @@ def processes(*words: str) -> list[int]:
 
 @dataclass
 class Airflow:
-    """`make airflow` of a project, and its REST API.
+    """`make airflow` of a project.
 
     Attributes:
         project: the project's folder, with scripts/ and dags/.
@@ -72,11 +71,16 @@ class Airflow:
     variables: Mapping[str, str]
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
-    def start(self) -> None:
-        """Start it and wait until its API answers."""
+    @property
+    def api(self) -> AirflowApi:
+        """Its REST API."""
+        return AirflowApi(f"http://127.0.0.1:{self.port}", self.home)
+
+    def start(self, dag: str) -> None:
+        """Start it and wait until its API answers and knows a DAG."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DIFFREC"))}
         self.home.mkdir(parents=True, exist_ok=True)
-        url = f"http://127.0.0.1:{self.port}"
+        url = self.api.url
         settings = {
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.project / "dags"),
@@ -105,7 +109,7 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, seconds=600, what="Airflow's API answers")
+        wait_until(lambda: self.api.knows(dag), seconds=600, what="Airflow's API answers")
 
     def stop(self) -> None:
         """What Ctrl-C in a terminal does: SIGINT to the whole foreground group."""
@@ -113,67 +117,14 @@ class Airflow:
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(timeout=300)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the REST API as the user whom the login page would let in."""
-        name, password = next(iter(self._passwords().items()))
-        token = self._request("POST", "/auth/token", {"username": name, "password": password})
-        return self._request(method, f"/api/v2{path}", body, token["access_token"])
-
-    def trigger(self, dag: str, run: str, date: str, **conf: Any) -> None:
-        """Start a run by hand, for the data interval that ends at a date."""
-        body = {"dag_run_id": run, "logical_date": f"{date}T00:00:00Z", "conf": conf}
-        self.call("POST", f"/dags/{dag}/dagRuns", body)
-
-    def state(self, dag: str, run: str) -> str:
-        """The state of a run."""
-        state: str = self.call("GET", f"/dags/{dag}/dagRuns/{run}")["state"]
-        return state
-
-    def tasks(self, dag: str, run: str) -> dict[str, str]:
-        """The state of every task of a run."""
-        path = f"/dags/{dag}/dagRuns/{run}/taskInstances?limit=200"
-        return {t["task_id"]: t["state"] for t in self.call("GET", path)["task_instances"]}
-
     def wait(self, dag: str, run: str, *, seconds: float = 1800) -> str:
         """Wait for the end of a run; its state."""
         state: str = wait_until(
-            lambda: (state := self.state(dag, run)) in ENDED and state,
+            lambda: (state := self.api.state(dag, run)) in ENDED and state,
             seconds=seconds,
             what=f"the end of {dag} {run}",
         )
         return state
-
-    def clear(self, dag: str, run: str, *tasks: str) -> None:
-        """Clear tasks and all after them, as in the UI."""
-        body = {
-            "dry_run": False, "dag_run_id": run, "task_ids": list(tasks), "only_failed": False,
-            "include_downstream": True, "reset_dag_runs": True,
-        }  # fmt: skip
-        self.call("POST", f"/dags/{dag}/clearTaskInstances", body)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.call("GET", "/dags")["dags"])
-        except (OSError, StopIteration, ValueError, KeyError):
-            return False
-
-    def _passwords(self) -> dict[str, str]:
-        path = self.home / "simple_auth_manager_passwords.json.generated"
-        found: dict[str, str] = json.loads(path.read_text())
-        return found
-
-    def _request(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-                return json.loads(response.read() or b"null")
-        except urllib.error.HTTPError as error:
-            raise OSError(f"{method} {path}: {error.code} {error.read()[:300]!r}") from error
 
 
 @contextmanager
