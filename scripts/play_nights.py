@@ -117,8 +117,7 @@ def _wait_for(
 
 def _follow(api: AirflowApi, run: str, *, quiet: bool) -> None:
     """Show how a run gets on, until it ends."""
-    tasks = api.tasks(_DAG, run)
-    with progress("tasks", len(tasks), quiet=quiet) as advance:
+    with progress("tasks", len(api.tasks(_DAG, run)), quiet=quiet) as advance:
         while (state := api.state(_DAG, run)) not in ENDED:
             tasks = api.tasks(_DAG, run)
             running = [name for name, each in tasks.items() if each == "running"]

@@ -45,16 +45,16 @@ ENDS = ("2023-12-03", "2023-12-07", "2023-12-12")
 POLICIES = """
 from datetime import UTC, datetime, timedelta
 
-BEGIN, END = datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC)
+END = datetime(2023, 12, 31, tzinfo=UTC)
 
 
 def task_policy(task):
     task.retry_delay, task.retry_exponential_backoff = timedelta(seconds=2), False
-    task.start_date, task.end_date = BEGIN, END
+    task.end_date = END
 
 
 def dag_policy(dag):
-    dag.start_date, dag.end_date = BEGIN, END
+    dag.end_date = END
 """
 
 
