@@ -50,9 +50,12 @@ class AirflowApi:
         """Let the runs of a DAG begin."""
         self.call("PATCH", f"/dags/{dag}", {"is_paused": False})
 
-    def trigger(self, dag: str, run: str, date: str, **conf: Any) -> None:
-        """Start a run by hand, for the data interval that ends at a date."""
-        body = {"dag_run_id": run, "logical_date": f"{date}T00:00:00Z", "conf": conf}
+    def trigger(self, dag: str, run: str, date: str | None = None, **conf: Any) -> None:
+        """Start a run by hand, for the data interval that ends at a date: one run for each date.
+
+        Without a date there may be many, and `conf` says what they are about.
+        """
+        body = {"dag_run_id": run, "logical_date": date and f"{date}T00:00:00Z", "conf": conf}
         self.call("POST", f"/dags/{dag}/dagRuns", body)
 
     def state(self, dag: str, run: str) -> str:

@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> None:
             _arrivals(*rhythm, "--until", end)
             started = time.monotonic()
             run = f"demo-{end}-{time.time():.0f}"
-            api.trigger(_DAG, run, end, end=end, models=args.models, settings=settings)
+            api.trigger(_DAG, run, end=end, models=args.models, settings=settings)
             _follow(api, run, quiet=args.quiet)
             gate = json.loads(Path("published/gate.json").read_text())
             log.info("gate: %s: %s", gate["decision"], gate["reason"])
@@ -99,6 +99,8 @@ def _airflow(port: int, home: Path) -> Iterator[AirflowApi]:
         _wait_for(lambda: api.knows(_DAG), process, output)
         log.info("Airflow: %s", api.url)
         yield api
+    except OSError as error:
+        raise NightError(f"{error}: what Airflow says is in {output}") from error
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
