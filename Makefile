@@ -145,6 +145,7 @@ airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on
 demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3 EVERY=week)
 	@[ -d data/raw/ml-100k ] || python -m pipeline_steps.fetch_sample
 	@$(AIRFLOW) PYTHONPATH="$$PWD" .venv/bin/python -m scripts.play_nights --port "$(AIRFLOW_PORT)" \
+		--gpu-slots "$(GPU_SLOTS)" \
 		--nights "$(NIGHTS)" --every "$(EVERY)" --models $(or $(MODELS),popularity ease diffrec)
 
 lock: ## resolve requirements/*.in anew (UPGRADE=1: to the newest versions)

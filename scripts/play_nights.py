@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", choices=("day", "week"), default="week", help="(%(default)s)")
     parser.add_argument("--models", nargs="*", default=[], help="of params.yaml (default: all)")
     parser.add_argument("--port", type=int, default=8080, help="of Airflow (%(default)s)")
+    parser.add_argument("--gpu-slots", type=int, default=2, help="of the pool (%(default)s)")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -53,7 +54,7 @@ def main(args: argparse.Namespace) -> None:
         f"monitor.period={args.every}",
         "monitor.rows_ratio_low_alarm=0.3",  # the sample has few users, and its weeks differ
     ]
-    with _airflow(args.port, Path(os.environ["AIRFLOW_HOME"])) as api:
+    with _airflow(args.port, args.gpu_slots, Path(os.environ["AIRFLOW_HOME"])) as api:
         api.unpause(_DAG)
         for end in ends:
             log.info("the night before %s", end)
@@ -78,7 +79,7 @@ def _arrivals(*arguments: str) -> str:
 
 
 @contextmanager
-def _airflow(port: int, home: Path) -> Iterator[AirflowApi]:
+def _airflow(port: int, gpu_slots: int, home: Path) -> Iterator[AirflowApi]:
     """Airflow's services, in a session of their own: Ctrl-C is for this process to pass on.
 
     Scheduled runs are off: a DAG that is switched on would begin with the night of today.
@@ -88,7 +89,7 @@ def _airflow(port: int, home: Path) -> Iterator[AirflowApi]:
     api = AirflowApi(f"http://127.0.0.1:{port}", home)
     with output.open("wb") as sink:
         process = subprocess.Popen(
-            [".venv-airflow/bin/python", "scripts/run_airflow.py", str(port), "1"],
+            [".venv-airflow/bin/python", "scripts/run_airflow.py", str(port), str(gpu_slots)],
             env={**os.environ, "DIFFREC_SCHEDULE": "off"},
             stdout=sink,
             stderr=subprocess.STDOUT,
