@@ -18,6 +18,7 @@ from pathlib import Path
 
 from diffrec_core.errors import DiffRecError
 from pipeline_steps._runtime import command_line, progress
+from pipeline_steps._settings import settings
 from scripts.airflow_api import ENDED, AirflowApi
 
 log = logging.getLogger("pipeline")
@@ -47,9 +48,10 @@ def main(args: argparse.Namespace) -> None:
     Raises:
         NightError: Airflow did not start, or a night failed.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Airflow is ended then too
     rhythm = ("--nights", args.nights, "--every", args.every)
     ends = _arrivals(*rhythm).split()
-    settings = [
+    changes = [
         "list_raw.logs=[data/raw/nights/*.inter]",
         f"monitor.period={args.every}",
         "monitor.rows_ratio_low_alarm=0.3",  # the sample has few users, and its weeks differ
@@ -61,9 +63,9 @@ def main(args: argparse.Namespace) -> None:
             _arrivals(*rhythm, "--until", end)
             started = time.monotonic()
             run = f"demo-{end}-{time.time():.0f}"
-            api.trigger(_DAG, run, end=end, models=args.models, settings=settings)
+            api.trigger(_DAG, run, end=end, models=args.models, settings=changes)
             _follow(api, run, quiet=args.quiet)
-            gate = json.loads(Path("published/gate.json").read_text())
+            gate = json.loads(settings().published.read("gate.json"))
             log.info("gate: %s: %s", gate["decision"], gate["reason"])
             log.info("the night took %.0f s", time.monotonic() - started)
     subprocess.run([sys.executable, "-m", "pipeline_steps.history"], check=False)
