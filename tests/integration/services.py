@@ -37,19 +37,30 @@ def wait_until(happened: Any, *, seconds: float, what: str) -> Any:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-def processes(*words: str) -> list[int]:
-    """Ids of the processes whose command lines hold all the words."""
+def processes(*words: str, of: Path | None = None) -> list[int]:
+    """Ids of the processes whose command lines hold all the words.
+
+    `of`: only those that work in this folder, or were started with it in their environment. Whoever
+    kills what was found must give it: other tests run the same commands at the same time.
+    """
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         try:
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if all(word in line for word in words) and (of is None or _belongs(entry, of)):
+                found.append(int(entry.name))
         except (OSError, UnicodeDecodeError):
             continue
-        if all(word in line for word in words):
-            found.append(int(entry.name))
     return found
+
+
+def _belongs(process: Path, folder: Path) -> bool:
+    works_in = (process / "cwd").readlink()
+    return works_in.is_relative_to(folder) or (
+        os.fsencode(folder) in (process / "environ").read_bytes()
+    )
 
 
 @dataclass

@@ -204,14 +204,18 @@ def _night_2(story: Story, events: list[Event]) -> None:
     slow = ["train.diffrec.epochs=400", "train.diffrec.patience_epochs=400"]
     story.airflow.api.trigger(DAG, "night-2", ENDS[1], settings=slow)
     training = ("pipeline_steps.train", "--model diffrec")
-    for pid in wait_until(lambda: processes(*training), seconds=1800, what="training begins"):
+    for pid in wait_until(
+        lambda: processes(*training, of=story.project.root.parent),
+        seconds=1800,
+        what="training begins",
+    ):
         os.kill(pid, signal.SIGKILL)
     wait_until(
         lambda: story.airflow.api.tasks(DAG, "night-2")["train.diffrec"] == "success",
         seconds=1800,
         what="training ends after the kill",
     )
-    for pid in processes("airflow", "scheduler"):
+    for pid in processes("airflow", "scheduler", of=story.project.root.parent):
         os.kill(pid, signal.SIGKILL)
     story.airflow.stop()
     story.airflow.start(DAG)
