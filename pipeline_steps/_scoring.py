@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import polars as pl
 
@@ -72,12 +73,13 @@ def score_versions(
         DataError: there is no case.
         ArtifactError: a version cannot be loaded or does not answer; its own words are quoted.
     """
-    found = {}
-    for number, uri in enumerate(dict.fromkeys(uris)):
-        place = folder / str(number)
-        answers, facts = answer(cases, uri, k, place, tracking_uri=tracking_uri)
-        found[uri] = _scored(answers, facts)
-    return found
+    with ExitStack() as stack:
+        # all import their libraries now, for seconds; loading and answering is done by turns
+        waiting = {
+            uri: stack.enter_context(_Scorer(cases, uri, k, folder / str(number), tracking_uri))
+            for number, uri in enumerate(dict.fromkeys(uris))
+        }
+        return {uri: _scored(*scorer.answer()) for uri, scorer in waiting.items()}
 
 
 def answer(
@@ -89,37 +91,62 @@ def answer(
         One row per case, in their order: `user_id`, `item_ids`, `scores` and `source`; and facts:
         `seconds_per_user`, `size_bytes`, `training_first`, `training_last`.
     """
-    if cases.is_empty():
-        raise DataError("no user to score versions for")
-    log.info("scoring %s for %d users", uri, len(cases))
-    folder.mkdir(parents=True, exist_ok=True)
-    path, out, facts = (folder / name for name in ("cases.parquet", "top.parquet", "facts.json"))
-    cases.select(_CASES).write_parquet(path)
-    places = ["--cases", path, "--k", k, "--out", out, "--facts", facts]
-    places += ["--tracking-uri", tracking_uri] if tracking_uri else []
-    _run(uri, [str(argument) for argument in places])
-    answers = read_table(out, USER_ID, ITEM_IDS, SCORES, SOURCE)
-    if answers[USER_ID].to_list() != cases[USER_ID].to_list():
-        raise ArtifactError(f"{out} does not answer the cases that were asked")
-    return answers, read_json(facts)
+    with _Scorer(cases, uri, k, folder, tracking_uri) as scorer:
+        return scorer.answer()
 
 
-def _run(uri: str, arguments: Sequence[str]) -> None:
+class _Scorer:
+    """A process that is to answer the cases, and waits for its turn; see `score_versions`."""
+
+    def __init__(
+        self, cases: pl.DataFrame, uri: str, k: int, folder: Path, tracking_uri: str | None
+    ) -> None:
+        if cases.is_empty():
+            raise DataError("no user to score versions for")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._cases, self._uri, self._out = cases, uri, folder / "top.parquet"
+        self._facts = folder / "facts.json"
+        cases.select(_CASES).write_parquet(folder / "cases.parquet")
+        places = ["--cases", folder / "cases.parquet", "--k", k]
+        places += ["--out", self._out, "--facts", self._facts]
+        places += ["--tracking-uri", tracking_uri] if tracking_uri else []
+        self._process = _start(uri, [str(argument) for argument in places])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()  # it has ended, unless another one has failed
+        self._process.communicate()
+
+    def answer(self) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """Let it have its turn; what it answered, and what that took."""
+        log.info("scoring %s for %d users", self._uri, len(self._cases))
+        _, said = self._process.communicate("go\n")
+        if self._process.returncode:
+            lines = "\n  ".join(said.strip().splitlines()[-_SAID_LINES:])
+            raise ArtifactError(
+                f"{self._uri} cannot be scored (exit code {self._process.returncode}); it said:\n"
+                f"  {lines}\nIs the version still in the registry, with its artifacts? "
+                f"`python -m pipeline_steps.history` lists the versions"
+            )
+        answers = read_table(self._out, USER_ID, ITEM_IDS, SCORES, SOURCE)
+        if answers[USER_ID].to_list() != self._cases[USER_ID].to_list():
+            raise ArtifactError(f"{self._out} does not answer the cases that were asked")
+        return answers, read_json(self._facts)
+
+
+def _start(uri: str, arguments: Sequence[str]) -> "subprocess.Popen[str]":
     path = os.pathsep.join(filter(None, [str(repository_root()), os.environ.get("PYTHONPATH")]))
-    process = subprocess.run(
-        [sys.executable, "-m", "pipeline_steps.score_version", "--model-uri", uri, *arguments],
+    command = [sys.executable, "-m", "pipeline_steps.score_version", "--model-uri", uri, "--wait"]
+    return subprocess.Popen(
+        [*command, *arguments],
         env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if process.returncode:
-        said = "\n  ".join(process.stderr.strip().splitlines()[-_SAID_LINES:])
-        raise ArtifactError(
-            f"{uri} cannot be scored (exit code {process.returncode}); it said:\n  {said}\n"
-            f"Is the version still in the registry, with its artifacts? "
-            f"`python -m pipeline_steps.history` lists the versions"
-        )
 
 
 def _scored(answers: pl.DataFrame, facts: dict[str, Any]) -> Scored:

@@ -8,9 +8,13 @@ Cases are a Parquet file with the columns `user_id`, `items` (external ids, olde
 `timestamps` (seconds since 1970, one per item). Written are, in the order of the cases, `user_id`,
 `item_ids` (best first, never one of the history), `scores` and `source`; and, as JSON, what it
 took: `seconds_per_user`, `size_bytes` of the model directory, `training_first` and `training_last`.
+
+With `--wait` it imports its libraries and then waits for a line from standard input: processes that
+are to answer one after the other need not start one after the other.
 """
 
 import argparse
+import importlib
 import json
 import logging
 import os
@@ -41,6 +45,8 @@ _LEAST_TIMINGS = 5
 def main() -> int:
     """Score the cases and write the answers; return the exit code."""
     args = _parser().parse_args()
+    if args.wait and not _wait():
+        return EXIT_FAILED
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     mlflow.set_tracking_uri(args.tracking_uri)
     try:
@@ -59,6 +65,12 @@ def main() -> int:
     place = args.facts or args.out.with_suffix(".json")
     place.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return 0
+
+
+def _wait() -> bool:
+    """Be ready, and wait for the line that says when; whether it came."""
+    importlib.import_module("torch")  # the slowest import of every version's code
+    return bool(sys.stdin.readline())
 
 
 def answer(model: Any, cases: pd.DataFrame, k: int, batch_size: int) -> tuple[pd.DataFrame, float]:
@@ -135,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=256, help="users per request (256)")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file to write: answers")
     parser.add_argument("--facts", type=Path, help="JSON to write (beside OUT): what it took")
+    parser.add_argument("--wait", action="store_true", help="start once a line can be read")
     parser.add_argument(
         "--tracking-uri",
         default=os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_URI),
