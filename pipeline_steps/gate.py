@@ -85,7 +85,15 @@ def main(args: argparse.Namespace) -> None:
         based_on = promotions.settle()
         candidate = _registry.get_version(promotions.model, str(registration["version"]))
         champion = _registry.by_alias(promotions.model, _registry.CHAMPION)
-        comparison = _decide(interactions, config, candidate, champion, quality=quality, seed=seed)
+        comparison = _decide(
+            interactions,
+            config,
+            candidate,
+            champion,
+            quality=quality,
+            seed=seed,
+            seed_sd=registration["seed_sd"].get(config.metric),
+        )
         gate = {
             "schema": GATE_SCHEMA,
             "model": promotions.model,
@@ -126,6 +134,7 @@ def _decide(
     *,
     quality: Quality,
     seed: int,
+    seed_sd: float | None,
 ) -> Comparison:
     if champion is not None and champion.number == candidate.number:
         return Comparison(keep(f"version {champion.number} is champion already"))
@@ -137,6 +146,7 @@ def _decide(
             config,
             quality=quality,
             seed=seed,
+            seed_sd=seed_sd,
             folder=Path(folder),
         )
 

@@ -85,11 +85,12 @@ class Pipeline:
         if arguments.report:
             arguments.report.write_text(json.dumps(run.report))
 
-    def register(self, kind: str, **changes: Any) -> str:
+    def register(self, kind: str, *, seed_sd: float | None = None, **changes: Any) -> str:
         """Refit a model and register it; return its version."""
         self.set_params(**changes)
         config = {"kind": kind}
-        row = {"config": config, "validation": {}, "test": {}}
+        spread = {} if seed_sd is None else {"recall@5": seed_sd}
+        row = {"config": config, "validation": {}, "test": {}, "sd": {"validation": spread}}
         board = {"selected": kind, "models": {kind: row}}
         selection = {"model": kind, "config": config, "epochs": 0, "embedding_epochs": 0}
         Path("leaderboard.json").write_text(json.dumps(board))
@@ -186,9 +187,8 @@ def test_a_worse_model_is_kept_out_with_its_numbers(
     # the candidate is the popularity model: what it scores is what the baseline scores, but for
     # the order of equally popular items
     assert numbers["candidate"] == pytest.approx(numbers["popularity"], abs=0.1)
-    assert {guard["key"] for guard in second["guards"]} == set(
-        gate.GateConfig().guards.model_dump()
-    )
+    guards = set(gate.GateConfig().guards.model_dump()) - {"min_seed_sds"}  # one seed: no spread
+    assert {guard["key"] for guard in second["guards"]} == guards
     measures = second["candidate"]["measures"]
     assert measures["latency_ms"] > 0
     assert 0 < measures["size_mib"] < 1
@@ -239,6 +239,15 @@ def test_a_candidate_that_has_seen_everything_is_not_compared(
     )
     assert (decided["numbers"], decided["guards"], decided["window"]) == ({}, [], None)
     assert tags(pipeline, number)["gate_decision"] == "keep"
+
+
+def test_the_spread_between_seeds_of_the_run_is_a_guard(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    pipeline.register("popularity", seed_sd=0.25)
+    (guard,) = [g for g in pipeline.gate()["guards"] if g["key"] == "min_seed_sds"]
+    assert guard["detail"].endswith("against 0.25")
+    assert not guard["kept"]
 
 
 def test_a_tag_that_lies_about_the_training_does_not_help(
