@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from diffrec_core.diffusion.noise_schedule import NoiseConfig, noise_betas
+from diffrec_core.diffusion.noise_schedule import NoiseConfig, adds_noise, noise_betas
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """f_θ(x_t, t): (B, D) and (B,) to (B, D), an estimate of x_start or of the noise."""
@@ -37,6 +37,16 @@ class DiffusionConfig(NoiseConfig):
             raise ValueError(
                 f"inference_noise_steps = {self.inference_noise_steps} must not exceed "
                 f"steps = {self.steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _epsilon_needs_noise(self) -> Self:
+        if self.prediction_target == "epsilon" and not adds_noise(self):
+            raise ValueError(
+                f"prediction_target = epsilon needs noise to predict, but noise_scale = "
+                f"{self.noise_scale} with noise_schedule = {self.noise_schedule} adds none, and "
+                f"scores would be the history itself: raise noise_scale, or choose x_start"
             )
         return self
 
