@@ -38,10 +38,7 @@ def build(
 
 def histories(seed: int, shape: tuple[int, int] = (4, N_ITEMS), device: str = "cpu") -> SparseRows:
     rng = np.random.default_rng(seed)
-    rows = sparse((rng.random(shape) < 0.4) * rng.random(shape))
-    return SparseRows(
-        rows.offsets.to(device), rows.items.to(device), rows.weights.to(device), rows.n_items
-    )
+    return sparse((rng.random(shape) < 0.4) * rng.random(shape), device)
 
 
 @st.composite
@@ -140,10 +137,11 @@ def test_only_epsilon_prediction_needs_the_history_again() -> None:
         assert sampler.needs_x_start is needed
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("change", ["step", "load", "restore"])
-def test_scores_follow_the_weights(change: str) -> None:
+def test_scores_follow_the_weights(change: str, device: str) -> None:
     """W V is computed once, but anew as soon as any weight has changed."""
-    network, rows = build(**NOISE), histories(2)
+    network, rows = build(**NOISE).to(device), histories(2, device=device)
     before = both_ways(network, rows)[0]
     if change == "step":
         optimizer = torch.optim.AdamW(network.denoiser.parameters(), lr=0.1, fused=True)
@@ -161,9 +159,10 @@ def test_scores_follow_the_weights(change: str) -> None:
     torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_scores_are_float32_near_the_exact_ones() -> None:
-    exact, rows = build(precision="float32", **NOISE), histories(6)
-    coarse = build(precision="bfloat16", **NOISE)
+@pytest.mark.parametrize("device", DEVICES)
+def test_bfloat16_scores_are_float32_near_the_exact_ones(device: str) -> None:
+    exact, rows = build(precision="float32", **NOISE).to(device), histories(6, device=device)
+    coarse = build(precision="bfloat16", **NOISE).to(device)
     with torch.no_grad():
         expected, result = exact.recover(rows), coarse.recover(rows)
     assert result.dtype == torch.float32
