@@ -1,6 +1,6 @@
 """LightGCN: embeddings that are smoothed over the user-item graph, trained with BPR."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -76,6 +76,10 @@ class ItemEmbeddings(NamedTuple):
     history: Tensor
 
 
+ScoreWith = Callable[[ItemEmbeddings, Histories], Tensor]
+"""Embeddings and B histories to (B, I) scores."""
+
+
 class LightGCNNetwork(nn.Module):
     """Layer-0 embeddings of all nodes; everything else is propagation.
 
@@ -147,12 +151,19 @@ def score_histories(
     return (user_BD * length.rsqrt()[:, None]) @ embeddings.read_out.T
 
 
+def score_as_given(embeddings: ItemEmbeddings, histories: Histories) -> Tensor:
+    """Score all items, (B, I), by the weights that the histories come with."""
+    return score_histories(embeddings, histories, histories.weights)
+
+
 def fit_lightgcn(
     histories: Histories,
     n_items: int,
     config: LightGCNConfig,
     options: TrainingOptions,
     validation: RankingTask | None,
+    *,
+    score: ScoreWith = score_as_given,
 ) -> tuple[ItemEmbeddings, TrainingReport]:
     """Train LightGCN; recall@20 of scoring from histories stops it early.
 
@@ -162,8 +173,9 @@ def fit_lightgcn(
         config: sizes and optimisation.
         options: device, seed, checkpoints.
         validation: what early stopping watches; None trains all epochs.
+        score: how the embeddings will be used, and therefore how they are validated.
     """
-    program = _Program(histories, n_items, config, options, validation)
+    program = _Program(histories, n_items, config, options, validation, score=score)
     report = train(program, config, options)
     return program.item_embeddings(), report
 
@@ -178,9 +190,11 @@ class _Program:
         config: LightGCNConfig,
         options: TrainingOptions,
         validation: RankingTask | None,
+        *,
+        score: ScoreWith = score_as_given,
     ) -> None:
         self.users, self.items = histories.rows, histories.items.astype(np.int64)
-        self.config, self.validation = config, validation
+        self.config, self.validation, self.score = config, validation, score
         self.seed, self.device = options.seed, options.device
         with torch_seed(options.seed, "initialise"):
             self.network = LightGCNNetwork(len(histories), n_items, config).to(self.device)
@@ -230,4 +244,4 @@ class _Program:
         if self.validation is None:
             return None
         embeddings = self.item_embeddings()
-        return recall_at(lambda h: score_histories(embeddings, h, h.weights), self.validation)
+        return recall_at(lambda h: self.score(embeddings, h), self.validation)
