@@ -46,10 +46,7 @@ def settings_of(name: str, preset: str = "ml-1m-clean", **changes: Any) -> dict[
 
 @cache
 def _models(preset: str) -> dict[str, dict[str, Any]]:
-    document = _presets.read_preset(preset)
-    models: dict[str, dict[str, Any]] = _presets.load_plain(_presets.dump_document(document))[
-        "train"
-    ]
+    models: dict[str, dict[str, Any]] = _presets.read_preset(preset).values["train"]
     return models
 
 

@@ -118,8 +118,7 @@ class Bench:
         )
 
     def _preset(self, setting: str) -> dict[str, Any]:
-        preset = _presets.read_preset(SETTINGS[setting], self.presets)
-        return _presets.load_plain(_presets.dump_document(preset))
+        return _presets.read_preset(SETTINGS[setting], self.presets).values
 
     def _sources(self, names: Sequence[str]) -> dict[str, str]:
         """Fingerprints of the sources of embeddings that there are."""
