@@ -1,5 +1,7 @@
-"""A split of a few users in the form of the paper's, and the benchmark on it."""
+"""A split of a few users in the form of the paper's, and the benchmarks on it."""
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import _fit
+from benchmarks._laps import Lap, Laps
 from benchmarks.paper import Bench
 
 N_USERS, N_ITEMS = 12, 20
@@ -26,24 +29,50 @@ train:
 """
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A split of 12 users, each with 10 of 20 items: 7 train, 1 test, 2 valid."""
+def write_tiny_split(folder: Path, n_items: int) -> None:
+    """A split of 12 users, each with 10 of the items: 7 train, 1 test, 2 valid."""
     rng = np.random.default_rng(0)
-    rows = np.stack([rng.permutation(N_ITEMS)[:10] for _ in range(N_USERS)])
+    rows = np.stack([rng.permutation(n_items)[:10] for _ in range(N_USERS)])
+    if n_items - 1 not in rows:
+        rows[0, 0] = n_items - 1  # the largest number says how many items there are
     users = np.arange(N_USERS)
 
     def pairs(first: int, last: int) -> Any:
         items = rows[:, first:last]
         return np.stack([users.repeat(items.shape[1]), items.ravel()], axis=1).astype(np.int16)
 
-    folder = tmp_path / "split"
-    folder.mkdir()
     parts = {"train": pairs(0, 7), "test": pairs(7, 8), "valid": pairs(8, 10)}
     np.savez(folder / "split.npz", **parts)
-    embeddings = rng.normal(size=(N_ITEMS, 4)).astype(np.float32)
+    embeddings = rng.normal(size=(n_items, 4)).astype(np.float32)
     np.save(folder / "reference_item_embeddings.npy", embeddings)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A split of 12 users and 20 items."""
+    folder = tmp_path / "split"
+    folder.mkdir()
+    write_tiny_split(folder, N_ITEMS)
     return folder
+
+
+@pytest.fixture
+def wide_data(tmp_path: Path) -> str:
+    """A split of 12 users and 120 items: more than the largest cutoff."""
+    write_tiny_split(tmp_path, 120)
+    return str(tmp_path)
+
+
+def laps_of(
+    side: Callable[[dict[str, Any], Laps], None], told: dict[str, Any], turns: int
+) -> list[Lap]:
+    """Run a side in this process; the warm-up comes first."""
+    replies = io.StringIO()
+    try:
+        side(told, Laps(io.StringIO("go\n" * turns), replies))
+    except SystemExit as end:
+        assert end.code == 0
+    return [Lap(*json.loads(line)) for line in replies.getvalue().splitlines()]
 
 
 @pytest.fixture

@@ -76,6 +76,17 @@ def test_what_a_preset_has_from_the_other_is_one_row(
     ]
 
 
+def test_settings_that_need_times_are_left_out(
+    make_bench: Callable[[], tuple[Bench, Starter]], presets: Path
+) -> None:
+    tuned = presets / "ml-1m-tuned.yaml"
+    aged = "l2: 5.0, recency: {kind: exponential_age}"
+    tuned.write_text(tuned.read_text().replace("l2: 5.0", aged))
+    bench, _ = make_bench()
+    fits = bench.plan(["ease"], seeds=["1"], protocols=["A"])
+    assert [fit.setting for fit in fits] == ["authors"]
+
+
 def test_every_model_of_params_yaml_that_needs_no_times_is_planned(data: Path) -> None:
     models = YAML(typ="safe").load(PROJECT / "params.yaml")["models"]
     bench = Bench(data, _presets.PRESETS, data / "out")
