@@ -101,7 +101,7 @@ format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .
 
 # What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA; MODELS, SEEDS,
-# SETTINGS, PROTOCOLS; CASES, THREADS, REPEATS, REFERENCE, RECBOLE. `python -m benchmarks.speed
+# SETTINGS, PROTOCOLS, PRECISION; CASES, THREADS, REPEATS, REFERENCE, RECBOLE. `python -m benchmarks.speed
 # --help` and `python -m benchmarks.paper --help` say more.
 bench: .venv/.pipeline-stamp ## speed and memory beside others' code and what no code can pass
 	@python -m benchmarks.speed

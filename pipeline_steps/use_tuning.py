@@ -13,7 +13,7 @@ from typing import Any
 
 from diffrec_core.config import load_section, lookup
 from diffrec_core.errors import ConfigError
-from pipeline_steps import _presets
+from pipeline_steps import _documents
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps.tune import TuneConfig
 
@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
     params = read_params(args.params)
     load_section(params, "tune", TuneConfig)
     values = _section(args, list(lookup(params, "models") or {}))
-    for line in _presets.update_section(args.params, "tune", values) or ["nothing to change"]:
+    for line in _documents.update_section(args.params, "tune", values) or ["nothing to change"]:
         log.info("%s", line)
 
 

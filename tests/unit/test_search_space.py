@@ -57,6 +57,13 @@ def test_names_are_distinct_and_conditions_come_first(kind: str) -> None:
             assert dimension.given[0] in [d.key for d in space[:number]]
 
 
+def test_wide_factors_are_among_those_that_ials_is_tried_with() -> None:
+    space = implementation("ials").Config(kind="ials").search_space()
+    (factors,) = (d.values for d in space if d.key == "factors")
+    assert isinstance(factors, Whole)
+    assert factors.high == 1024
+
+
 def test_a_condition_tells_whether_a_dimension_counts() -> None:
     dimension = Dimension("recency.half_life", Real(1, 9), ("recency.kind", ("age", "place")))
     assert dimension.counts({"recency": {"kind": "age"}})
