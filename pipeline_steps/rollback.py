@@ -7,8 +7,8 @@ The version that is left becomes `previous`: a second rollback undoes the first.
 the same command completes it, and does no other. Consumers who load `models:/<name>@champion` get
 the other version when they load it next.
 
-Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version. Reads params.yaml:
-register.
+Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is away. Reads
+params.yaml: register.
 """
 
 import argparse
