@@ -33,11 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Do the work, unless another worker is at it."""
     found = settings()
-
-    def work() -> int:
-        return _run(args.stage, Run.load(found.store, args.run), found, args.folder)
-
-    Work(args.folder).do(work)
+    run = Run.load(found.store, args.run)
+    Work(args.folder, run.digest).do(lambda: _run(args.stage, run, found, args.folder))
 
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:

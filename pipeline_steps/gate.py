@@ -8,7 +8,8 @@ the version's tags, to the report and to the version's MLflow run; nothing is pr
 With `--now`, the data of the night are looked at as the monitor looks at them (freshness, row
 counts, drift); an alarm is a flag, and keeps the candidate back like one of `--flag`.
 
-Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded.
+Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded; 5
+MLflow is away.
 Reads params.yaml: seed, gate, register; monitor with `--now`.
 """
 

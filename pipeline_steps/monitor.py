@@ -157,7 +157,7 @@ def _champion(
                     "alarm", f"no version of {name} is {CHAMPION}: nothing is served"
                 )
             created, metrics = _registry.created(found), _registry.run_metrics(found)
-    except ConfigError as error:
+    except (ConfigError, StorageError) as error:
         return _no_champion("unknown", f"the registry was not read: {error}")
     until = found.tags.get("data_last", "an unknown time")
     age = champion_age(found.number, created, until, now, config)

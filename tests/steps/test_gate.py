@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 from mlflow.artifacts import list_artifacts
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from diffrec_core.errors import ArtifactError
 from pipeline_steps import (
@@ -310,6 +311,30 @@ def test_the_champion_itself_is_not_compared(pipeline: Pipeline, second: dict[st
     assert "champion already" in decided["reason"]
     assert decided["quality"]["flags"] == ["late"]
     assert tags(pipeline, "1")["gate_decision"] == "promote"  # as it was
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours or of MLflow's catches it."""
+
+
+def test_a_registration_that_is_killed_leaves_one_version_with_all_its_tags(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    create = ModelRegistryClient.create_model_version
+    before = len(pipeline.client.search_model_versions(f"name = '{MODEL}'"))
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ModelRegistryClient, "create_model_version", killed)
+        pipeline.register("item_knn", register={"alias": "challenger"})
+    number = pipeline.register("item_knn", register={"alias": "challenger"})
+    assert len(pipeline.client.search_model_versions(f"name = '{MODEL}'")) == before + 1
+    assert int(number) == before + 1
+    assert {"model_fingerprint", "data_last", "commit", "model"} <= set(tags(pipeline, number))
+    assert aliases(pipeline.client)["challenger"] == number
 
 
 def test_held_out_data_change_what_is_trained_on_but_not_the_vocabulary(

@@ -240,3 +240,22 @@ def test_a_run_that_was_lost_by_its_command_is_joined(tiny: Tiny) -> None:
     assert "joining work that goes on already" in done.output
     until(lambda: "train@a" in Run.load(tiny.store, "lost").entries(), 1)
     assert tiny.ran() == ["list_raw", "train@a"]
+
+
+def test_work_of_old_parameters_is_ended_and_not_joined(tiny: Tiny) -> None:
+    tiny.specify("mended", PARAMS.replace("n: 1", "n: 40"), previous="first")
+    tiny.run_all("mended", ("list_raw", "build"))
+    (tiny.side / "hold-train@a").touch()
+    first = tiny.begin("train@a", "mended")
+    old = tiny.worker("train@a", "mended")
+    first.kill()
+    ended(first)
+    tiny.specify("mended", PARAMS.replace("n: 1", "n: 41"), previous="first")
+    second = tiny.begin("train@a", "mended")
+    until(lambda: tiny.worker("train@a", "mended") not in (0, old))
+    (tiny.side / "hold-train@a").unlink()
+    done = ended(second)
+    assert done.code == 0, done.output
+    assert f"the run was specified anew: ending its old work, {old}" in done.output
+    assert read(tiny, "mended", "train@a", "models/a.txt") == "model a 41\n"
+    assert tiny.ran() == ["list_raw", "train@a", "train@a"]

@@ -1,6 +1,7 @@
 """A project of five small stages, and machines that share nothing but the remote."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -175,7 +176,8 @@ class Tiny:
     def worker(self, stage: str, run: str, machine: str | None = None) -> int:
         """Process id of the worker, once the stage's command has begun."""
         until((self.work(stage, run, machine) / "repo/reports" / f"{stage}.tmp").exists)
-        return int((self.work(stage, run, machine) / "lock").read_text())
+        lock = json.loads((self.work(stage, run, machine) / "lock").read_text())
+        return int(lock["pid"])
 
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
