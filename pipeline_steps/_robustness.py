@@ -20,7 +20,7 @@ from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
 from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
-from diffrec_core.errors import ConfigError, DataError, MemoryLimitError
+from diffrec_core.errors import ConfigError, DataError, NotEnoughMemoryError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
@@ -103,7 +103,7 @@ class _Fits:
     ) -> Measured | None:
         try:
             return self._measure(name, noise, seed, clusters)
-        except MemoryLimitError as error:
+        except NotEnoughMemoryError as error:
             log.warning("%s is left out: %s", name, error)
             return None
 
@@ -226,7 +226,9 @@ class _Clusters:
             epochs=config.epochs,
         ) as options:
             n_items = len(self.fits.items)
-            embeddings, _ = fit_lightgcn(noise.train, n_items, config, options, task)
+            embeddings, _ = fit_lightgcn(
+                noise.train, n_items, config, options, task, name="pretrain_item_embeddings"
+            )
         clustering = step.section("cluster_items", ClusteringConfig)
         read_out = embeddings.read_out.cpu().numpy()
         return cluster_items(read_out, clustering, seed=derive_seed(step.seed, "cluster_items"))

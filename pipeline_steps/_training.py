@@ -67,8 +67,8 @@ class RuntimeConfig(Config):
     """A killed training loses at most this much, or one step or validation if that is longer."""
 
     memory_limit_gib: float | None = Field(default=None, gt=0.0)
-    """What the fit of a model whose size is known beforehand may take, at its peak, beside the
-    data; null: 80 % of the machine's (or the container's) memory. A larger one is refused."""
+    """What the fit of a model may take, at its peak, beside the data; null: 80 % of the machine's
+    (or the container's) memory. A larger one is refused before it begins."""
 
 
 def prepare_device(step: Step) -> torch.device:

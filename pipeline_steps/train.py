@@ -1,7 +1,7 @@
 """Fit one model on the training part, once for each of its seeds; validation says when to stop.
 
-A model that would need more memory than it may have is left out, with the reason in place of a
-model: the others go on.
+A model that would need more memory than it may have, or finds no more in the middle of its fit, is
+left out, with the reason in place of a model: the others go on.
 
 Reads params.yaml: seed, seeds, models.<model>, train.<model>; settings that `tune` found go before.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from diffrec_core.artifacts import read_json, write_text
 from diffrec_core.config import lookup
-from diffrec_core.errors import MemoryLimitError
+from diffrec_core.errors import NotEnoughMemoryError
 from diffrec_core.models.registry import create
 from diffrec_core.search_space import with_value
 from diffrec_core.training.trainer import TrainingReport
@@ -59,7 +59,7 @@ def run(step: Step) -> None:
         _candidates.clear(args.out)
     try:
         reports = list(_fit_each(step))
-    except MemoryLimitError as error:
+    except NotEnoughMemoryError as error:
         leave_if_not_writer(processes)
         _leave_out(step, str(error))
         return
