@@ -65,6 +65,22 @@ def test_graph_of_this_project_is_dvcs(project_root: Path, dvc_graph: DvcGraph) 
     assert graph.edges == edges
 
 
+def test_whatever_a_command_is_told_to_read_or_write_is_declared(project_root: Path) -> None:
+    # read by latent models alone, whose `uses` in params.yaml names it
+    told_to_all = "data/item_clusters"
+    undeclared = {
+        (stage.name, path)
+        for stage in load_graph(project_root).stages
+        for path in stage.command.split()
+        if path.startswith(("data/", "models/", "reports/")) and path != told_to_all
+        if not any(
+            PurePosixPath(path).is_relative_to(known) or PurePosixPath(known).is_relative_to(path)
+            for known in (*stage.deps, *stage.outs)
+        )
+    }
+    assert undeclared == set()
+
+
 def test_graph_of_every_form_is_dvcs(project: Path, dvc_graph: DvcGraph) -> None:
     graph = load_graph(project)
 

@@ -61,6 +61,10 @@ class Ials(FactorRecommender):
     Config: ClassVar[type[ModelConfig]] = IalsConfig
     config: IalsConfig
 
+    @property
+    def _width(self) -> int:
+        return self.config.factors
+
     def _item_factors(
         self, x_UI: sparse.csr_matrix, seed: int, advance: Advance
     ) -> NDArray[np.float32]:
