@@ -159,6 +159,16 @@ class _Fits:
             add_pairs(self.validation, for_validation),
         )
 
+    def _barred(self) -> Histories | None:
+        """What natural noise adds, for every fit alike.
+
+        Who is trained on a low rating is never asked for that item again. Were it left to the
+        others to recommend it, noise would seem to help.
+        """
+        if self.natural is None:
+            return None
+        return concatenate(self.natural.train, self.natural.validation)
+
     def _measure(self, name: str, noise: _Noise, seed: int, clusters: "_Clusters") -> Measured:
         """Fit and evaluate, unless it has been done."""
         tuned = self.args.tuned and self.args.tuned / f"{name}.json"
@@ -183,8 +193,10 @@ class _Fits:
             hashlib.sha256(part.items.tobytes()).hexdigest()
             for part in (noise.train, noise.validation)
         ]
+        barred = self._barred()
+        ranked = None if barred is None else hashlib.sha256(barred.items.tobytes()).hexdigest()
         base = key_of(self.step.seed, model.config, inputs)
-        return sha256_json([base, seed, noise.kind, noise.share, embedding, noisy])
+        return sha256_json([base, seed, noise.kind, noise.share, embedding, noisy, ranked])
 
     def _fit(
         self, name: str, model: Recommender, noise: _Noise, seed: int, clusters: "_Clusters"
@@ -208,7 +220,7 @@ class _Fits:
         histories = concatenate(noise.train, noise.validation)
         return evaluate_task(
             model.score,
-            RankingTask("test", histories, self.test),
+            RankingTask("test", histories, self.test, self._barred()),
             EvaluationConfig(cutoffs=(20,), batch_size=batch_size),
         ).metrics
 

@@ -39,10 +39,10 @@ SECTIONS: Mapping[str, Any] = {
 }
 
 
-def prepare_parts(folder: Path) -> Path:
+def prepare_parts(folder: Path, **sections: Any) -> Path:
     """Make interactions and their parts, by the steps that do; return their folder."""
     write_log(folder / "log.csv", planted_events(users_per_block=50, items_per_block=24))
-    write_params(folder, **SECTIONS)
+    write_params(folder, **{**SECTIONS, **sections})
     for line in (
         "list_raw --out raw.json",
         "ingest --raw-manifest raw.json --events events --quarantine quarantine --titles titles",

@@ -11,7 +11,9 @@ import pytest
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.errors import ConfigError
-from pipeline_steps import robustness
+from diffrec_core.evaluation.evaluator import EvaluationConfig
+from diffrec_core.evaluation.ranking import RankingTask, Score
+from pipeline_steps import _robustness, robustness
 from pipeline_steps._robustness import _Fits
 from pipeline_steps._runtime import Step
 from pipeline_steps.robustness import RobustnessConfig
@@ -65,6 +67,31 @@ def test_models_are_retrained_with_the_settings_that_train_uses(
 
 def pairs_of(histories: Histories) -> set[tuple[int, int]]:
     return set(zip(histories.rows.tolist(), histories.items.tolist(), strict=True))
+
+
+def test_what_was_rated_low_is_masked_for_all_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = {"build_interactions": {"min_value": 5.0, "min_user_interactions": 3}}
+    parts = prepare_parts(tmp_path, **bound)
+    asked: list[RankingTask] = []
+    measure = _robustness.evaluate_task
+
+    def noting(score: Score, task: RankingTask, config: EvaluationConfig) -> Any:
+        asked.append(task)
+        return measure(score, task, config)
+
+    monkeypatch.setattr(_robustness, "evaluate_task", noting)
+    noises = {"natural": True, "random_shares": [0.5]}
+    step = make_step(parts, tmp_path, robustness=noises, **bound)
+    assert [row["noise"] for row in measured(step)] == ["none", "random", "natural"]
+    clean, _, natural = asked
+    low = pairs_of(natural.histories) - pairs_of(clean.histories)
+    assert low
+    for task in asked:
+        assert task.barred is not None
+        assert low <= pairs_of(task.barred)
+        assert not pairs_of(task.barred) & pairs_of(task.targets)
 
 
 def test_no_random_pair_is_in_both_parts(parts: Path, tmp_path: Path) -> None:
