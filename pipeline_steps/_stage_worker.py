@@ -70,7 +70,7 @@ def _run_stage(stage: str, run: Run, workspace: Workspace, found: Settings) -> i
         _before_listing(workspace, before, found)
     kept_outs = facts.kept_outs if known else []
     workspace.bring([*facts.inputs, *kept_outs], {**entries, **known})
-    lock = entries if facts.meta.get("reads_lock") else {}
+    lock = workspace.current(entries) if facts.meta.get("reads_lock") else {}
     code = workspace.reproduce(stage, {**lock, **known})
     if code != 0:
         return code

@@ -98,6 +98,14 @@ class Workspace:
             raise ConfigError(f"there is no stage {name!r}; known: {', '.join(sorted(stages))}")
         return StageFacts(**stages[name])
 
+    def current(self, entries: Entries) -> Entries:
+        """Of some entries, those of stages that dvc.yaml has with the params that lie here.
+
+        A run that is specified anew with fewer models keeps the entries of the others.
+        """
+        stages = self._stages()
+        return {name: entry for name, entry in entries.items() if name in stages}
+
     def _stages(self) -> dict[str, dict[str, Any]]:
         """Facts of every stage, kept beside the cache: DVC takes half a second to tell them."""
         texts = [(self.root / file).read_text("utf-8") for file in ("dvc.yaml", "params.yaml")]

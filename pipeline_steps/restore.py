@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> None:
         lock, params = (_registry.read_file(version, name) for name in ("dvc.lock", "params.yaml"))
     workspace = _workspace(out.absolute(), version, found)
     workspace.prepare(commit, params)
-    entries: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
+    entries = workspace.current(YAML(typ="safe", pure=True).load(lock)["stages"])
     workspace.bring((path["path"] for entry in entries.values() for path in entry["outs"]), entries)
     workspace.write_lock(entries)
     log.info("%s version %s: commit %.8s, restored to %s", version.name, args.version, commit, out)

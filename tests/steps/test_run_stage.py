@@ -92,6 +92,17 @@ def test_a_later_run_takes_up_what_holds_and_what_persists(tiny: Tiny) -> None:
     assert read(tiny, "latest", "register", "reports/history.txt") == lines(*EVAL, *new)
 
 
+def test_a_run_that_is_specified_anew_with_fewer_models_is_without_the_others(tiny: Tiny) -> None:
+    tiny.specify("fewer", PARAMS.replace("n: 1", "n: 50"), previous="first")
+    tiny.run_all("fewer")
+    assert "train@b:" in (tiny.side / "lock").read_text()
+    tiny.specify("fewer", PARAMS.replace("n: 1", "n: 50").partition("  b:")[0], previous="first")
+    tiny.run_all("fewer", ("list_raw", "build", "train@a", "register"))
+    assert "train@b:" not in (tiny.side / "lock").read_text()
+    assert read(tiny, "fewer", "register", "reports/best.txt") == "result a 50 built-one\n"
+    tiny.ran()
+
+
 def test_a_failing_stage_gives_its_code_and_keeps_its_workspace(tiny: Tiny) -> None:
     tiny.specify("failing", PARAMS.replace("n: 1", "n: 7"), previous="first")
     tiny.run_all("failing", ("list_raw", "build"))

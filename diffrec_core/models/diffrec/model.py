@@ -23,7 +23,7 @@ from diffrec_core.training.memory import (
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
-_TRAINING_SCORE_BYTES, _LATENT_TRAINING_SCORE_BYTES = 32, 16
+_TRAINING_SCORE_BYTES, _LATENT_TRAINING_SCORE_BYTES = 24, 16
 """Of users × items in a step: history, noise, noisy input, mask, output, error and gradients; only
 scores, their softmax and gradients if latent, since histories stay sparse."""
 _SCORE_BYTES, _ITEM_SPACE_SCORE_BYTES = 12, 32
