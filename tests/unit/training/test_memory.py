@@ -108,7 +108,7 @@ LATENT_VALUES = (
 @pytest.mark.parametrize(
     ("section", "values", "beside"),
     [
-        ({**DIFFREC, "batch_size": 70, "score_batch_size": 1}, DIFFREC_VALUES, 32 * 70 * N_ITEMS),
+        ({**DIFFREC, "batch_size": 70, "score_batch_size": 1}, DIFFREC_VALUES, 24 * 70 * N_ITEMS),
         ({**DIFFREC, "batch_size": 1}, DIFFREC_VALUES, 12 * N_USERS * N_ITEMS + TABLE),
         (
             {**DIFFREC, "batch_size": 1, "normalize_input": True},
