@@ -149,7 +149,7 @@ def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[s
         if args.seeds < 1:
             raise ConfigError(f"--seeds {args.seeds}: must be at least 1")
         chosen.append({"seeds": args.seeds})
-    names = args.models.replace(",", " ").split()
+    names = model_names(args.models)
     unknown = [name for name in names if name not in params["models"]]
     if unknown:
         known = ", ".join(params["models"])
@@ -157,6 +157,15 @@ def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[s
     if names:
         chosen.append({"models": _Replaced({name: params["models"][name] for name in names})})
     return chosen
+
+
+def model_names(text: str) -> list[str]:
+    """The models that `--models` names.
+
+    >>> model_names(" ease,  diffrec slim")
+    ['ease', 'diffrec', 'slim']
+    """
+    return text.replace(",", " ").split()
 
 
 def _setting(text: str) -> dict[str, Any]:
