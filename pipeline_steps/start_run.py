@@ -7,7 +7,8 @@ The parameters are params.yaml of the project's folder, with its section `nightl
 the others, then the window, then --models, --seeds and --set. Code comes from the commit, so code
 that is not committed is refused. The raw files are listed later, once, by the run's stage list_raw.
 
-A run that exists is specified anew: what its stages have left is taken up where it still holds.
+All sections are checked here, so that no night fails at its gate over a word. A run that exists is
+specified anew: what its stages have left is taken up where it still holds.
 Ends with the run's name on standard output.
 """
 
@@ -30,7 +31,7 @@ from diffrec_core.data.interactions import UtcTime
 from diffrec_core.errors import ConfigError
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from pipeline_steps import _git
-from pipeline_steps._presets import check_params
+from pipeline_steps._all_sections import check_all
 from pipeline_steps._runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps._runtime import command_line, read_params, repository_root
 from pipeline_steps._settings import settings
@@ -87,14 +88,15 @@ def main(args: argparse.Namespace) -> None:
     merge(params, _absolute_paths(params, root))
     if previous:
         merge(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
-    check_params(params)
+    # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
+    text = json.dumps(params, indent=2, default=str) + "\n"
+    check_all(json.loads(text))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     spec = RunSpec(
         run=name, commit=commit, start=start, end=end, dry_run=args.dry_run, previous=previous,
         created=created,
     )  # fmt: skip
-    # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
-    Run(store, spec).specify(json.dumps(params, indent=2, default=str) + "\n")
+    Run(store, spec).specify(text)
     remove_old(settings().workspaces, days=_KEEP_DAYS)
     log.info("run %s: %s to %s, commit %.8s, after %s", name, start, end, commit, previous)
     sys.stdout.write(f"{name}\n")
