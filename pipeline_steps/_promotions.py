@@ -20,7 +20,8 @@ from diffrec_core.config import load_section
 from diffrec_core.errors import ConfigError
 from pipeline_steps import _registry
 from pipeline_steps._promotion_record import Action, Record
-from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS, RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
+from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS
 from pipeline_steps._runtime import read_params
 from pipeline_steps._settings import settings
 from pipeline_steps._store import ExistsError, Store

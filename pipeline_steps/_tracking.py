@@ -136,9 +136,9 @@ def _create_experiment(uri: str, name: str) -> None:
     MLflow's own choice is `mlruns` in the folder that happens to be the current one, and a
     workspace is removed when its stage is done. A server decides for itself.
     """
-    path = uri.removeprefix("sqlite:///")
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
     client = MlflowClient()
-    if path == uri or client.get_experiment_by_name(name) is not None:
+    if not uri.startswith("sqlite:///") or client.get_experiment_by_name(name) is not None:
         return
     folder = Path(path).absolute().parent / "mlruns"
     try:

@@ -33,6 +33,7 @@ from diffrec_core.data.schema import RANK, RECOMMENDATIONS, USER_ID
 from diffrec_core.errors import ArtifactError
 from pipeline_steps import _registry
 from pipeline_steps._promotions import ChampionMovedError
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runs import Run, RunSpec, run_name
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps._settings import settings
@@ -90,7 +91,7 @@ def _checked(published: Store, path: str) -> dict[str, Any]:
 
 def _check_champion(manifest: Mapping[str, Any], params: Path, path: str) -> None:
     """Refuse the table of a version that serves no more."""
-    name = load_section(read_params(params), "register", _registry.RegisterConfig).model_name
+    name = load_section(read_params(params), "register", RegisterConfig).model_name
     with registry():
         champion = _registry.aliases(name).get(_registry.CHAMPION)
     made = (manifest["model"]["name"], str(manifest["model"]["version"]))

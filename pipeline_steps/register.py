@@ -17,7 +17,7 @@ from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_js
 from diffrec_core.data.vocabulary import read_users
 from diffrec_core.models.base import read_description
 from pipeline_steps import _git, _registry, _tracking
-from pipeline_steps._registry import RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runtime import Step, execute, repository_root
 
 log = logging.getLogger("pipeline")

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dags import _stage_graph
-from dags._stage_graph import Stage, StageGraphError, load_graph, needed_for, resolve
+from dags._stage_graph import (
+    Stage,
+    StageGraphError,
+    load_graph,
+    model_names,
+    needed_for,
+    resolve,
+)
+from pipeline_steps import start_run
 
 DvcGraph = Callable[[Path], tuple[set[str], set[tuple[str, str]]]]
 
@@ -242,3 +250,21 @@ def test_helper_needs_only_what_airflow_has() -> None:
             imported.add(str(node.module).partition(".")[0])
 
     assert imported <= {*sys.stdlib_module_names, "yaml"}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        [" "],
+        ["ease", "diffrec"],
+        ["ease diffrec"],
+        ["ease,diffrec"],
+        ["ease "],
+        [" ease,", ",diffrec\n", "slim\tials"],
+    ],
+)
+def test_models_are_split_as_start_run_splits_them(texts: list[str]) -> None:
+    names = start_run.model_names(" ".join(texts))  # as the task's template joins them
+    assert model_names(texts) == names
+    assert not any(set(name) & set(" ,\n\t") for name in names)
