@@ -220,9 +220,14 @@ class Workspace:
             raise ConfigError(f"git {arguments[0]}: {result.stderr.strip()}")
 
     def _config(self) -> str:
-        """DVC's settings here; never committed, so they may name this machine's folders."""
+        """DVC's settings here; never committed, so they may name this machine's folders.
+
+        What DVC knows of this folder stays in it, and goes with it, not in one of the machine's.
+        """
+        site_cache = self.root / ".dvc" / "tmp" / "site_cache"
         return (
-            f"[core]\n    remote = nightly\n[cache]\n    dir = {self.cache}\n"
+            f"[core]\n    remote = nightly\n    site_cache_dir = {site_cache}\n"
+            f"[cache]\n    dir = {self.cache}\n"
             f"['remote \"nightly\"']\n    url = {self.remote}\n"
         )
 

@@ -114,6 +114,7 @@ def test_a_failing_stage_gives_its_code_and_keeps_its_workspace(tiny: Tiny) -> N
     assert "train@a" not in Run.load(tiny.store, "failing").entries()
     left = tiny.work("train@a", "failing") / "repo" / "checkpoint.tmp"
     left.write_text("of the first try")
+    assert (left.parent / ".dvc/tmp/site_cache/repo").is_dir()  # not in a folder of the machine
     (tiny.side / "fail-train@a").rename(tiny.side / "hold-train@a")
     process = tiny.begin("train@a", "failing")
     tiny.worker("train@a", "failing")
