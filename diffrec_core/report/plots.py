@@ -11,8 +11,12 @@ from diffrec_core.report.data import ReportData
 from diffrec_core.report.figure import Figure
 from diffrec_core.report.findings import build_figures
 from diffrec_core.report.robustness import CURVES
+from diffrec_core.report.timeline import split_timeline
 
-FIGURES = ("comparison", "cost", "slices", "popularity", "calibration", "training", "noise")
+FIGURES = (
+    *("comparison", "cost", "slices", "popularity", "calibration", "training", "noise"),
+    "timeline",
+)
 """All of them: dvc.yaml names the files, so that each is there in every run."""
 
 _COLUMNS = 3
@@ -22,8 +26,13 @@ _SIZE = re.compile(r'^<svg viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
 def plot_pictures(data: ReportData) -> dict[str, str]:
-    """Text of an SVG file by name of figure; a figure that has no data says so."""
-    found = {figure.name: figure for figure in build_figures(data.ranked, data)}
+    """Text of an SVG file by name of figure; a figure that has no data says so.
+
+    Raises:
+        DataError: `protocol["parts"]` has a time that is not ISO 8601.
+    """
+    figures = [*build_figures(data.ranked, data), split_timeline(data.protocol)]
+    found = {figure.name: figure for figure in figures if figure is not None}
     return {name: _picture(name, found.get(name)) for name in FIGURES}
 
 
