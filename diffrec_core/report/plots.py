@@ -39,7 +39,7 @@ def plot_pictures(data: ReportData) -> dict[str, str]:
 def _picture(name: str, figure: Figure | None) -> str:
     if figure is None:
         return svg.document(420, 40, f"{name}: not measured", [svg.text(8, 24, "not measured")])
-    panels = [(_panel_title(figure, title), *_size(drawing)) for title, _, drawing in figure.panels]
+    panels = [(title, *_size(drawing)) for title, _, drawing in figure.panels]
     width = max(size[0] for _, size, _ in panels)
     columns = min(_COLUMNS, len(panels))
     parts, top = [svg.text(_GAP, 26, figure.heading, "strong")], 44.0
@@ -58,13 +58,10 @@ def _row(panels: Sequence[_Panel], top: float, width: float) -> list[Markup]:
     parts = []
     for number, (title, (own_width, height), drawing) in enumerate(panels):
         left = _GAP + number * (width + _GAP)
-        parts.append(svg.text(left, top + 16, svg.clip(title, 60), "strong"))
+        if title:
+            parts.append(svg.text(left, top + 16, svg.clip(title, 60), "strong"))
         parts.append(svg.placed(drawing, left, top + _TITLE, own_width, height))
     return parts
-
-
-def _panel_title(figure: Figure, title: str) -> str:
-    return title or figure.heading
 
 
 def _size(drawing: Markup) -> tuple[tuple[float, float], Markup]:
