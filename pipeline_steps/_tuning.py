@@ -26,6 +26,9 @@ from pipeline_steps._training import RuntimeConfig, key_of, prepare_device, read
 
 log = logging.getLogger("pipeline")
 
+_LAST_VALIDATION = "last_validation_recall@20"
+"""What early stopping watches and pruning compares, whatever `select.metric` is."""
+
 
 def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
     """Run the study, log its trials, and write the best settings and the pictures."""
@@ -50,7 +53,8 @@ def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
     ):
 
         def on_trial(trial: Trial) -> None:
-            log_trial(trial.settings, {metric: trial.value}, {"state": trial.state})
+            values = {metric: trial.value, _LAST_VALIDATION: trial.last_validation}
+            log_trial(trial.settings, values, {"state": trial.state})
             advance(trial.number, _note(study.trials, metric))
 
         try:
@@ -129,10 +133,11 @@ def _csv(trials: list[Trial], metric: str) -> str:
     keys = sorted({key for trial in trials for key in trial.settings})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial", "state", metric, "seconds", *keys])
+    writer.writerow(["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys])
     for t in trials:
+        values = [_cell(t.value), _cell(t.last_validation)]
         cells = [_cell(t.settings.get(key)) for key in keys]
-        writer.writerow([t.number, t.state, _cell(t.value), round(t.seconds, 3), *cells])
+        writer.writerow([t.number, t.state, *values, round(t.seconds, 3), *cells])
     return buffer.getvalue()
 
 
