@@ -34,8 +34,9 @@ Cleared tasks compute only what is not there. `docs/runbook.md` says more, and h
 
 **Where it runs.** Each task is a process of the pipeline's own environment, in a workspace of its
 own; they share nothing but the remote (`DIFFREC_REMOTE`). Stages with `resources: gpu` use the
-pool `gpu`. Trigger it by hand with other models, seeds, parameters or a window; `dry_run` compares
-and reports, and changes nothing.
+pool `gpu`. Trigger it by hand with other models, seeds, parameters or a window; with `dry_run` it
+trains, registers the candidate as `challenger`, compares and reports, and promotes and publishes
+nothing.
 """
 
 from _data_alarm import data_alarm
