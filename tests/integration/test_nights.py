@@ -1,8 +1,9 @@
 """Three nights with real services: Airflow's scheduler and API server, MLflow's server, a webhook.
 
-Night 1 registers a first champion. Night 2 loses its training process and its scheduler to
-kill -9 and still ends, with one new version. Night 3 gets a corrupted log: it fails, tells, and the
-champion stays; with the log mended, its re-run succeeds. The tests read what the story has left.
+Night 1 registers a first champion. Night 2 loses to kill -9 its training process, which has left a
+checkpoint, then the task that watches the next training, then the scheduler alone: it still ends,
+with one new version. Night 3 gets a corrupted log: it fails, tells, and the champion stays; with
+the log mended, its re-run succeeds. The tests read what the story has left.
 """
 
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -49,6 +51,7 @@ END = datetime(2023, 12, 31, tzinfo=UTC)
 
 
 def task_policy(task):
+    task.retries = 6  # night 2 kills one task again and again
     task.retry_delay, task.retry_exponential_backoff = timedelta(seconds=2), False
     task.end_date = END
 
@@ -72,6 +75,8 @@ class Story:
         computed: how often each step of the pipeline ran to its end, by run.
         tasks: the tasks' states, by run.
         posts: what the webhook was sent.
+        training: what the trainings of night 2 said that were met in the middle of it.
+        page: what the status page says of the corrupted log.
         left_behind: processes of Airflow that outlived Ctrl-C.
     """
 
@@ -84,6 +89,8 @@ class Story:
     computed: list[Counter[str]] = field(default_factory=list)
     tasks: list[dict[str, str]] = field(default_factory=list)
     posts: list[dict[str, Any]] = field(default_factory=list)
+    training: str = ""
+    page: dict[str, Any] = field(default_factory=dict)
     left_behind: list[int] = field(default_factory=list)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -92,6 +99,18 @@ class Story:
         scratch.mkdir(exist_ok=True)
         variables = {**self.airflow.variables, "TRACE_DIR": str(scratch)}
         return self.project.run(sys.executable, "-m", *arguments, **variables)
+
+    def processes(self, *words: str) -> list[int]:
+        """Those of this story, by words of their command lines."""
+        return processes(*words, of=self.project.root.parent)
+
+    def trainings(self) -> list[int]:
+        """Processes that train DiffRec."""
+        return self.processes("pipeline_steps.train", "--model diffrec")
+
+    def workspace(self, run: str) -> Path:
+        """The folder of a run's training of DiffRec."""
+        return self.project.root / ".nightly" / "workspaces" / run / "train@diffrec"
 
     def note(self, run: str) -> None:
         """Write down how a run ended."""
@@ -198,29 +217,74 @@ def _night_1(story: Story, events: list[Event]) -> None:
 
 
 def _night_2(story: Story, events: list[Event]) -> None:
-    """Training is killed, then the scheduler."""
+    """Training is killed, then the task that watches it, then the scheduler."""
     _arrive(story.project, 1, events)
     # long enough to be met in the middle of it
     slow = ["train.diffrec.epochs=400", "train.diffrec.patience_epochs=400"]
     story.airflow.api.trigger(DAG, "night-2", ENDS[1], settings=slow)
-    training = ("pipeline_steps.train", "--model diffrec")
-    for pid in wait_until(
-        lambda: processes(*training, of=story.project.root.parent),
-        seconds=1800,
-        what="training begins",
-    ):
-        os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: story.airflow.api.tasks(DAG, "night-2")["train.diffrec"] == "success",
-        seconds=1800,
-        what="training ends after the kill",
-    )
-    for pid in processes("airflow", "scheduler", of=story.project.root.parent):
-        os.kill(pid, signal.SIGKILL)
-    story.airflow.stop()
-    story.airflow.start(DAG)
+    _kill_training(story)
+    training = _hold_next_training(story)
+    _kill_task(story)
+    workers = story.processes("airflow worker -- LocalExecutor")
+    _kill(story.processes("airflow", "scheduler"))
+    for pid in training:
+        os.kill(pid, signal.SIGCONT)
+    assert story.airflow.api.state(DAG, "night-2") == "running"  # the API server is up
+    story.airflow.start_scheduler()
     story.airflow.wait(DAG, "night-2")
+    _kill(workers)  # of the scheduler that was killed: nobody else ends them
     story.note("night-2")
+
+
+def _kill_training(story: Story) -> None:
+    """Once it has left a checkpoint."""
+    checkpoint = ".checkpoints/train/diffrec/checkpoint.safetensors"
+    wait_until(
+        lambda: (story.workspace("night-2") / "repo" / checkpoint).is_file() and story.trainings(),
+        seconds=1800,
+        what="the training of night 2 leaves a checkpoint",
+        every=0.02,
+    )
+    _kill(story.trainings())
+
+
+def _hold_next_training(story: Story) -> list[int]:
+    """Stop it (SIGSTOP) when it has taken up the checkpoint: it goes on, and does not end."""
+    log = story.workspace("night-2") / "stage.log"
+
+    def resumed() -> list[int]:
+        found = story.trainings()
+        return found if found and "resumed after epoch" in log.read_text() else []
+
+    found: list[int] = wait_until(
+        resumed, seconds=600, what="the next try takes up the checkpoint", every=0.02
+    )
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+    story.training = log.read_text()
+    assert story.trainings() == found, "the training was over before it could be held"
+    return found
+
+
+def _kill_task(story: Story) -> None:
+    """Airflow's process of the task, and the command that shows the work; wait for the next try."""
+    ti = story.airflow.api.task(DAG, "night-2", "train.diffrec")
+    _kill(story.processes("airflow worker --", ti["id"]))
+    _kill(story.processes("pipeline_steps.run_stage", "train@diffrec"))
+    logs = story.airflow.home / "logs" / f"dag_id={DAG}/run_id=night-2/task_id=train.diffrec"
+    wait_until(
+        lambda: any("joining work that goes on" in log.read_text() for log in logs.glob("*.log")),
+        seconds=600,
+        what="the next try joins the training that goes on",
+    )
+
+
+def _kill(pids: list[int]) -> None:
+    """`kill -9`, those that are still there."""
+    assert pids, "there is nobody to kill"
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _night_3(story: Story, events: list[Event]) -> None:
@@ -232,6 +296,7 @@ def _night_3(story: Story, events: list[Event]) -> None:
     story.airflow.api.trigger(DAG, "night-3", ENDS[2])
     story.airflow.wait(DAG, "night-3")
     story.note("night-3")
+    story.page = story.published("status/status.json")
     log.write_text(good)
     story.airflow.api.clear(DAG, "night-3", "list_raw")
     wait_until(
@@ -271,6 +336,10 @@ def test_kills_make_nothing_that_was_finished_be_computed_again(story: Story) ->
     )
 
 
+def test_a_killed_training_goes_on_from_its_checkpoint(story: Story) -> None:
+    assert "resumed after epoch" in story.training
+
+
 def test_a_corrupted_log_fails_at_once_and_is_told(story: Story) -> None:
     assert story.tasks[2]["ingest"] == "failed"
     assert story.tasks[2]["build_interactions"] == "upstream_failed"
@@ -282,6 +351,16 @@ def test_a_corrupted_log_fails_at_once_and_is_told(story: Story) -> None:
     assert "pipeline_steps.run_stage ingest --run night-3" in post["text"]
     note = story.project.root / ".nightly" / "alerts" / "night-3--ingest.md"
     assert note.read_text() == post["text"]
+
+
+def test_a_corrupted_log_makes_the_page_red_with_the_reason(story: Story) -> None:
+    assert story.tasks[2]["data_alarm"] == "success"
+    assert story.tasks[3]["data_alarm"] == "skipped"
+    assert story.page["status"] == "alarm"
+    data = story.page["checks"][0]
+    assert (data["name"], data["status"]) == ("data", "alarm")
+    assert data["message"].startswith("ingest of run night-3 ended with exit code 3:")
+    assert "max_rejected_share" in data["message"]
 
 
 def test_the_mended_night_computes_each_step_once(story: Story) -> None:
