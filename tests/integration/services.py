@@ -56,6 +56,11 @@ def processes(*words: str, of: Path | None = None) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """Ids of the processes that a process has started."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _belongs(process: Path, folder: Path) -> bool:
     works_in = (process / "cwd").readlink()
     return works_in.is_relative_to(folder) or (
