@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+import shlex
+import time
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from urllib.request import Request, urlopen
 log = logging.getLogger(__name__)
 PROJECT = Path(os.environ.get("DIFFREC_PROJECT") or Path(__file__).resolve().parent.parent)
 _TAIL_LINES = 30
+_RUN = "{{ run_id }}"
+_FLUSH_SECONDS = 3.0
+_LAST_LINE = "Command exited with return code"  # of what Airflow logs of a command
 _TIMEOUT_SECONDS = 10
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -27,10 +32,12 @@ def tell_about_failure(context: Mapping[str, Any]) -> None:
     ti = context["ti"]
     run = run_name(ti.run_id)
     stage = str(getattr(context.get("task"), "stage", ti.task_id))
+    arguments = getattr(context.get("task"), "arguments", ())
     note = write_note(
         dag=ti.dag_id, task=ti.task_id, stage=stage, run=run, tries=ti.try_number,
         reason=str(context.get("exception") or "the task's process was lost"),
-        tail=log_tail(run, stage),
+        tail=log_tail(run, stage) or airflow_log_tail(ti),
+        command=shell_command([run if text in (ti.run_id, _RUN) else text for text in arguments]),
     )  # fmt: skip
     log.error("%s", note)
     path = _folder("DIFFREC_ALERTS", "alerts") / f"{run}--{_UNSAFE.sub('-', stage)}.md"
@@ -52,9 +59,10 @@ def run_name(text: str) -> str:
 
 
 def write_note(
-    *, dag: str, task: str, stage: str, run: str, tries: int, reason: str, tail: str
+    *, dag: str, task: str, stage: str, run: str, tries: int, reason: str, tail: str, command: str
 ) -> str:
     """The note: what failed, why, what it said last, and how to go on."""
+    in_a_shell = f" In a shell, in {PROJECT}:\n\n    {command}" if command else ""
     return f"""# {dag}: {stage} failed
 
 Run `{run}`, task `{task}`, after {tries} {"try" if tries == 1 else "tries"}.
@@ -69,9 +77,7 @@ What it said last:
 
 **To go on**, mend the cause and clear the task in Airflow, with those after it: finished stages
 are recognised, a training goes on from its checkpoint. If a raw log was mended, clear `list_raw`:
-it lists the files anew. In a shell, in {PROJECT}:
-
-    .venv/bin/python -m pipeline_steps.run_stage {stage} --run {run}
+it lists the files anew.{in_a_shell}
 
 Until then yesterday's champion and yesterday's recommendations stay. More: docs/runbook.md.
 """
@@ -85,6 +91,52 @@ def log_tail(run: str, stage: str) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-_TAIL_LINES:])
+
+
+def airflow_log_tail(ti: Any) -> str:
+    """The last lines of the task's log in Airflow, where that lies as it does by default.
+
+    What the command said last may still be on its way to the file.
+    """
+    home = Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
+    folder = Path(os.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER") or home / "logs")
+    task = folder / f"dag_id={ti.dag_id}" / f"run_id={ti.run_id}" / f"task_id={ti.task_id}"
+    path = task / f"attempt={ti.try_number}.log"
+    deadline = time.monotonic() + _FLUSH_SECONDS
+    while True:
+        events = _events(path)
+        if _LAST_LINE in "\n".join(events[-_TAIL_LINES:]) or time.monotonic() > deadline:
+            return "\n".join(events[-_TAIL_LINES:])
+        time.sleep(0.2)
+
+
+def _events(path: Path) -> list[str]:
+    try:
+        return [_event(line) for line in path.read_text("utf-8", "replace").splitlines()]
+    except OSError:
+        return []
+
+
+def _event(line: str) -> str:
+    """What a line of Airflow's log says: it is a JSON object, unless its form was changed."""
+    try:
+        return str(json.loads(line)["event"])
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
+def shell_command(arguments: Sequence[str]) -> str:
+    """The task's command for a shell; empty where Airflow has not filled in its templates.
+
+    That is so of a task that was lost: another process tells of it.
+
+    >>> shell_command(["run_stage", "train@ease", "--run", "2026-11-24", ""])
+    '.venv/bin/python -m pipeline_steps.run_stage train@ease --run 2026-11-24'
+    """
+    module, *rest = [text for text in arguments if text] or [""]
+    if not module or any(mark in text for text in rest for mark in ("{{", "{%")):
+        return ""
+    return shlex.join([".venv/bin/python", "-m", f"pipeline_steps.{module}", *rest])
 
 
 def send(text: str, facts: Mapping[str, str]) -> None:

@@ -9,12 +9,13 @@ data. Writes `published/status/status.html` and `status.json`, and fails when so
 will be made of less. The rest can wait for the morning.
 
 **When a task fails.** The task `monitor` fails on purpose when a check is red: open the status
-page, each check says what it means and what to do (docs/monitoring.md). Other tasks: as in
-`nightly_retrain`.
+page, each check says what it means and what to do (docs/monitoring.md). Where the data cannot be
+read, `data_alarm` makes the page red, with the reason. Other tasks: as in `nightly_retrain`.
 
 **Where it runs.** As `nightly_retrain`. It moves no alias and publishes no recommendations.
 """
 
+from _data_alarm import data_alarm
 from _stage_graph import needed_for
 from _tasks import (
     DEFAULTS,
@@ -39,8 +40,9 @@ with DAG(
     params=WINDOW_PARAMS,
     tags=["diffrec", "monitoring"],
 ):
-    tasks = stage_tasks(needed_for(project_graph(), "build_interactions"), whole=False)
+    graph = needed_for(project_graph(), "build_interactions")
+    tasks = stage_tasks(graph, whole=False)
     status = run_stage(
         "monitor", doc_md="Checks and writes the status page; fails when a check is red."
     )
-    tasks["build_interactions"] >> status
+    tasks["build_interactions"] >> [status, data_alarm(graph)]

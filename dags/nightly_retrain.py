@@ -10,6 +10,8 @@ at the raw files once; the rest follows from these. Then:
 - `recommend` writes the champion's table for every user, from tonight's histories;
 - `publish` makes that table the current one.
 
+Where the data cannot be read, `data_alarm` says so on the status page, and why.
+
 **When it is urgent.** It is not: a failed night leaves yesterday's champion and yesterday's
 recommendations in place. Look at it in the morning. Two failed nights in a row are: `monitor`
 says how old things are.
@@ -32,10 +34,12 @@ Cleared tasks compute only what is not there. `docs/runbook.md` says more, and h
 
 **Where it runs.** Each task is a process of the pipeline's own environment, in a workspace of its
 own; they share nothing but the remote (`DIFFREC_REMOTE`). Stages with `resources: gpu` use the
-pool `gpu`. Trigger it by hand with other models, seeds, parameters or a window; `dry_run` compares
-and reports, and changes nothing.
+pool `gpu`. Trigger it by hand with other models, seeds, parameters or a window; with `dry_run` it
+trains, registers the candidate as `challenger`, compares and reports, and promotes and publishes
+nothing.
 """
 
+from _data_alarm import data_alarm
 from _tasks import (
     CHAMPION,
     DEFAULTS,
@@ -61,7 +65,8 @@ with DAG(
     params=RUN_PARAMS,
     tags=["diffrec", "training"],
 ):
-    tasks = stage_tasks(project_graph())
+    graph = project_graph()
+    tasks = stage_tasks(graph)
     gate = run_stage(
         "gate",
         doc_md="Compares the candidate with the champion, on data that neither was trained on. To "
@@ -81,3 +86,4 @@ with DAG(
     # the champion serves whether it is tonight's or an older one
     tasks["recommend"].trigger_rule = "none_failed"
     tasks["register"] >> gate >> promote >> tasks["recommend"] >> publish
+    tasks["build_interactions"] >> data_alarm(graph)

@@ -2,8 +2,8 @@
 
 **What it does.** Ingests the logs up to the end of the data interval, asks the champion for every
 user's best items and publishes the table. It trains nothing and moves no alias. Switch it on where
-retraining every night is too much, or trigger it by hand after a rollback: the table is then that
-of the version rolled back to.
+retraining every night is too much, or trigger it by hand after a rollback, once it is switched on:
+the table is then that of the version rolled back to.
 
 **When it is urgent.** When the published table is older than its readers can stand: `monitor` says
 how old things are.

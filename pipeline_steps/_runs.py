@@ -4,6 +4,7 @@
     runs/RUN/params.yaml      the parameters that every stage of it reads
     runs/RUN/lock/STAGE.json  the entry of dvc.lock that the finished stage left
     runs/RUN/files/PATH       what its operations made: the gate's decision, the report
+    runs/RUN/ended/STAGE.json how a stage or operation ended last: its exit code, what it said
     finished/END--RUN         a run that came to its end, sorted by the end of its window
 
 A stage's entry is written after its outputs are in the remote, so whatever has an entry can be had.
@@ -61,6 +62,19 @@ def run_name(text: str) -> str:
     if not name:
         raise ConfigError(f"{text!r} is no name for a run: use letters, digits, dots and dashes")
     return name
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a stage or operation of a run ended.
+
+    Attributes:
+        exit_code: of its command.
+        said: what it said last, where it failed.
+    """
+
+    exit_code: int
+    said: str
 
 
 class Run:
@@ -147,6 +161,24 @@ class Run:
 
     def _name(self, path: str) -> str:
         return f"runs/{self.spec.run}/{path}"
+
+
+def leave_end(store: Store, run: str, stage: str, end: End) -> None:
+    """Note how a stage or operation ended, for other machines to tell.
+
+    Args:
+        store: where runs are kept.
+        run: its name; nobody need have specified it.
+        stage: of the run.
+        end: replaces that of an earlier try.
+    """
+    store.write(f"runs/{run}/ended/{stage}.json", canonical_json(asdict(end)).encode())
+
+
+def ends(store: Store, run: str) -> dict[str, End]:
+    """How stages and operations of a run ended last, by name."""
+    found = store.read_folder(f"runs/{run}/ended")
+    return {name.removesuffix(".json"): End(**json.loads(text)) for name, text in found.items()}
 
 
 def known_runs(store: Store) -> list[str]:

@@ -65,17 +65,13 @@ def main(args: argparse.Namespace) -> None:
             f"--out {args.out} is no folder: choose another, or remove what is there"
         )
     now = args.now or datetime.now(UTC)
-    periods = Periods.before(now, config.period, config.trailing_periods)
-    status = NightStatus(
-        now=now,
-        unit=config.period,
-        period=(periods.start(0), periods.end),
-        checks=_in_order(
-            *_data(args, periods, now, config),
-            _quarantined(args.ingest_report, config),
-            *_champion(args, params, now, config),
-        ),
-    )
+    name = args.model_name or load_section(params, "register", RegisterConfig).model_name
+    try:
+        data = _data(args, now, config)
+    except (ArtifactError, DataError) as error:
+        _write(unreadable(str(error), name, now, config), args.out, config)
+        raise
+    status = _night(now, config, *data, *_champion(args, name, params, now, config))
     _write(status, args.out, config)
     for check in status.checks:
         if check.status != "alarm":  # those are in the error
@@ -83,11 +79,40 @@ def main(args: argparse.Namespace) -> None:
     status.raise_alarm(f"{args.out / 'status.html'}")
 
 
-def _data(
-    args: argparse.Namespace, periods: Periods, now: datetime, config: MonitorConfig
-) -> tuple[Check, ...]:
+def unreadable(why: str, model: str, now: datetime, config: MonitorConfig) -> NightStatus:
+    """The status of a night whose data cannot be read.
+
+    Args:
+        why: what stands against it, in words.
+        model: its name in the registry.
+        now: the moment of looking, UTC.
+        config: limits and periods.
+    """
+    age, champion = look_at_champion(model, now, config)
+    if not isinstance(champion, Check):
+        champion = Check("champion_metric", "unknown", None, None, checks.NOT_READ)
+    return _night(now, config, *checks.unreadable(why), age, champion)
+
+
+def _night(now: datetime, config: MonitorConfig, *found: Check) -> NightStatus:
+    periods = Periods.before(now, config.period, config.trailing_periods)
+    span = (periods.start(0), periods.end)
+    return NightStatus(now=now, unit=config.period, period=span, checks=_in_order(*found))
+
+
+def _write(status: NightStatus, folder: Path, config: MonitorConfig) -> None:
+    write_json(folder / "status.json", status.to_json())
+    write_text(folder / "status.html", render_status(status, config.runbook))
+    log.info("status: %s, see %s", status.overall, folder / "status.html")
+
+
+def _data(args: argparse.Namespace, now: datetime, config: MonitorConfig) -> tuple[Check, ...]:
+    periods = Periods.before(now, config.period, config.trailing_periods)
     try:
-        return check_data(_events(args.events, periods), _interactions(args), now, config)
+        return (
+            *check_data(_events(args.events, periods), _interactions(args), now, config),
+            _quarantined(args.ingest_report, config),
+        )
     except pl.exceptions.PolarsError as error:
         raise ArtifactError(
             f"{args.events} or {args.interactions} cannot be read ({error}): remove the folder and "
@@ -97,12 +122,6 @@ def _data(
 
 def _in_order(*found: Check) -> tuple[Check, ...]:
     return tuple(sorted(found, key=lambda check: list(checks.ADVICE).index(check.name)))
-
-
-def _write(status: NightStatus, folder: Path, config: MonitorConfig) -> None:
-    write_json(folder / "status.json", status.to_json())
-    write_text(folder / "status.html", render_status(status, config.runbook))
-    log.info("status: %s, see %s", status.overall, folder / "status.html")
 
 
 def _events(folder: Path, periods: Periods) -> pl.LazyFrame:
@@ -146,33 +165,51 @@ def _quarantined(path: Path, config: MonitorConfig) -> Check:
 
 
 def _champion(
-    args: argparse.Namespace, params: Mapping[str, Any], now: datetime, config: MonitorConfig
+    args: argparse.Namespace,
+    name: str,
+    params: Mapping[str, Any],
+    now: datetime,
+    config: MonitorConfig,
 ) -> tuple[Check, Check]:
     """Age and metric of the champion."""
-    name = args.model_name or load_section(params, "register", RegisterConfig).model_name
-    try:
-        with _tracking.registry() as uri:
-            found = _registry.by_alias(name, CHAMPION)
-            if found is None:
-                return _no_champion(
-                    "alarm", f"no version of {name} is {CHAMPION}: nothing is served"
-                )
-            created, metrics = _registry.created(found), _registry.run_metrics(found)
-    except (ConfigError, StorageError) as error:
-        return _no_champion("unknown", f"the registry was not read: {error}")
-    until = found.tags.get("data_last", "an unknown time")
-    age = champion_age(found.number, created, until, now, config)
+    age, champion = look_at_champion(name, now, config)
+    if isinstance(champion, Check):
+        return age, champion
     if args.champion_score:
         return age, champion_metric(read_score(args.champion_score), config)
     gate = load_section(params, "gate", GateConfig) if "gate" in params else GateConfig()
     periods = Periods.before(now, config.period, config.trailing_periods)
-    champion = Champion(found, metrics, uri)
     return age, measure_champion(champion, args.interactions, periods, gate, config)
 
 
-def _no_champion(status: Status, why: str) -> tuple[Check, Check]:
-    age = Check("champion_age", status, None, None, why)
-    return age, Check("champion_metric", "unknown", None, None, "there is no champion to measure")
+def look_at_champion(
+    name: str, now: datetime, config: MonitorConfig
+) -> tuple[Check, Champion | Check]:
+    """The age of the champion, and the champion.
+
+    Returns:
+        In place of the champion, where there is none to measure, the verdict about its metric.
+    """
+    try:
+        with _tracking.registry() as uri:
+            found = _registry.by_alias(name, CHAMPION)
+            if found is None:
+                why = f"no version of {name} is {CHAMPION}: nothing is served"
+                return _no_champion(("alarm", why), ("unknown", "there is no champion to measure"))
+            created, metrics = _registry.created(found), _registry.run_metrics(found)
+    except (ConfigError, StorageError) as error:
+        # whoever serves cannot load it either
+        why = f"the champion cannot be loaded, as the registry was not read: {error}"
+        return _no_champion(("unknown", "the registry was not read"), ("alarm", why))
+    until = found.tags.get("data_last", "an unknown time")
+    age = champion_age(found.number, created, until, now, config)
+    return age, Champion(found, metrics, uri)
+
+
+def _no_champion(age: tuple[Status, str], metric: tuple[Status, str]) -> tuple[Check, Check]:
+    verdicts = (("champion_age", *age), ("champion_metric", *metric))
+    first, second = (Check(name, status, None, None, why) for name, status, why in verdicts)
+    return first, second
 
 
 def read_score(path: Path) -> ChampionScore:

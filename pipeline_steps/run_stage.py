@@ -19,14 +19,19 @@ to do, as in a dry run; 143 after SIGTERM.
 
 import argparse
 import logging
+import re
 import sys
+from pathlib import Path
 
-from pipeline_steps._runs import Run, run_name
+from diffrec_core.errors import StorageError
+from pipeline_steps._runs import End, Run, leave_end, run_name
 from pipeline_steps._runtime import command_line, repository_root
 from pipeline_steps._settings import settings
-from pipeline_steps._workers import DONE, Work
+from pipeline_steps._workers import DONE, LostWorkError, Work
 
 log = logging.getLogger("pipeline")
+_TAIL_LINES = 30
+_ERROR = re.compile(r"^\d\d:\d\d:\d\d ERROR +|^(?=Traceback )")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +51,29 @@ def main(args: argparse.Namespace) -> None:
     folder = found.workspaces / name / args.stage
     worker = [sys.executable, "-m", "pipeline_steps._stage_worker", args.stage, "--run", name]
     work = Work(folder, Run.load(found.store, name).digest)
-    code = work.show([*worker, "--folder", str(folder)], cwd=repository_root())
+    try:
+        code = work.show([*worker, "--folder", str(folder)], cwd=repository_root())
+    except LostWorkError as error:
+        _note(name, args.stage, End(error.exit_code, str(error)))
+        raise
+    _note(name, args.stage, End(code, "" if code in DONE else last_words(folder / "stage.log")))
     if code not in DONE:
         log.error("%s of run %s ended with exit code %d", args.stage, name, code)
     sys.exit(code)
+
+
+def _note(run: str, stage: str, end: End) -> None:
+    try:
+        leave_end(settings().store, run, stage, end)
+    except StorageError as error:  # how the stage ended matters more
+        log.warning("how %s ended could not be noted: %s", stage, error)
+
+
+def last_words(path: Path) -> str:
+    """What a log ends with: its last lines, from the first error among them on."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+    first = next((number for number, line in enumerate(lines) if _ERROR.match(line)), 0)
+    return "\n".join(_ERROR.sub("", line) for line in lines[first:])
 
 
 if __name__ == "__main__":

@@ -68,6 +68,12 @@ class AirflowApi:
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances?limit=1000"
         return {t["task_id"]: t["state"] for t in self.call("GET", path)["task_instances"]}
 
+    def task(self, dag: str, run: str, task: str) -> dict[str, Any]:
+        """All that is known of a task of a run, of its last try."""
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
+        found: dict[str, Any] = self.call("GET", path)
+        return found
+
     def clear(self, dag: str, run: str, *tasks: str) -> None:
         """Clear tasks and all after them, as in the UI."""
         body = {

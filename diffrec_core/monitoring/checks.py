@@ -14,6 +14,8 @@ STATUSES: Final[tuple[Status, ...]] = ("ok", "unknown", "warn", "alarm")
 """From well to bad; unknown: it could not be looked at."""
 
 ADVICE: Final[Mapping[str, str]] = {
+    "data": "Mend what the reason names, the logs most often, and clear the failed task and all "
+    "after it; if the logs were mended, list_raw and all after it.",
     "freshness": "Find out why no newer events arrived: is the log still written, and does "
     "list_raw.logs name it? When it has come, run the night again.",
     "rows": "Compare the newest raw files with those of the days before: is a file missing, cut "
@@ -32,6 +34,9 @@ ADVICE: Final[Mapping[str, str]] = {
     "retrain, or roll back if the drop began with the last promotion.",
 }
 """What to do, by the name of the check."""
+
+NOT_READ: Final = "the night's data could not be read"
+"""Why nothing is known of them, in a check of its own."""
 
 _NOT_KNOWN = "Find out why this could not be looked at; until then nothing is known of it."
 
@@ -195,6 +200,19 @@ def quarantined(
     )
     series = tuple((reason, float(count)) for reason, count in ordered)
     return Check("quarantined", limits.judge(share), share, limits, message, series)
+
+
+def unreadable(why: str) -> tuple[Check, ...]:
+    """The verdict where the data of the night cannot be read: nothing is known of them.
+
+    Args:
+        why: what stands against it, in words.
+    """
+    unknown = (name for name in ADVICE if name != "data" and not name.startswith("champion"))
+    return (
+        Check("data", "alarm", None, None, why),
+        *(Check(name, "unknown", None, None, NOT_READ) for name in unknown),
+    )
 
 
 def drift(name: str, what: str, binned: Binned | None, config: MonitorConfig) -> Check:

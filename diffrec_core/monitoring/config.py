@@ -53,8 +53,9 @@ class MonitorConfig(Config):
     quarantined_warn_share: float = Field(default=0.002, ge=0, le=1)
     """Warn when a larger share of the rows read was quarantined."""
 
-    quarantined_alarm_share: float = Field(default=0.01, ge=0, le=1)
-    """Raise the alarm at a larger share. `ingest.max_rejected_share` stops the run itself."""
+    quarantined_alarm_share: float = Field(default=0.005, ge=0, le=1)
+    """Raise the alarm at a larger share. It must be below `ingest.max_rejected_share`, at which
+    `ingest` itself fails, to be raised at all."""
 
     psi_warn: float = Field(default=0.1, gt=0)
     """Warn when a population stability index is larger; see `drift` for the thresholds' source."""

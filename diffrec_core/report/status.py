@@ -30,6 +30,7 @@ _VERDICTS: Final[Mapping[Status, str]] = {
     "alarm": "Something is wrong. Look before the next night.",
 }
 _TITLES: Final[Mapping[str, str]] = {
+    "data": "Data of the night",
     "freshness": "Freshness",
     "rows": "Row count",
     "quarantined": "Quarantined rows",

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +13,7 @@ import pytest
 
 from dags import _alerts
 
+RUN_ID = "scheduled__2026-11-24T00:00:00+00:00"
 RUN = "scheduled__2026-11-24T00-00-00-00-00"
 HIDDEN = "T0PSECRET"
 
@@ -53,6 +54,9 @@ def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
+    monkeypatch.delenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", raising=False)
+    monkeypatch.setattr(_alerts, "_FLUSH_SECONDS", 0.0)
     monkeypatch.setenv("DIFFREC_ALERTS", str(tmp_path / "alerts"))
     monkeypatch.setenv("DIFFREC_WORKSPACES", str(tmp_path / "workspaces"))
     monkeypatch.delenv("DIFFREC_ALERT_WEBHOOK", raising=False)
@@ -60,14 +64,14 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def fail(stage: str = "train@ease", exception: Exception | None = None) -> None:
-    ti = SimpleNamespace(
-        run_id="scheduled__2026-11-24T00:00:00+00:00", task_id="train.ease", dag_id="nightly",
-        try_number=3,
-    )  # fmt: skip
-    _alerts.tell_about_failure(
-        {"ti": ti, "task": SimpleNamespace(stage=stage), "exception": exception}
-    )
+def fail(
+    stage: str = "train@ease",
+    exception: Exception | None = None,
+    arguments: Sequence[str] = ("run_stage", "train@ease", "--run", RUN_ID),
+) -> None:
+    ti = SimpleNamespace(run_id=RUN_ID, task_id="train.ease", dag_id="nightly", try_number=3)
+    task = SimpleNamespace(stage=stage, arguments=arguments)
+    _alerts.tell_about_failure({"ti": ti, "task": task, "exception": exception})
 
 
 def note(places: Path) -> str:
@@ -102,6 +106,56 @@ def test_a_task_of_no_stage_is_named_by_its_id(places: Path) -> None:
     ti = SimpleNamespace(run_id="r", task_id="check", dag_id="d", try_number=1)
     _alerts.tell_about_failure({"ti": ti})
     assert note(places).startswith("# d: check failed\n\nRun `r`, task `check`, after 1 try.")
+    assert "In a shell" not in note(places)
+
+
+START = ("start_run", "--run", RUN_ID, "--end", "2026-11-24", "", "--set=a=1\nb=2", "--dry-run")
+
+
+def airflow_log(places: Path, *lines: str) -> Path:
+    folder = places / "airflow/logs/dag_id=nightly" / f"run_id={RUN_ID}" / "task_id=train.ease"
+    folder.mkdir(parents=True)
+    path = folder / "attempt=3.log"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_a_command_that_is_no_stage_is_repeated_as_it_was(places: Path) -> None:
+    fail("start_run", arguments=START)
+    assert (
+        f".venv/bin/python -m pipeline_steps.start_run --run {RUN} --end 2026-11-24 "
+        "'--set=a=1\nb=2' --dry-run\n"
+    ) in note(places)
+    assert "run_stage" not in note(places)
+
+
+def test_a_lost_task_has_templates_for_arguments(places: Path) -> None:
+    fail(arguments=("run_stage", "train@ease", "--run", "{{ run_id }}"))
+    assert f"python -m pipeline_steps.run_stage train@ease --run {RUN}\n" in note(places)
+    fail(arguments=("start_run", "--run", "{{ run_id }}", "{% if params.models %}x{% endif %}"))
+    assert "In a shell" not in note(places)
+
+
+def test_where_there_is_no_log_of_a_stage_airflows_own_is_shown(places: Path) -> None:
+    said = [f"row {n}" for n in range(40)]
+    lines = [json.dumps({"level": "info", "event": event}) for event in said]
+    airflow_log(places, *lines, '{"event": "cut o')
+    fail("start_run", arguments=START)
+    shown = note(places).partition("What it said last:\n\n```\n")[2].partition("\n```\n")[0]
+    assert shown.splitlines() == [*said[-29:], '{"event": "cut o']
+
+
+def test_what_is_on_its_way_to_airflows_log_is_waited_for(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_alerts, "_FLUSH_SECONDS", 20.0)
+    path = airflow_log(places, json.dumps({"event": "begun"}))
+    late = [json.dumps({"event": event}) for event in ("why", "Command exited with return code 2")]
+    writer = threading.Timer(0.5, path.write_text, ["\n".join(late)])
+    writer.start()
+    fail("start_run", arguments=START)
+    writer.join()
+    assert "```\nwhy\nCommand exited with return code 2\n```" in note(places)
 
 
 def test_a_later_failure_of_the_same_task_replaces_the_note(places: Path) -> None:

@@ -121,6 +121,7 @@ OPERATIONS = {
     ("gate", "promote"),
     ("promote", "recommend"),
     ("recommend", "publish"),
+    ("build_interactions", "data_alarm"),
 }
 """What the night does besides the stages of dvc.yaml, and in which order."""
 
@@ -131,7 +132,7 @@ def test_graph_is_dvcs(
     dvc_graph: Callable[[Path], tuple[set[str], set[tuple[str, str]]]],
 ) -> None:
     stages, edges = dvc_graph(project_root)
-    added = {"start_run", "gate", "promote", "publish"}
+    added = {"start_run", "gate", "promote", "publish", "data_alarm"}
 
     assert set(nightly["tasks"]) == {stage.replace("@", ".") for stage in stages} | added
     assert {
@@ -144,15 +145,15 @@ def test_graph_is_dvcs(
 def test_other_dags_have_the_stages_that_lead_to_interactions(found: dict[str, Any]) -> None:
     data = {"start_run", "list_raw", "ingest", "build_interactions"}
     assert set(found["dags"]["backfill_interactions"]["tasks"]) == data
-    assert set(found["dags"]["monitor"]["tasks"]) == data | {"monitor"}
+    assert set(found["dags"]["monitor"]["tasks"]) == data | {"monitor", "data_alarm"}
     assert set(found["dags"]["recommend_daily"]["tasks"]) == data | {"recommend", "publish"}
 
 
 def test_each_task_runs_its_own_stage_of_its_own_run(found: dict[str, Any]) -> None:
     for dag in found["dags"].values():
         for task_id, task in dag["tasks"].items():
-            if task_id == "start_run":
-                assert task["arguments"][:3] == ["start_run", "--run", "{{ run_id }}"]
+            if task_id in ("start_run", "data_alarm"):
+                assert task["arguments"][:3] == [task_id, "--run", "{{ run_id }}"]
                 continue
             module, stage, *run = task["arguments"]
             assert (module, run) == ("run_stage", ["--run", "{{ run_id }}"])
@@ -188,6 +189,16 @@ def test_a_kept_champion_still_recommends(nightly: dict[str, Any]) -> None:
     assert nightly["tasks"]["publish"]["trigger_rule"] == "all_success"
 
 
+def test_the_page_is_made_red_where_the_data_cannot_be_read(found: dict[str, Any]) -> None:
+    for dag_id in ("monitor", "nightly_retrain"):
+        task = found["dags"][dag_id]["tasks"]["data_alarm"]
+        assert task["trigger_rule"] == "one_failed", dag_id
+        stages = task["arguments"][task["arguments"].index("--stages") + 1 :]
+        assert stages == ["list_raw", "ingest", "build_interactions"], dag_id
+    # what fails for it is a task without any after it, so the run fails too
+    assert found["dags"]["monitor"]["tasks"]["monitor"]["downstream"] == []
+
+
 def test_models_left_out_stop_nothing(nightly: dict[str, Any]) -> None:
     assert nightly["tasks"]["select"]["trigger_rule"] == "none_failed"
     members = nightly["tasks"]["start_run"]["members"]
@@ -218,7 +229,7 @@ def test_project_can_be_elsewhere(
 
     downstream = {task_id: task["downstream"] for task_id, task in dag["tasks"].items()}
     assert downstream["start_run"] == ["build_interactions"]
-    assert downstream["build_interactions"] == ["train.a", "train.b"]
+    assert downstream["build_interactions"] == ["data_alarm", "train.a", "train.b"]
     assert downstream["train.a"] == downstream["train.b"] == ["register"]
     assert downstream["register"] == ["gate", "recommend"]
     task = dag["tasks"]["train.a"]

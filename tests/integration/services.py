@@ -27,13 +27,13 @@ def free_port() -> int:
         return port
 
 
-def wait_until(happened: Any, *, seconds: float, what: str) -> Any:
+def wait_until(happened: Any, *, seconds: float, what: str, every: float = 0.5) -> Any:
     """Ask again and again; return the first answer that is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := happened():
             return answer
-        time.sleep(0.5)
+        time.sleep(every)
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
@@ -54,6 +54,11 @@ def processes(*words: str, of: Path | None = None) -> list[int]:
         except (OSError, UnicodeDecodeError):
             continue
     return found
+
+
+def children(pid: int) -> list[int]:
+    """Ids of the processes that a process has started."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _belongs(process: Path, folder: Path) -> bool:
@@ -81,6 +86,7 @@ class Airflow:
     port: int
     variables: Mapping[str, str]
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    scheduler: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
     @property
     def api(self) -> AirflowApi:
@@ -89,10 +95,31 @@ class Airflow:
 
     def start(self, dag: str) -> None:
         """Start it and wait until its API answers and knows a DAG."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DIFFREC"))}
         self.home.mkdir(parents=True, exist_ok=True)
+        command = [str(self.bin / "python"), "scripts/run_airflow.py", str(self.port), "2"]
+        self.process = self._begin(command, "standalone.log")
+        wait_until(lambda: self.api.knows(dag), seconds=600, what="Airflow's API answers")
+
+    def start_scheduler(self) -> None:
+        """Start a scheduler beside what goes on, in place of one that was killed."""
+        self.scheduler = self._begin([str(self.bin / "airflow"), "scheduler"], "scheduler.log")
+
+    def _begin(self, command: list[str], log: str) -> "subprocess.Popen[bytes]":
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "DIFFREC"))}
+        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+        with (self.home / log).open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.project,
+                env={**kept, **self._settings(), **self.variables, "PATH": path},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _settings(self) -> dict[str, str]:
         url = self.api.url
-        settings = {
+        return {
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.project / "dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -110,21 +137,13 @@ class Airflow:
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
         }
-        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
-        with (self.home / "standalone.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.bin / "python", "scripts/run_airflow.py", str(self.port), "2"],
-                cwd=self.project,
-                env={**kept, **settings, **self.variables, "PATH": path},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        wait_until(lambda: self.api.knows(dag), seconds=600, what="Airflow's API answers")
 
     def stop(self) -> None:
         """What Ctrl-C in a terminal does: SIGINT to the whole foreground group."""
         assert self.process is not None
+        if self.scheduler is not None:
+            self.scheduler.terminate()
+            self.scheduler.wait(timeout=120)
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(timeout=300)
 

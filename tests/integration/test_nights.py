@@ -1,168 +1,43 @@
 """Three nights with real services: Airflow's scheduler and API server, MLflow's server, a webhook.
 
-Night 1 registers a first champion. Night 2 loses its training process and its scheduler to
-kill -9 and still ends, with one new version. Night 3 gets a corrupted log: it fails, tells, and the
-champion stays; with the log mended, its re-run succeeds. The tests read what the story has left.
+Night 1 registers a first champion. Night 2 loses to kill -9 its training process, which has left a
+checkpoint, then the task that watches the next training, then the scheduler alone: it still ends,
+with one new version. Night 3 gets a corrupted log: it fails, tells, and the champion stays; with
+the log mended, its re-run succeeds. The tests read what the story has left.
 """
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests.integration.conftest import PROJECT, Project, build
-from tests.integration.services import (
-    Airflow,
-    free_port,
-    mlflow_server,
-    processes,
-    wait_until,
-    webhook,
+from tests.integration.conftest import PROJECT
+from tests.integration.nights import (
+    DAG,
+    MODELS,
+    POLICIES,
+    Story,
+    build_nights,
+    champion_of,
+    monitor_without_a_run,
+    night_1,
+    night_2,
+    night_3,
+    versions,
 )
-from tests.raw_logs import Event, planted_events, write_log
+from tests.integration.services import Airflow, free_port, mlflow_server, processes, webhook
+from tests.raw_logs import planted_events
 
 pytestmark = [pytest.mark.airflow, pytest.mark.integration, pytest.mark.timeout(4800)]
-
-DAG = "nightly_retrain"
-MODELS = ("ease", "diffrec")
-ENDS = ("2023-12-03", "2023-12-07", "2023-12-12")
-"""The ends of the nights: the log has an event an hour, from the 14th of November on."""
-
-# Airflow's own hooks for policies. A DAG that is switched on begins with the night that has just
-# passed, which is none of ours: so it ends in the time of the log.
-POLICIES = """
-from datetime import UTC, datetime, timedelta
-
-END = datetime(2023, 12, 31, tzinfo=UTC)
-
-
-def task_policy(task):
-    task.retry_delay, task.retry_exponential_backoff = timedelta(seconds=2), False
-    task.end_date = END
-
-
-def dag_policy(dag):
-    dag.end_date = END
-"""
-
-
-@dataclass
-class Story:
-    """What the nights have left, to be looked at.
-
-    Attributes:
-        project: the project.
-        airflow: stopped at the end.
-        tracking_uri: of MLflow's server.
-        states: how each run ended, in order.
-        champions: number of the champion after each run; None: there was none.
-        versions: how many versions there were after each run.
-        computed: how often each step of the pipeline ran to its end, by run.
-        tasks: the tasks' states, by run.
-        posts: what the webhook was sent.
-        left_behind: processes of Airflow that outlived Ctrl-C.
-    """
-
-    project: Project
-    airflow: Airflow
-    tracking_uri: str
-    states: list[str] = field(default_factory=list)
-    champions: list[str | None] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
-    computed: list[Counter[str]] = field(default_factory=list)
-    tasks: list[dict[str, str]] = field(default_factory=list)
-    posts: list[dict[str, Any]] = field(default_factory=list)
-    left_behind: list[int] = field(default_factory=list)
-
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command of the pipeline as somebody on call would."""
-        scratch = self.project.traces.with_name("other traces")  # not what the nights have done
-        scratch.mkdir(exist_ok=True)
-        variables = {**self.airflow.variables, "TRACE_DIR": str(scratch)}
-        return self.project.run(sys.executable, "-m", *arguments, **variables)
-
-    def note(self, run: str) -> None:
-        """Write down how a run ended."""
-        self.states.append(self.airflow.api.state(DAG, run))
-        self.tasks.append(self.airflow.api.tasks(DAG, run))
-        self.computed.append(_computed(self.project.traces))
-        history = self.run("pipeline_steps.history", "--json")
-        assert history.returncode == 0, history.stderr
-        self.champions.append(_champion(json.loads(history.stdout)))
-        self.versions.append(len(_versions(self.tracking_uri)))
-
-    def published(self, name: str) -> Any:
-        """A JSON file among what is published."""
-        return json.loads((self.project.root / "published" / name).read_text())
-
-
-def _champion(history: Any) -> str | None:
-    return str(history["records"][-1]["version"]) if history["records"] else None
-
-
-def _versions(uri: str) -> list[Any]:
-    from mlflow import MlflowClient  # noqa: PLC0415  # slow to import
-
-    return list(MlflowClient(uri).search_model_versions("name = 'diffrec'"))
-
-
-def _computed(traces: Path) -> Counter[str]:
-    """How often each step has run since the last call, by module and model."""
-    found: Counter[str] = Counter()
-    for trace in traces.glob("*.json"):
-        arguments = json.loads(trace.read_text())["arguments"]
-        model = arguments[arguments.index("--model") + 1] if "--model" in arguments else ""
-        found[f"{Path(arguments[0]).stem}@{model}".rstrip("@")] += 1
-        trace.unlink()
-    return found
-
-
-def _build(folder: Path) -> Project:
-    """A project of two models on a log that arrives in three files."""
-    project = build(folder)
-    shutil.copytree(PROJECT / "scripts", project.root / "scripts")
-    shutil.copytree(PROJECT / "presets", project.root / "presets")
-    (project.root / ".venv").symlink_to(sys.prefix)
-    params = project.params()
-    params["models"] = {name: params["models"][name] for name in MODELS}
-    params["tune"]["enabled"] = False
-    params["list_raw"]["logs"] = ["data/raw/nights/*.csv"]
-    params["gate"]["min_users"] = 5
-    YAML(typ="safe").dump(params, project.root / "params.yaml")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    for command in (("add", "-A"), (*identity, "commit", "-qm", "nights")):
-        assert project.run("git", *command).returncode == 0
-    return project
-
-
-def _arrive(project: Project, night: int, events: list[Event]) -> Path:
-    """The log of a night: the events before its end that are not in an earlier file."""
-    begin, end = (_seconds(day) for day in ("1970-01-01", *ENDS)[night : night + 2])
-    inside = [event for event in events if begin <= event.timestamp < end]
-    path = project.root / "data" / "raw" / "nights" / f"night-{night + 1}.csv"
-    return write_log(path, inside)
-
-
-def _seconds(day: str) -> float:
-    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
 
 
 @pytest.fixture(scope="module")
 def story(airflow_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("nights")
-    project = _build(folder)
+    project = build_nights(folder)
     events = planted_events(users_per_block=20, items_per_block=24, events_per_user=16)
     home = folder / "airflow"
     (home / "config").mkdir(parents=True)
@@ -180,67 +55,14 @@ def story(airflow_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         told = Story(project, airflow, uri, posts=posts)
         airflow.start(DAG)
         try:
-            _night_1(told, events)
-            _night_2(told, events)
-            _night_3(told, events)
+            night_1(told, events)
+            night_2(told, events)
+            night_3(told, events)
+            monitor_without_a_run(told)
         finally:
             airflow.stop()
         told.left_behind = processes("airflow", str(port)) + processes(str(project.root))
         yield told
-
-
-def _night_1(story: Story, events: list[Event]) -> None:
-    _arrive(story.project, 0, events)
-    story.airflow.api.trigger(DAG, "night-1", ENDS[0])
-    story.airflow.api.unpause(DAG)
-    story.airflow.wait(DAG, "night-1")
-    story.note("night-1")
-
-
-def _night_2(story: Story, events: list[Event]) -> None:
-    """Training is killed, then the scheduler."""
-    _arrive(story.project, 1, events)
-    # long enough to be met in the middle of it
-    slow = ["train.diffrec.epochs=400", "train.diffrec.patience_epochs=400"]
-    story.airflow.api.trigger(DAG, "night-2", ENDS[1], settings=slow)
-    training = ("pipeline_steps.train", "--model diffrec")
-    for pid in wait_until(
-        lambda: processes(*training, of=story.project.root.parent),
-        seconds=1800,
-        what="training begins",
-    ):
-        os.kill(pid, signal.SIGKILL)
-    wait_until(
-        lambda: story.airflow.api.tasks(DAG, "night-2")["train.diffrec"] == "success",
-        seconds=1800,
-        what="training ends after the kill",
-    )
-    for pid in processes("airflow", "scheduler", of=story.project.root.parent):
-        os.kill(pid, signal.SIGKILL)
-    story.airflow.stop()
-    story.airflow.start(DAG)
-    story.airflow.wait(DAG, "night-2")
-    story.note("night-2")
-
-
-def _night_3(story: Story, events: list[Event]) -> None:
-    """A tenth of the log is broken; then it is mended."""
-    log = _arrive(story.project, 2, events)
-    good = log.read_text()
-    lines = good.splitlines(keepends=True)
-    log.write_text("".join("broken\n" if k % 5 == 1 else line for k, line in enumerate(lines)))
-    story.airflow.api.trigger(DAG, "night-3", ENDS[2])
-    story.airflow.wait(DAG, "night-3")
-    story.note("night-3")
-    log.write_text(good)
-    story.airflow.api.clear(DAG, "night-3", "list_raw")
-    wait_until(
-        lambda: story.airflow.api.state(DAG, "night-3") == "running",
-        seconds=600,
-        what="it runs again",
-    )
-    story.airflow.wait(DAG, "night-3")
-    story.note("night-3")
 
 
 def test_nights_end_as_their_logs_allow(story: Story) -> None:
@@ -254,7 +76,7 @@ def test_first_night_registers_and_promotes(story: Story) -> None:
 
 def test_second_night_adds_one_version_and_decides_with_a_reason(story: Story) -> None:
     assert story.versions[1] == 2
-    (second,) = [v for v in _versions(story.tracking_uri) if v.version == "2"]
+    (second,) = [v for v in versions(story.tracking_uri) if v.version == "2"]
     assert second.tags["gate_decision"] in {"promote", "keep"}
     assert second.tags["gate_reason"]
     promoted = second.tags["gate_decision"] == "promote"
@@ -271,6 +93,10 @@ def test_kills_make_nothing_that_was_finished_be_computed_again(story: Story) ->
     )
 
 
+def test_a_killed_training_goes_on_from_its_checkpoint(story: Story) -> None:
+    assert "resumed after epoch" in story.training
+
+
 def test_a_corrupted_log_fails_at_once_and_is_told(story: Story) -> None:
     assert story.tasks[2]["ingest"] == "failed"
     assert story.tasks[2]["build_interactions"] == "upstream_failed"
@@ -282,6 +108,27 @@ def test_a_corrupted_log_fails_at_once_and_is_told(story: Story) -> None:
     assert "pipeline_steps.run_stage ingest --run night-3" in post["text"]
     note = story.project.root / ".nightly" / "alerts" / "night-3--ingest.md"
     assert note.read_text() == post["text"]
+
+
+def test_a_corrupted_log_makes_the_page_red_with_the_reason(story: Story) -> None:
+    assert story.tasks[2]["data_alarm"] == "success"
+    assert story.tasks[3]["data_alarm"] == "skipped"
+    assert story.page["status"] == "alarm"
+    data = story.page["checks"][0]
+    assert (data["name"], data["status"]) == ("data", "alarm")
+    assert data["message"].startswith("ingest of run night-3 ended with exit code 3:")
+    assert "max_rejected_share" in data["message"]
+
+
+def test_a_run_that_cannot_be_specified_is_told_with_the_reason(story: Story) -> None:
+    assert story.monitored == "failed"
+    (post,) = [post for post in story.posts if post["run"] == "monitor-1"]
+    assert (post["dag"], post["stage"]) == ("monitor", "start_run")
+    assert "--set 'nonsense': expected KEY=VALUE" in post["text"]
+    assert "pipeline_steps.start_run --run monitor-1 --end 2023-12-1" in post["text"]
+    status = story.published("status/status.json")
+    assert status["status"] == "alarm"
+    assert status["checks"][0]["message"].startswith("a task of run monitor-1 up to")
 
 
 def test_the_mended_night_computes_each_step_once(story: Story) -> None:
@@ -350,5 +197,15 @@ def test_rollback_returns_to_the_champion_before(story: Story) -> None:
 
     assert result.returncode == 0, result.stderr
     history = json.loads(story.run("pipeline_steps.history", "--json").stdout)
-    assert _champion(history) == history["aliases"]["champion"] == before
+    assert champion_of(history) == history["aliases"]["champion"] == before
     assert [record["action"] for record in history["records"][-2:]] == ["promote", "rollback"]
+
+
+def test_the_table_after_a_rollback_needs_no_log(story: Story) -> None:
+    shutil.rmtree(story.project.root / "data" / "raw")
+    for operation in ("recommend", "publish"):
+        result = story.run("pipeline_steps.run_stage", operation, "--run", "night-3")
+        assert result.returncode == 0, result.stderr
+    history = json.loads(story.run("pipeline_steps.history", "--json").stdout)
+    latest = story.published("recommendations/latest.json")
+    assert latest["model"]["version"] == champion_of(history)

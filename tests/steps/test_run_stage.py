@@ -3,10 +3,12 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from pipeline_steps._runs import Run
+from pipeline_steps._runs import End, Run, ends
+from pipeline_steps.run_stage import last_words
 from tests.steps.tiny_runs import PARAMS, STAGES, Tiny, ended, md5, until
 
 EVAL = ("result a 1 built-one", "result b 2 built-one")
@@ -111,6 +113,11 @@ def test_a_failing_stage_gives_its_code_and_keeps_its_workspace(tiny: Tiny) -> N
     assert done.code == 3
     assert "train@a fails" in done.output
     assert "train@a of run failing ended with exit code 3" in done.output
+    noted = ends(tiny.store, "failing")
+    assert (noted["build"].exit_code, noted["build"].said) == (0, "")
+    assert noted["train@a"].exit_code == 3
+    # from the first error on, without the time of day; what was said before it is left out
+    assert noted["train@a"].said.startswith("failed to reproduce 'train@a'")
     assert "train@a" not in Run.load(tiny.store, "failing").entries()
     left = tiny.work("train@a", "failing") / "repo" / "checkpoint.tmp"
     left.write_text("of the first try")
@@ -121,8 +128,22 @@ def test_a_failing_stage_gives_its_code_and_keeps_its_workspace(tiny: Tiny) -> N
     assert left.read_text() == "of the first try"
     (tiny.side / "hold-train@a").unlink()
     assert ended(process).code == 0
+    assert ends(tiny.store, "failing")["train@a"] == End(0, "")
     assert not left.parent.exists()
     assert tiny.ran() == ["list_raw", "train@a", "train@a"]
+
+
+def test_last_words_are_the_error_and_what_follows_it(tmp_path: Path) -> None:
+    log = tmp_path / "stage.log"
+    early = [f"03:00:0{n} ERROR   of long ago" for n in range(2)]
+    rows = [f"03:00:00 INFO    {n}" for n in range(27)]
+    error = ["03:00:01 ERROR   4 rows were rejected", "  for example: row 3", "ERROR: and so on"]
+    log.write_text("\n".join([*early, *rows, *error]))
+    assert last_words(log) == "4 rows were rejected\n  for example: row 3\nERROR: and so on"
+    log.write_text("\n".join([*rows, "Traceback (most recent call last):", "KeyError: 'x'"]))
+    assert last_words(log) == "Traceback (most recent call last):\nKeyError: 'x'"
+    log.write_text("begun\nended\n")
+    assert last_words(log) == "begun\nended"
 
 
 def test_a_worker_killed_in_mid_stage_is_made_good_by_the_same_command(tiny: Tiny) -> None:
@@ -135,6 +156,7 @@ def test_a_worker_killed_in_mid_stage_is_made_good_by_the_same_command(tiny: Tin
     assert done.code == 1
     assert "the work was killed (exit status -9): run the same command again" in done.output
     assert "train@b" not in Run.load(tiny.store, "killed").entries()
+    assert ends(tiny.store, "killed")["train@b"].said.startswith("the work was killed")
     (tiny.side / "hold-train@b").unlink()
     repo = tiny.work("train@b", "killed") / "repo"
     (repo / "models" / "b.txt").write_text("half an output")

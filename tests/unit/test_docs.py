@@ -97,7 +97,7 @@ def test_anchors_that_the_status_page_links_to_are_in_the_runbook() -> None:
     assert len(linked) >= 5
     monitoring = (PROJECT / "docs" / "monitoring.md").read_text()
     documented = set(re.findall(r"`#(monitor-[a-z-]+)`", monitoring))
-    assert len(documented) == 7
+    assert len(documented) == 8
     assert linked | documented <= anchors(RUNBOOK)
 
 
@@ -119,7 +119,19 @@ def test_the_runbook_has_every_exit_code() -> None:
     listed = {int(code) for row in rows for code in row.split(",")}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     ours = {kind.exit_code for kind in kinds if issubclass(kind, errors.DiffRecError)}
-    assert ours | {99, 130, 143} == listed
+    assert ours | {99, 130, 137, 143} == listed
+
+
+def test_logs_of_airflow_that_are_named_are_written() -> None:
+    code = "".join(path.read_text() for path in (PROJECT / "scripts").glob("*.py"))
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"`\.airflow/([\w-]+\.log)`", document.read_text())
+    }
+    assert named
+    for name in named:
+        assert f'"{name}"' in code, name
 
 
 def test_operations_md_has_every_variable() -> None:

@@ -144,7 +144,7 @@ def measured(value):
         (counted, 1500, 1501, "warn"),
         (counted, 3000, 3001, "alarm"),
         (rejected, 20, 21, "warn"),
-        (rejected, 100, 101, "alarm"),
+        (rejected, 50, 51, "alarm"),
         (old, 14, 14.01, "warn"),
         (old, 30, 30.01, "alarm"),
         (measured, 0.8, 0.799, "warn"),
@@ -210,7 +210,7 @@ def test_messages_say_what_was_found_and_what_is_allowed():
     check = checks.quarantined(50, 10_000, {"no user_id": 40, "bad time": 10}, CONFIG)
     assert check.message == (
         "50 of 10,000 rows (0.500%) were quarantined: no user_id (40), bad time (10); "
-        "warn above 0.200%, alarm above 1.000%"
+        "warn above 0.200%, alarm above 0.500%"
     )
 
 
