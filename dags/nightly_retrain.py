@@ -28,6 +28,8 @@ says how old things are.
 | no space is left | free space, clear the task; nothing was left half-written |
 | the work was killed | out of memory? clear the task: a training goes on from its checkpoint |
 | the champion has moved | somebody promoted or rolled back meanwhile: clear `gate` and after |
+| is not the champion's | likewise, after the table was made: clear `recommend` and after |
+| MLflow cannot be reached | it tried again: is MLflow up? clear the task |
 | `.venv/bin/python is missing` | `make run` once in the project's folder builds the environment |
 
 Cleared tasks compute only what is not there. `docs/runbook.md` says more, and how to roll back.
