@@ -31,8 +31,6 @@ BUDGET ?= 20
 # `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
-# The same registry, for tasks that run in folders of their own.
-NIGHTLY_TRACKING_URI = $(patsubst sqlite:///mlflow.db,sqlite:///$(CURDIR)/mlflow.db,$(MLFLOW_TRACKING_URI))
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
@@ -101,7 +99,7 @@ format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .
 
 # What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA; MODELS, SEEDS,
-# SETTINGS, PROTOCOLS; CASES, THREADS, REPEATS, REFERENCE, RECBOLE. `python -m benchmarks.speed
+# SETTINGS, PROTOCOLS, PRECISION; CASES, THREADS, REPEATS, REFERENCE, RECBOLE. `python -m benchmarks.speed
 # --help` and `python -m benchmarks.paper --help` say more.
 bench: .venv/.pipeline-stamp ## speed and memory beside others' code and what no code can pass
 	@python -m benchmarks.speed
@@ -136,8 +134,7 @@ AIRFLOW = PATH="$$PWD/.venv-airflow/bin:$$PATH" \
 	AIRFLOW__API__BASE_URL="http://127.0.0.1:$(AIRFLOW_PORT)" \
 	AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT=$$(($(AIRFLOW_PORT) + 713)) \
 	AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT=$$(($(AIRFLOW_PORT) + 714)) \
-	AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False \
-	MLFLOW_TRACKING_URI="$(NIGHTLY_TRACKING_URI)"
+	AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False
 
 airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on this machine
 	@$(AIRFLOW) exec .venv-airflow/bin/python scripts/run_airflow.py "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"

@@ -72,7 +72,7 @@ class Comparison:
         ours: our number.
         other: the other's: the sum of readings, or a number known before.
         wanted: `more`: the other's number divided by ours is to be at least `target`;
-            `less`: ours divided by the other's is to be at most `target`.
+            `less`: ours divided by the other's is to be at most `target`; `higher`: at least.
         target: what is to be reached; None where nothing was promised.
         unit: of both numbers.
         note: added to the row, made from all laps.
@@ -82,7 +82,7 @@ class Comparison:
     against: str
     ours: Reading
     other: tuple[Reading, ...] | float
-    wanted: Literal["more", "less"] = "more"
+    wanted: Literal["more", "less", "higher"] = "more"
     target: float | None = None
     unit: str = "s"
     note: Callable[[SidesLaps], str] = lambda laps: ""
@@ -104,7 +104,7 @@ class Comparison:
         ratio = other / ours if self.wanted == "more" else ours / other
         met = None
         if self.target is not None:
-            met = ratio >= self.target if self.wanted == "more" else ratio <= self.target
+            met = ratio <= self.target if self.wanted == "less" else ratio >= self.target
         return Row(
             case=self.case,
             against=self.against,
@@ -123,7 +123,7 @@ class Comparison:
         """The target as it is shown."""
         if self.target is None:
             return ""
-        return f"{'≥' if self.wanted == 'more' else '≤'} {self.target:g}"
+        return f"{'≤' if self.wanted == 'less' else '≥'} {self.target:g}"
 
 
 @dataclass(frozen=True, slots=True)

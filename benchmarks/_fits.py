@@ -14,6 +14,7 @@ from typing import Any
 
 from diffrec_core.artifacts import read_json, sha256_json, write_json
 from diffrec_core.errors import ConfigError
+from diffrec_core.models.registry import implementation
 from pipeline_steps._runtime import repository_root
 
 Row = dict[str, Any]
@@ -21,6 +22,7 @@ Row = dict[str, Any]
 SETTINGS = {"authors": "ml-1m-clean", "ours": "ml-1m-tuned"}
 """The preset that a setting stands for."""
 EMBEDDINGS = ("ours", "published")
+PRECISIONS = ("float32", "bfloat16")
 
 _SHARED = ("data", "evaluation", "training", "config.py", "rng.py", "models/*.py")
 _LIGHTGCN = ("embedding",)
@@ -61,6 +63,8 @@ class Fit:
         sections: the sections of the preset that it depends on: `model`, and for latent models
             `cluster_items` and `pretrain_item_embeddings`.
         data: fingerprint of the split and, where it is used, of the published embeddings.
+        precision: put over the preset's, and in `sections` too; empty: as in the preset.
+        device: type of the device, `cpu` or `cuda`: what `auto` is depends on it.
     """
 
     model: str
@@ -70,17 +74,21 @@ class Fit:
     embeddings: str
     sections: Mapping[str, Any]
     data: str
+    precision: str = ""
+    device: str = "cpu"
 
     @property
     def label(self) -> Row:
         """What tells its row from the others."""
-        row: Row = {name: getattr(self, name) for name in ("model", "setting", "protocol", "seed")}
-        return {**row, "embeddings": self.embeddings} if self.embeddings else row
+        always = ("model", "setting", "protocol", "seed", "device")
+        some = [name for name in ("embeddings", "precision") if getattr(self, name)]
+        return {name: getattr(self, name) for name in (*always, *some)}
 
     @property
     def name(self) -> str:
         """What it is called on a terminal."""
         source = f", {self.embeddings} embeddings" if self.embeddings else ""
+        source += f", {self.precision}" if self.precision else ""
         return f"{self.model} ({self.setting}{source}) {self.protocol} seed {self.seed}"
 
     @property
@@ -88,6 +96,9 @@ class Fit:
         """Hash of all that its row depends on. Equal settings of different names share it."""
         parts = {**asdict(self), "code": code_hash(self.sections["model"]["kind"])}
         del parts["setting"]
+        for name, default in (("precision", ""), ("device", "cpu")):
+            if parts[name] == default:  # so that rows from before there was a choice stay valid
+                del parts[name]
         return sha256_json(parts)
 
     @property
@@ -100,6 +111,7 @@ class Fit:
                 "seed": self.seed,
                 "data": self.data,
                 "code": code_hash("pretrain"),
+                **({"device": self.device} if self.device != "cpu" else {}),
             }
         )
 
@@ -112,8 +124,12 @@ def plan(
     seeds: Iterable[int],
     embeddings: Mapping[str, str],
     split: str,
+    precisions: Sequence[str] = ("",),
+    device: str = "cpu",
 ) -> list[Fit]:
     """List the fits that are asked for, the first seed first.
+
+    Models that need times are left out, for the split has none.
 
     Args:
         presets: the plain content of each setting's preset.
@@ -122,22 +138,59 @@ def plan(
         seeds: one fit each.
         embeddings: fingerprint of each source of item embeddings that is wanted.
         split: fingerprint of the split.
+        precisions: one fit each, of models that have a choice; an empty one: as in the preset.
+        device: that fits run on.
 
     Raises:
-        ConfigError: a model is not in the presets.
+        ConfigError: a model is not in the presets or needs times, or none has such a precision.
     """
-    known = list(dict.fromkeys(name for preset in presets.values() for name in preset["train"]))
-    for name in models:
-        if name not in known:
-            raise ConfigError(f"MODELS: {name!r} is not in the presets; known: {', '.join(known)}")
+    entries = [(name, section) for p in presets.values() for name, section in p["train"].items()]
+    known = list(dict.fromkeys(name for name, section in entries if not _needs_times(section)))
+    _require_known(models, known, [name for name, _ in entries])
     fits = []
     for seed, chosen, model in product(seeds, protocols, models or known):
         for setting, preset in presets.items():
-            if model in preset["train"]:
-                for source, sections in _sources(preset, model, embeddings):
-                    data = split + (embeddings[source] if source else "")
-                    fits.append(Fit(model, setting, chosen, seed, source, sections, data))
+            for source, precision, told in _variants(preset, model, embeddings, precisions):
+                data = split + (embeddings[source] if source else "")
+                fit = (model, setting, chosen, seed, source, told, data, precision, device)
+                fits.append(Fit(*fit))
+    if not fits and any(precisions):
+        raise ConfigError(f"PRECISION: none of {', '.join(models or known)} has a choice of it")
     return fits
+
+
+def _require_known(models: Iterable[str], known: Sequence[str], all_names: Sequence[str]) -> None:
+    for name in models:
+        if name not in known:
+            why = "needs times, and the split has none" if name in all_names else "has no settings"
+            raise ConfigError(f"MODELS: {name!r} {why} in these presets; known: {', '.join(known)}")
+
+
+def _needs_times(section: Mapping[str, Any]) -> bool:
+    """Whether a model asks how old an interaction is, in days."""
+    recency = section.get("recency") or {}
+    return bool(section.get("half_life_days")) or recency.get("kind") == "exponential_age"
+
+
+def _in_precision(sections: Mapping[str, Any], precision: str) -> dict[str, Any]:
+    """The sections with that precision; none if the model has no choice of it."""
+    if not precision:
+        return dict(sections)
+    model = sections["model"]
+    if "precision" not in implementation(model["kind"]).Config.model_fields:
+        return {}
+    return {**sections, "model": {**model, "precision": precision}}
+
+
+def _variants(
+    preset: Mapping[str, Any], model: str, embeddings: Iterable[str], precisions: Sequence[str]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Source of embeddings, precision and sections of each fit that a preset asks for."""
+    if model in preset["train"] and not _needs_times(preset["train"][model]):
+        for source, sections in _sources(preset, model, embeddings):
+            for precision in precisions:
+                if told := _in_precision(sections, precision):
+                    yield source, precision, told
 
 
 def _sources(
@@ -211,5 +264,5 @@ class Rows:
 
 def label(row: Row) -> tuple[Any, ...]:
     """What tells a row from others."""
-    names = ("protocol", "model", "setting", "embeddings", "seed")
-    return tuple(row.get(name, "") for name in names)
+    names = ("protocol", "model", "setting", "embeddings", "precision", "seed")
+    return *(row.get(name, "") for name in names), row.get("device", "cpu")

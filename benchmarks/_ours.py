@@ -1,12 +1,10 @@
 """Our sides of the comparisons (see `benchmarks._laps`)."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from benchmarks import _synthetic
 from benchmarks._laps import Laps
@@ -17,15 +15,7 @@ from benchmarks._ml1m import (
     protocol,
     read_reference_embeddings,
 )
-from diffrec_core.config import parse
-from diffrec_core.data.histories import Histories
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.embedding.lightgcn import (
-    ItemEmbeddings,
-    LightGCNConfig,
-    fit_lightgcn,
-    score_histories,
-)
 from diffrec_core.errors import ArtifactError, DataError
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.metrics import hits, mean_metrics, per_user_metrics
@@ -75,7 +65,10 @@ def _ranked(score: Score, task: RankingTask, *, batch_size: int) -> dict[str, fl
 
 
 def schedule(settings: dict[str, Any], laps: Laps) -> None:
-    """Train with validation every 5 epochs, which are a lap, and tell the test's recall@20."""
+    """Train with validation every 5 epochs, which are a lap, and tell the test's recall@20.
+
+    The test is scored once, at the end of the last lap.
+    """
     epochs = settings["epochs"]
     limits = {"epochs": epochs, "validate_every_epochs": _EVERY_EPOCHS, "patience_epochs": epochs}
     told = {**settings, "model": {**settings["model"], **limits}}
@@ -148,39 +141,6 @@ def _phases(epochs: int) -> Iterator[str]:
     """What each call of `advance` ends; the last one says that training is over."""
     yield from ["train"] * (epochs - 1)
     yield from ("validate", "end")
-
-
-def lightgcn(settings: dict[str, Any], laps: Laps) -> None:
-    """Train to a test recall@20 on protocol A; one whole training a lap.
-
-    A first training, which validates after every epoch, finds how many epochs that takes. There
-    `valid` is not masked in the test, which makes the level harder to reach, not easier.
-    """
-    split = load_split(Path(settings["data"]))
-    chosen, n_items = protocol(split, "A"), len(split.items)
-    config = parse(settings["model"], "benchmark", LightGCNConfig)
-    watched = config.model_copy(update={"validate_every_epochs": 1})
-    _, report = fit_lightgcn(
-        chosen.train, n_items, watched, TrainingOptions(seed=_SEED), chosen.test
-    )
-    reached = [
-        record["epoch"]
-        for record in report.history
-        if record.get("validation", 0.0) >= settings["recall@20"]
-    ]
-    if not reached:
-        raise DataError(f"LightGCN stayed below {settings['recall@20']}: {report.best_value}")
-    epochs = int(reached[0])
-    facts: dict[str, float] = {}
-    while True:
-        laps.lap({"epochs": epochs, **facts})
-        options = TrainingOptions(seed=_SEED, fixed_epochs=epochs)
-        embeddings, _ = fit_lightgcn(chosen.train, n_items, config, options, None)
-        facts = measure(partial(_by_embeddings, embeddings), chosen)
-
-
-def _by_embeddings(embeddings: ItemEmbeddings, histories: Histories) -> Tensor:
-    return score_histories(embeddings, histories, histories.weights)
 
 
 def kmeans(settings: dict[str, Any], laps: Laps) -> None:

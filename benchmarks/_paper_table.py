@@ -22,8 +22,10 @@ NDCG is cut at k, both are averaged over all users. "authors" and "ours" are the
 ml-1m-clean and ml-1m-tuned; latent models take their item categories from "our" LightGCN
 embeddings or from the ones that the authors "published". Seconds are those of the fit, its
 validations included, and after + those of LightGCN. Peak MiB is the largest resident size of the
-fit's process, Python, torch and data included. An asterisk marks what was measured with earlier
-code or settings. Numbers in brackets mark what there is to compare with: {SOURCES}"""
+fit's process, Python, torch and data included. Precision and device are named where they are not
+the preset's and the CPU. Recent popularity is not here, for the split has no times. An asterisk
+marks what was measured with earlier code or settings. Numbers in brackets mark what there is to
+compare with: {SOURCES}"""
 
 
 def lines(protocol: str, rows: Sequence[Row], is_current: Callable[[Row], bool]) -> list[Line]:
@@ -48,9 +50,13 @@ def lines(protocol: str, rows: Sequence[Row], is_current: Callable[[Row], bool])
 
 def _groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows that differ in the seed alone."""
-    kinds = dict.fromkeys((row["setting"], row.get("embeddings", "")) for row in rows)
-    for kind in sorted(kinds):
-        yield [row for row in rows if (row["setting"], row.get("embeddings", "")) == kind]
+    by_kind: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        names = ("setting", "embeddings", "precision")
+        kind = *(row.get(name, "") for name in names), row.get("device", "cpu")
+        by_kind.setdefault(kind, []).append(row)
+    for kind in sorted(by_kind):
+        yield by_kind[kind]
 
 
 def _reference_line(row: Reference) -> Line:
@@ -63,6 +69,8 @@ def _measured_line(rows: Sequence[Row], *, current: bool) -> Line:
     first = rows[0]
     source = {"ours": ", our emb.", "published": ", published emb."}
     what = first["setting"] + source.get(first.get("embeddings", ""), "")
+    what += f", {first['precision']}" if first.get("precision") else ""
+    what += f", {first['device']}" if first.get("device", "cpu") != "cpu" else ""
     seconds = f"{mean(row['fit_seconds'] for row in rows):.1f}"
     pretrain = mean(row.get("pretrain_seconds", 0.0) for row in rows)
     return (

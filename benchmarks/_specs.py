@@ -14,7 +14,9 @@ TRAIN_EPOCHS = 5
 """Epochs of training before an evaluation is measured."""
 SCHEDULE_EPOCHS = 30
 """Epochs of a whole training, with a validation every 5."""
-NO_DATA = "not measured: DIFFREC_BENCH_DATA names no data"
+NOT_MEASURED = "not measured"
+"""How the note begins of a row without numbers that did not fail."""
+NO_DATA = f"{NOT_MEASURED}: DIFFREC_BENCH_DATA names no data"
 """The note of a row that needs the ML-1M split."""
 
 
@@ -46,10 +48,7 @@ def settings_of(name: str, preset: str = "ml-1m-clean", **changes: Any) -> dict[
 
 @cache
 def _models(preset: str) -> dict[str, dict[str, Any]]:
-    document = _presets.read_preset(preset)
-    models: dict[str, dict[str, Any]] = _presets.load_plain(_presets.dump_document(document))[
-        "train"
-    ]
+    models: dict[str, dict[str, Any]] = _presets.read_preset(preset).values["train"]
     return models
 
 
@@ -68,7 +67,7 @@ def ours(function: str, others: Others, name: str, **settings: Any) -> dict[str,
 def missing_units(precision: str) -> str:
     """The note of rows in a precision that this CPU would have to emulate; else empty."""
     if precision == "bfloat16" and not has_bfloat16_units(torch.device("cpu")):
-        return "not measured: this CPU has no bfloat16 instructions"
+        return f"{NOT_MEASURED}: this CPU has no bfloat16 instructions"
     return ""
 
 
@@ -90,14 +89,14 @@ def authors(others: Others, name: str, measure: str, *, workers: int = 4) -> Sid
         "workers": workers,
         "epochs": SCHEDULE_EPOCHS,
     }
-    missing = "" if others.reference else "not measured: REFERENCE names no checkout"
+    missing = "" if others.reference else f"{NOT_MEASURED}: REFERENCE names no checkout"
     return SideSpec(f"benchmarks._authors:{name}", settings, missing=missing)
 
 
 def recbole(others: Others, name: str, measure: str, *, most_laps: int = 0) -> SideSpec:
     """RecBole's side."""
     settings = {**_common(others, name, measure), "recbole": others.recbole}
-    missing = "" if others.recbole else "not measured: RECBOLE names no checkout"
+    missing = "" if others.recbole else f"{NOT_MEASURED}: RECBOLE names no checkout"
     return SideSpec(
         f"benchmarks._recbole:{name}", settings, others.recbole_python, most_laps, missing
     )

@@ -2,6 +2,9 @@
 
   DIFFREC_BENCH_DATA=folder make bench-paper
   MODELS="diffrec ease" SEEDS="1 2 3" PROTOCOLS=A SETTINGS=authors make bench-paper
+  MODELS=diffrec PRECISION="float32 bfloat16" make bench-paper
+
+Recent popularity is not measured: it needs times, which the split does not have.
 
 Each fit runs in a process of its own. What is finished is kept in reports/bench/paper.json, so the
 same command continues where it was stopped, and fits again only what depends on code or settings
@@ -26,7 +29,7 @@ from rich.console import Console
 
 from benchmarks import _paper_table as tables
 from benchmarks._fit import Task
-from benchmarks._fits import EMBEDDINGS, SETTINGS, Fit, Row, Rows, plan
+from benchmarks._fits import EMBEDDINGS, PRECISIONS, SETTINGS, Fit, Row, Rows, plan
 from benchmarks._ml1m import PROTOCOLS, data_folder, load_split, missing_data
 from diffrec_core.artifacts import read_json, sha256_file, write_text
 from diffrec_core.errors import ConfigError, DiffRecError
@@ -48,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("PROTOCOLS", "A C", "A: the authors'; C: chronological (default: both)"),
         ("SETTINGS", "authors ours", "presets ml-1m-clean, ml-1m-tuned (default: both)"),
         ("EMBEDDINGS", "ours published", "of latent models' categories (default: both)"),
+        ("PRECISION", "", "of the DiffRec family: float32, bfloat16 (default: the preset's)"),
     ):
         chosen = (os.environ.get(name) or default).split()
         parser.add_argument(f"--{name.lower()}", nargs="*", default=chosen, help=meaning)
@@ -67,7 +71,8 @@ def main(args: argparse.Namespace) -> None:
         log.warning("%s", missing_data())
         return
     bench = Bench(folder, args.presets, args.out)
-    fits = bench.plan(args.models, args.seeds, args.protocols, args.settings, args.embeddings)
+    choices = (args.models, args.seeds, args.protocols, args.settings, args.embeddings)
+    fits = bench.plan(*choices, precisions=args.precision)
     failed = bench.run(fits)
     bench.show()
     if failed:
@@ -102,8 +107,11 @@ class Bench:
         protocols: Sequence[str] = tuple(PROTOCOLS),
         settings: Sequence[str] = tuple(SETTINGS),
         embeddings: Sequence[str] = EMBEDDINGS,
+        *,
+        precisions: Sequence[str] = (),
+        device: str = "",
     ) -> list[Fit]:
-        """List the fits of these choices."""
+        """List the fits of these choices; without a precision, that of the preset."""
         for seed in seeds:
             if not seed.isdigit():
                 raise ConfigError(f"SEEDS: {seed!r} is not a whole number, 0 or more")
@@ -115,11 +123,18 @@ class Bench:
             seeds=map(int, seeds),
             embeddings=sources,
             split=load_split(self.data).fingerprint,
+            precisions=_chosen("PRECISION", precisions, PRECISIONS) or ("",),
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         )
 
     def _preset(self, setting: str) -> dict[str, Any]:
+        """A setting's preset, without what it has from another's: that would be the same row."""
         preset = _presets.read_preset(SETTINGS[setting], self.presets)
-        return _presets.load_plain(_presets.dump_document(preset))
+        others = set(SETTINGS.values()) - {preset.name}
+        values = preset.values
+        for model in [name for name, origin in preset.origins.items() if origin in others]:
+            del values["train"][model]
+        return values
 
     def _sources(self, names: Sequence[str]) -> dict[str, str]:
         """Fingerprints of the sources of embeddings that there are."""
@@ -166,7 +181,7 @@ class Bench:
     def show(self) -> None:
         """Print the table of all rows, and write it as a document."""
         rows = self.rows.read()
-        current = {fit.key for fit in self.plan(seeds=sorted({str(r["seed"]) for r in rows}))}
+        current = self._current(rows)
         content = {
             name: tables.lines(name, rows, lambda row: row["key"] in current) for name in PROTOCOLS
         }
@@ -178,6 +193,18 @@ class Bench:
         path = self.out / "paper.md"
         write_text(path, tables.markdown(content, _machine()))
         console.print(f"{path} and {self.rows.path}", soft_wrap=True)
+
+    def _current(self, rows: Sequence[Row]) -> set[str]:
+        """The keys that rows of these seeds, precisions and devices have today."""
+        seeds = sorted({str(row["seed"]) for row in rows})
+        kinds = {(row.get("precision", ""), row.get("device", "cpu")) for row in rows}
+        return {
+            fit.key
+            for precision, device in kinds
+            for fit in self.plan(
+                seeds=seeds, precisions=[precision] if precision else [], device=device
+            )
+        }
 
 
 def _chosen(

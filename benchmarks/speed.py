@@ -8,7 +8,8 @@ same threads; a number is the median over the turns. For others' code, the ratio
 times faster ours is; for a limit, how many times the limit ours takes. REFERENCE is a checkout of
 the DiffRec authors' code, RECBOLE one of RecBole, RECBOLE_PYTHON a Python with what RecBole needs,
 KMEANS_PYTORCH a checkout of kmeans_pytorch. None of them is part of this project; without one, its
-rows are left empty. Rows go to reports/bench/speed.json.
+rows are left empty. Rows go to reports/bench/speed.json, where those that were not measured this
+time stay.
 
 Threads that wait for each other sleep, on all sides, as they do in our steps (OMP_WAIT_POLICY is
 PASSIVE); WAIT_POLICY=ACTIVE shows the other way. Memory is that of a side's main process: the
@@ -19,7 +20,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,8 +34,8 @@ from benchmarks._cases import groups
 from benchmarks._comparison import FAILED, Group, Row, SideSpec
 from benchmarks._laps import Side
 from benchmarks._ml1m import data_folder, load_split, missing_data
-from benchmarks._specs import Others
-from diffrec_core.artifacts import write_json
+from benchmarks._specs import NOT_MEASURED, Others
+from diffrec_core.artifacts import read_json, write_json
 from diffrec_core.errors import ConfigError, DiffRecError
 from pipeline_steps._runtime import command_line
 
@@ -77,12 +78,13 @@ def main(args: argparse.Namespace) -> None:
         ConfigError: a choice is unknown.
         SpeedError: a comparison failed.
     """
-    chosen = choose(groups(_others(args), _whole_number("REPEATS", args.repeats)), args.cases)
+    known = groups(_others(args), _whole_number("REPEATS", args.repeats))
+    order = [(comparison.case, comparison.against) for g in known for comparison in g.comparisons]
     environment = _environment(args)
     rows: list[Row] = []
-    for group in chosen:
+    for group in choose(known, args.cases):
         rows += measure(group, environment)
-        write_rows(args.out / "speed.json", rows)
+        write_rows(args.out / "speed.json", rows, order)
     show(rows)
     if failed := [row.case for row in rows if row.note.startswith(FAILED)]:
         raise SpeedError(f"{len(failed)} of {len(rows)} comparisons failed: {', '.join(failed)}")
@@ -166,9 +168,26 @@ def measure(group: Group, environment: dict[str, str]) -> list[Row]:
     return rows
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows as JSON."""
-    write_json(path, [_rounded(row) for row in rows])
+def write_rows(path: Path, rows: Sequence[Row], order: Sequence[tuple[str, str]]) -> None:
+    """Write the rows as JSON, among those that are there of other comparisons.
+
+    A row that was not measured leaves an earlier one that was in its place.
+
+    Args:
+        path: of the file.
+        rows: of this run.
+        order: case and `against` of all comparisons that there are; rows of others are dropped.
+    """
+    kept = {_label(row): row for row in read_json(path)} if path.exists() else {}
+    for row in map(_rounded, rows):
+        measured_before = kept.get(_label(row), {}).get("ratio") is not None
+        if not (measured_before and str(row["note"]).startswith(NOT_MEASURED)):
+            kept[_label(row)] = row
+    write_json(path, [kept[label] for label in order if label in kept])
+
+
+def _label(row: Mapping[str, object]) -> tuple[object, object]:
+    return row["case"], row["against"]
 
 
 def _rounded(row: Row) -> dict[str, object]:

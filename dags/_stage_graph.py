@@ -7,7 +7,7 @@ tests/dags holds its stages and edges equal to DVC's own.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
@@ -127,6 +127,15 @@ def needed_for(graph: StageGraph, *names: str) -> StageGraph:
         stages=tuple(stage for stage in graph.stages if stage.name in found),
         edges=frozenset(edge for edge in graph.edges if set(edge) <= found),
     )
+
+
+def model_names(texts: Iterable[str]) -> list[str]:
+    """The models that the lines of a DAG's param name, split as `start_run` splits `--models`.
+
+    >>> model_names(["ease diffrec", "slim,ials "])
+    ['ease', 'diffrec', 'slim', 'ials']
+    """
+    return " ".join(texts).replace(",", " ").split()
 
 
 def _edges(stages: tuple[Stage, ...]) -> Iterator[tuple[str, str]]:

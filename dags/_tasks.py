@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from _alerts import PROJECT, tell_about_failure
-from _stage_graph import Stage, StageGraph, load_graph
+from _stage_graph import Stage, StageGraph, load_graph, model_names
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import (
     Asset,
@@ -67,8 +67,8 @@ WINDOW_PARAMS = {
                       " in this run, a line each, such as train.diffrec.steps=10"),
 }  # fmt: skip
 RUN_PARAMS = WINDOW_PARAMS | {
-    "models": Param([], type="array", items={"type": "string"}, description="Models of this run, a "
-                    "line each, of those in params.yaml; empty: all"),
+    "models": Param([], type="array", items={"type": "string"}, description="Models of this run, "
+                    "of those in params.yaml; empty: all"),
     "seeds": Param(None, type=["null", "integer"], minimum=1, description="How often each model is "
                    "trained; empty: as params.yaml says"),
     "dry_run": Param(default=False, type="boolean", description="Compare and report; promote and "
@@ -144,7 +144,7 @@ class StartRunOperator(PipelineOperator):
     def execute(self, context: Context) -> None:
         """Run the command, then skip what the run's models leave out."""
         super().execute(context)
-        chosen = context["params"].get("models")
+        chosen = model_names(context["params"].get("models") or [])
         if chosen:
             left_out = [ids for member, ids in self.members.items() if member not in chosen]
             raise DownstreamTasksSkipped(tasks=[task_id for ids in left_out for task_id in ids])

@@ -109,8 +109,10 @@ class Trial:
         number: 1-based, interrupted trials left out.
         settings: dotted keys to values, of the dimensions that counted.
         state: `complete`, `pruned` or `failed`.
-        value: the objective; of a pruned trial the last validation; None if it failed.
+        value: the objective; None unless it is complete.
         seconds: it took.
+        last_validation: the metric that early stopping watches, which may be another one than the
+            objective, when it was last measured; None if the model is not trained in epochs.
     """
 
     number: int
@@ -118,6 +120,7 @@ class Trial:
     state: str
     value: float | None
     seconds: float
+    last_validation: float | None = None
 
 
 def get_value(section: Mapping[str, Any], key: str) -> Any:

@@ -64,7 +64,8 @@ def complete(candidate: Path, seeds: int) -> None:
 
 
 def leave_out(candidate: Path, reason: str) -> None:
-    """Say that there will be no model, and why."""
+    """Say that there will be no model, and why; one of an earlier seed goes."""
+    clear(candidate)
     write_manifest(candidate, schema=CANDIDATE_SCHEMA, seeds=0, left_out=reason)
 
 

@@ -50,6 +50,7 @@ def compare(
     *,
     quality: Quality,
     seed: int,
+    seed_sd: float | None,
     folder: Path,
 ) -> Comparison:
     """Score candidate and champion on the same cases and decide.
@@ -63,6 +64,7 @@ def compare(
         config: the section `gate`.
         quality: of the data.
         seed: of the run.
+        seed_sd: of the metric, between the seeds of the candidate's run; None if there was one.
         folder: for files between the processes.
 
     Raises:
@@ -89,6 +91,7 @@ def compare(
         config,
         quality=quality,
         seed=seed,
+        seed_sd=seed_sd,
     )
     measures = {role: _guarded_values(measured) for role, measured in found.items()}
     measures["popularity"]["served_share"] = None  # it looks at nobody's history

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from diffrec_core.data.interactions import read_interactions
-from diffrec_core.errors import ArtifactError
+from diffrec_core.errors import ArtifactError, StorageError
 from diffrec_core.monitoring.champion import ChampionScore, champion_metric
 from diffrec_core.monitoring.checks import Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
@@ -77,8 +77,8 @@ def measure_champion(
         return _not_judged("ok", f"{text} (monitor.champion_min_users)")
     try:
         value = _value(champion, facts, asked, window, gate)
-    except ArtifactError as error:
-        return _not_judged("alarm", f"the champion cannot be loaded: {error}")
+    except (ArtifactError, StorageError) as error:
+        return _not_scored(error)
     score = ChampionScore(
         metric=gate.metric,
         value=value,
@@ -118,6 +118,12 @@ def _value(
         scored = score_versions(asked, [uri], gate.k, Path(folder), tracking_uri=store)
     answers = Answers(scored[uri].item_ids, scored[uri].sources)
     return float(measure(answers, asked, known_before(facts, window), gate).per_user.mean())
+
+
+def _not_scored(error: ArtifactError | StorageError) -> Check:
+    if isinstance(error, StorageError):  # MLflow is away; nothing is known of the champion
+        return _not_judged("unknown", f"the registry was not read: {error}")
+    return _not_judged("alarm", f"the champion cannot be loaded: {error}")
 
 
 def _not_judged(status: Status, why: str) -> Check:

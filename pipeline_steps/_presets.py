@@ -1,36 +1,71 @@
 """Presets: the settings that are known for a data set, to be merged into params.yaml.
 
 A preset is `presets/<name>.yaml`: a first comment line that says what it is for, and the sections
-pretrain_item_embeddings, cluster_items and train. A section, or a model's entry under `train`,
-replaces the one of the same name whole, so that nothing of the settings before it stays behind;
-all else in params.yaml, comments included, stays as it is.
+pretrain_item_embeddings, cluster_items, train, robustness and build_interactions, the last two of
+which it may leave out. A section, or a model's entry under `train`, replaces the one of the same
+name whole, so that nothing of the settings before it stays behind; of build_interactions the keys
+that are named alone, since its others tell about the user's log. All else in params.yaml, comments
+included, stays as it is.
+
+Instead of settings, an entry may hold the name of another preset: it then has the settings that
+stand there, as `slim: ml-100k` under `train` has those of ml-100k's `slim`.
 """
 
-import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import CommentMark
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.tokens import CommentToken
+from ruamel.yaml.comments import CommentedMap
 
-from diffrec_core.artifacts import write_text
-from diffrec_core.config import check_sections, load_section, lookup
+from diffrec_core.config import Config, check_sections, load_section, lookup
+from diffrec_core.data.interactions import InteractionsConfig
 from diffrec_core.embedding.clustering import ClusteringConfig
 from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.errors import ConfigError
 from diffrec_core.models.registry import create
-from pipeline_steps._runtime import SECTIONS, read_sections, repository_root
+from pipeline_steps._documents import (
+    comments_after,
+    dump_document,
+    load_document,
+    load_plain,
+    replace,
+    update,
+)
+from pipeline_steps._runtime import SECTIONS, repository_root
+from pipeline_steps.robustness import RobustnessConfig
 
 PRESETS = repository_root() / "presets"
-PRESET_SECTIONS = frozenset({"pretrain_item_embeddings", "cluster_items", "train"})
-"""What a preset may hold: what the models are, neither the data nor the machine."""
+PRESET_SECTIONS = frozenset(
+    {"build_interactions", "pretrain_item_embeddings", "cluster_items", "train", "robustness"}
+)
+"""What a preset may hold: which events count, what the models are and what noise they are put to;
+neither where the data lie nor the machine."""
+_MAY_BE_ABSENT: dict[str, type[Config]] = {
+    "build_interactions": InteractionsConfig,
+    "robustness": RobustnessConfig,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a preset says.
+
+    Attributes:
+        name: of its file.
+        document: its sections with their comments; names of presets are replaced by settings.
+        origins: for each entry under `train`, the preset that its settings stand in.
+    """
+
+    name: str
+    document: CommentedMap
+    origins: Mapping[str, str]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its sections as plain values."""
+        return load_plain(dump_document(self.document))
 
 
 def preset_names(folder: Path = PRESETS) -> dict[str, str]:
@@ -44,48 +79,93 @@ def _description(path: Path) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def read_preset(name: str, folder: Path = PRESETS) -> CommentedMap:
+def read_preset(name: str, folder: Path = PRESETS) -> Preset:
     """Read a preset and check that every key and value in it is allowed.
 
     Raises:
         ConfigError: there is none of that name, or something in it is unknown or not allowed.
     """
-    known = preset_names(folder)
-    if name not in known:
-        raise ConfigError(f"there is no preset {name!r}; known: {', '.join(known) or 'none'}")
-    path = folder / f"{name}.yaml"
-    document = load_document(path)
+    library = _Library(folder)
+    document = deepcopy(library.document(name))
+    origins = {}
+    for parent, keys in list(_named_entries(document)):
+        origin, parent[keys[-1]] = library.find(name, keys)
+        if keys[0] == "train":
+            origins[keys[-1]] = origin
+    preset = Preset(name, document, origins)
     try:
         check_sections(document, PRESET_SECTIONS)
-        check_models(load_plain(dump_document(document)))
+        check_models(preset.values)
     except ConfigError as error:
-        raise ConfigError(str(error).replace("params.yaml", str(path), 1)) from error
-    return document
+        raise _in_file(error, folder / f"{name}.yaml") from error
+    return preset
 
 
-def load_document(path: Path) -> CommentedMap:
-    """Read a YAML file with its comments.
+def _named_entries(document: CommentedMap) -> Iterator[tuple[CommentedMap, tuple[str, ...]]]:
+    """Where the name of a preset may stand: what holds the entry, and the keys that lead to it."""
+    for section, entries in document.items():
+        if section == "train" and isinstance(entries, CommentedMap):
+            yield from ((entries, (section, model)) for model in entries)
+        else:
+            yield document, (section,)
 
-    Raises:
-        ConfigError: it is missing, is not YAML, or holds no sections.
+
+class _Library:
+    """The presets of a folder, each read once.
+
+    Args:
+        folder: that holds them.
     """
-    document = read_sections(path, _round_trip())
-    if not isinstance(document, CommentedMap):
-        raise TypeError(f"the round-trip parser gives CommentedMap, found {type(document)}")
-    return document
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.known = folder, preset_names(folder)
+        self._documents: dict[str, CommentedMap] = {}
+
+    def document(self, name: str) -> CommentedMap:
+        """The sections of a preset as they are written.
+
+        Raises:
+            ConfigError: there is none of that name, or it is no YAML.
+        """
+        if name not in self.known:
+            known = ", ".join(self.known) or "none"
+            raise ConfigError(f"there is no preset {name!r}; known: {known}")
+        if name not in self._documents:
+            self._documents[name] = load_document(self.folder / f"{name}.yaml")
+        return self._documents[name]
+
+    def find(
+        self, name: str, keys: tuple[str, ...], passed: tuple[str, ...] = ()
+    ) -> tuple[str, Any]:
+        """Follow the names of presets to the one where settings stand.
+
+        Args:
+            name: of the preset to begin with.
+            keys: that lead to the entry.
+            passed: presets that named this one.
+
+        Returns:
+            The name of the preset that holds the settings, and these.
+
+        Raises:
+            ConfigError: a preset that is named does not exist or has no such entry, or they name
+                each other in a circle.
+        """
+        key, path = ".".join(keys), (*passed, name)
+        if name in passed:
+            raise ConfigError(f"presets: {key} is named in a circle: {' → '.join(path)}")
+        try:
+            value = lookup(self.document(name), key)
+        except ConfigError as error:
+            asking = self.folder / f"{passed[-1] if passed else name}.yaml"
+            found = _in_file(error, self.folder / f"{name}.yaml")
+            raise ConfigError(f"{asking}: {key} = {name!r}: {found}") from error
+        return self.find(value, keys, path) if isinstance(value, str) else (name, value)
 
 
-def dump_document(document: CommentedMap) -> str:
-    """Write out what `load_document` read, as it was."""
-    text = io.StringIO()
-    _round_trip().dump(document, text)
-    return text.getvalue()
-
-
-def load_plain(text: str) -> dict[str, Any]:
-    """Read YAML as every step and DVC do."""
-    values: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
-    return values
+def _in_file(error: ConfigError, path: Path) -> ConfigError:
+    """The same message about another file than params.yaml."""
+    return ConfigError(str(error).replace("params.yaml", str(path), 1))
 
 
 def check_params(params: Mapping[str, Any]) -> None:
@@ -104,6 +184,9 @@ def check_models(params: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: a section is missing, a key in it unknown or a value not allowed.
     """
+    for name, config in _MAY_BE_ABSENT.items():
+        if name in params:
+            load_section(params, name, config)
     load_section(params, "pretrain_item_embeddings", LightGCNConfig)
     load_section(params, "cluster_items", ClusteringConfig)
     train = lookup(params, "train")
@@ -120,130 +203,15 @@ def merge(document: CommentedMap, preset: Mapping[str, Any]) -> None:
     for name, section in preset.items():
         if name == "train":
             _merge_entries(document, name, section)
+        elif name == "build_interactions":
+            update(document, name, section)
         else:
-            _replace(document, name, section)
-
-
-def update_section(path: Path, name: str, values: Mapping[str, Any]) -> list[str]:
-    """Set keys of a section in a file, comments kept; return one line for each value changed."""
-    document = load_document(path)
-    check_sections(document, SECTIONS)
-    before = load_plain(dump_document(document))
-    for key, value in values.items():
-        document.setdefault(name, CommentedMap())[key] = value
-    text = dump_document(document)
-    lines = changes(before, load_plain(text))
-    if lines:
-        write_text(path, text)
-    return lines
+            replace(document, name, section)
 
 
 def _merge_entries(document: CommentedMap, name: str, entries: Mapping[str, Any]) -> None:
     if not isinstance(document.get(name), CommentedMap):
         document[name] = CommentedMap()
-    with _comments_after(document[name]):
+    with comments_after(document[name]):
         for model, section in entries.items():
-            _replace(document[name], model, section)
-
-
-def _replace(parent: CommentedMap, name: str, section: Mapping[str, Any]) -> None:
-    """Give the section the keys of another, in their order; keys that stay keep their comments."""
-    if not isinstance(parent.get(name), CommentedMap):
-        parent[name] = CommentedMap()
-    target = parent[name]
-    with _comments_after(target):
-        before = dict(target)
-        target.clear()  # of keys and values: comments are kept apart, by key
-        for key, value in section.items():
-            unchanged = key in before and before[key] == value
-            target[key] = before[key] if unchanged else deepcopy(value)
-
-
-@contextmanager
-def _comments_after(section: CommentedMap) -> Iterator[None]:
-    """Keep the blank lines and comments that follow a section while its keys change.
-
-    The parser hangs them on the last value in the section, which may be about to go.
-    """
-    after = ""
-    if section:
-        items, key, slot = _last_value(section)
-        beside, _, after = _take_comment(items, key, slot).partition("\n")
-        if beside:
-            _put_comment(items, key, slot, beside + "\n")
-    yield
-    if section and after:
-        items, key, slot = _last_value(section)
-        beside = _take_comment(items, key, slot).removesuffix("\n")
-        _put_comment(items, key, slot, f"{beside}\n{after}")
-
-
-def _last_value(section: CommentedMap | CommentedSeq) -> tuple[dict[Any, Any], Any, int]:
-    """Where the parser keeps the comment after the last value: a table, its key, and a slot."""
-    is_map = isinstance(section, CommentedMap)
-    key = list(section)[-1] if is_map else len(section) - 1
-    value = section[key]
-    nested = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
-    if nested and value:
-        return _last_value(value)
-    return section.ca.items, key, 2 if is_map else 0
-
-
-def _take_comment(items: dict[Any, Any], key: Any, slot: int) -> str:
-    token = items[key][slot] if key in items else None
-    if token is None:
-        return ""
-    items[key][slot] = None
-    text: str = token.value
-    return text
-
-
-def _put_comment(items: dict[Any, Any], key: Any, slot: int, text: str) -> None:
-    token = CommentToken(text, CommentMark(0), None)
-    items.setdefault(key, [None, None, None, None])[slot] = token
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One line for each value that differs, with its full key.
-
-    >>> changes({"train": {"ease": {"l2": 1.0}}}, {"train": {"ease": {"l2": 2.0}}})
-    ['train.ease.l2: 1.0 → 2.0']
-    """
-    old, new = dict(_values(before)), dict(_values(after))
-    lines = []
-    for key in [*new, *(key for key in old if key not in new)]:
-        if key not in old:
-            lines.append(f"{key}: {new[key]!r} (added)")
-        elif key not in new:
-            lines.append(f"{key}: {old[key]!r} (removed)")
-        elif old[key] != new[key]:
-            lines.append(f"{key}: {old[key]!r} → {new[key]!r}")
-    return lines
-
-
-def _values(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _values(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes null as params.yaml does, where ruamel.yaml would leave the value out."""
-
-    def represent_none(self, data: None) -> ScalarNode:
-        """Write `null`."""
-        node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:null", "null")
-        return node
-
-
-_Representer.add_representer(type(None), _Representer.represent_none)
-
-
-def _round_trip() -> YAML:
-    yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.preserve_quotes = True
-    yaml.width = 10_000  # lines stay as long as they are
-    return yaml
+            replace(document[name], model, section)

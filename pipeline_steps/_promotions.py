@@ -20,7 +20,8 @@ from diffrec_core.config import load_section
 from diffrec_core.errors import ConfigError
 from pipeline_steps import _registry
 from pipeline_steps._promotion_record import Action, Record
-from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS, RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
+from pipeline_steps._registry import CHALLENGER, CHAMPION, PREVIOUS
 from pipeline_steps._runtime import read_params
 from pipeline_steps._settings import settings
 from pipeline_steps._store import ExistsError, Store
@@ -89,13 +90,23 @@ class Promotions:
         if newest is None:
             return 0
         champion = _registry.aliases(self.model).get(CHAMPION)
-        if not self._is_applied(newest) and champion in {newest.version, newest.previous}:
+        if self._is_interrupted(newest, champion):
             log.warning("promotion %d was interrupted: moving its aliases now", newest.sequence)
             self.apply()
         elif champion != newest.version:
             self._take_down(newest, champion)
         newest = self.newest()
         return newest.sequence if newest else 0
+
+    def interrupted(self) -> Record | None:
+        """The newest record, if its aliases are still to be moved: `settle` will do that."""
+        newest = self.newest()
+        champion = _registry.aliases(self.model).get(CHAMPION)
+        return newest if newest and self._is_interrupted(newest, champion) else None
+
+    def _is_interrupted(self, newest: Record, champion: str | None) -> bool:
+        # any other champion was set by hand, and is taken down instead
+        return not self._is_applied(newest) and champion in {newest.version, newest.previous}
 
     def add(
         self,

@@ -14,9 +14,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from pydantic import Field
 
-from diffrec_core.config import Config
 from diffrec_core.errors import ArtifactError
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -32,15 +30,6 @@ PROMOTION = "promotion"
 
 _LONGEST_TAG = 4900
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
-
-
-class RegisterConfig(Config):
-    """Names in the registry."""
-
-    experiment: str = Field(default="diffrec", min_length=1)
-    model_name: str = Field(default="diffrec", min_length=1)
-    alias: str = Field(default="champion", min_length=1)
-    """champion: serve it at once; challenger: leave that to the gate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,11 @@ from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.report.changes import Changes
-from diffrec_core.report.data import Certainty, ModelResult, ReportData
+from diffrec_core.report.data import MOST_RANKS, Certainty, ModelResult, ReportData
 from diffrec_core.report.robustness import Measured
 from diffrec_core.rng import generator
 from pipeline_steps._runtime import Step
 
-_SHOWN_RANKS = 20
 _PART_FACTS = ("interactions", "users", "items", "new_users", "new_items", "first", "last")
 _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
 
@@ -118,7 +117,7 @@ def _certainty(name: str, leaderboard: dict[str, Any]) -> dict[str, Certainty]:
 
 def _top_items(directory: Path) -> pl.DataFrame:
     frame = pl.read_parquet(directory / "top_items_test.parquet")
-    return frame.filter(pl.col(RANK) <= _SHOWN_RANKS).sort(USER, RANK)
+    return frame.filter(pl.col(RANK) <= MOST_RANKS).sort(USER, RANK)
 
 
 def _sample_users(top_items: pl.DataFrame, count: int, seed: int) -> list[int]:

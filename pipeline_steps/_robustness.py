@@ -20,7 +20,7 @@ from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
 from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
-from diffrec_core.errors import ConfigError, DataError, MemoryLimitError
+from diffrec_core.errors import ConfigError, DataError, NotEnoughMemoryError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
@@ -28,7 +28,13 @@ from diffrec_core.models.registry import create
 from diffrec_core.report.robustness import Measured, drop_figure
 from diffrec_core.rng import derive_seed
 from pipeline_steps._runtime import Step
-from pipeline_steps._training import epoch_limit, key_of, prepare_device, training_options
+from pipeline_steps._training import (
+    epoch_limit,
+    key_of,
+    model_section,
+    prepare_device,
+    training_options,
+)
 from pipeline_steps.robustness import HEADER, RobustnessConfig
 
 log = logging.getLogger("pipeline")
@@ -81,6 +87,8 @@ class _Fits:
         self.users = read_users(self.args.interactions / "users.parquet")
         self.train, self.validation, self.test = (read_part(getattr(self.args, p)) for p in PARTS)
         self.known = concatenate(concatenate(self.train, self.validation), self.test)
+        # before any fit: what is wrong with it should not be told after hours
+        self.natural = self._natural() if config.natural else None
         self.kept: dict[str, Any] = read_json(self.args.kept) if self.args.kept.exists() else {}
 
     def run(self) -> Iterator[Measured]:
@@ -103,25 +111,28 @@ class _Fits:
     ) -> Measured | None:
         try:
             return self._measure(name, noise, seed, clusters)
-        except MemoryLimitError as error:
+        except NotEnoughMemoryError as error:
             log.warning("%s is left out: %s", name, error)
             return None
 
     def _noises(self, seed: int) -> Iterator[_Noise]:
         yield _Noise("none", 0.0, self.train, self.validation)
         for share in self.config.random_shares:
-            train, validation = (
-                self._with_random_pairs(part, share, derive_seed(self.step.seed, name, seed))
-                for name, part in (("train", self.train), ("validation", self.validation))
-            )
-            yield _Noise("random", share, train, validation)
-        if self.config.natural:
-            yield self._natural()
+            yield self._random(share, seed)
+        if self.natural:
+            yield self.natural
 
-    def _with_random_pairs(self, part: Histories, share: float, seed: int) -> Histories:
-        n_items = len(self.items)
-        pairs = random_pairs(part, self.known, share=share, n_items=n_items, seed=seed)
-        return add_pairs(part, pairs)
+    def _random(self, share: float, seed: int) -> _Noise:
+        """Pairs in both parts, none of them in the two: validation would ask for what is known."""
+
+        def noisy(name: str, part: Histories, known: Histories) -> Histories:
+            draw = derive_seed(self.step.seed, name, seed)
+            pairs = random_pairs(part, known, share=share, n_items=len(self.items), seed=draw)
+            return add_pairs(part, pairs)
+
+        train = noisy("train", self.train, self.known)
+        validation = noisy("validation", self.validation, concatenate(self.known, train))
+        return _Noise("random", share, train, validation)
 
     def _natural(self) -> _Noise:
         bound = self.step.section("build_interactions", InteractionsConfig).min_value
@@ -148,9 +159,20 @@ class _Fits:
             add_pairs(self.validation, for_validation),
         )
 
+    def _barred(self) -> Histories | None:
+        """What natural noise adds, for every fit alike.
+
+        Who is trained on a low rating is never asked for that item again. Were it left to the
+        others to recommend it, noise would seem to help.
+        """
+        if self.natural is None:
+            return None
+        return concatenate(self.natural.train, self.natural.validation)
+
     def _measure(self, name: str, noise: _Noise, seed: int, clusters: "_Clusters") -> Measured:
         """Fit and evaluate, unless it has been done."""
-        section = lookup(self.step.params, f"train.{name}")
+        tuned = self.args.tuned and self.args.tuned / f"{name}.json"
+        section = model_section(self.step, name, tuned)
         model = create(section, f"train.{name}", prepare_device(self.step))
         key = self._key(model, noise, seed)
         if key not in self.kept:
@@ -171,8 +193,10 @@ class _Fits:
             hashlib.sha256(part.items.tobytes()).hexdigest()
             for part in (noise.train, noise.validation)
         ]
+        barred = self._barred()
+        ranked = None if barred is None else hashlib.sha256(barred.items.tobytes()).hexdigest()
         base = key_of(self.step.seed, model.config, inputs)
-        return sha256_json([base, seed, noise.kind, noise.share, embedding, noisy])
+        return sha256_json([base, seed, noise.kind, noise.share, embedding, noisy, ranked])
 
     def _fit(
         self, name: str, model: Recommender, noise: _Noise, seed: int, clusters: "_Clusters"
@@ -196,7 +220,7 @@ class _Fits:
         histories = concatenate(noise.train, noise.validation)
         return evaluate_task(
             model.score,
-            RankingTask("test", histories, self.test),
+            RankingTask("test", histories, self.test, self._barred()),
             EvaluationConfig(cutoffs=(20,), batch_size=batch_size),
         ).metrics
 
@@ -226,7 +250,9 @@ class _Clusters:
             epochs=config.epochs,
         ) as options:
             n_items = len(self.fits.items)
-            embeddings, _ = fit_lightgcn(noise.train, n_items, config, options, task)
+            embeddings, _ = fit_lightgcn(
+                noise.train, n_items, config, options, task, name="pretrain_item_embeddings"
+            )
         clustering = step.section("cluster_items", ClusteringConfig)
         read_out = embeddings.read_out.cpu().numpy()
         return cluster_items(read_out, clustering, seed=derive_seed(step.seed, "cluster_items"))

@@ -14,9 +14,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Self
 
-from diffrec_core.artifacts import canonical_json
+from diffrec_core.artifacts import canonical_json, sha256_json
 from diffrec_core.errors import ArtifactError, ConfigError
 from pipeline_steps._store import Store
 
@@ -111,14 +112,20 @@ class Run:
 
         That is safe, as a stage's entry holds the hashes of all that the stage was made from.
         """
+        self.params = params
         self.store.write(self._name("params.yaml"), params.encode())
         content = canonical_json({"schema": SCHEMA, **asdict(self.spec)})
         self.store.write(self._name("run.json"), content.encode())
 
-    @property
+    @cached_property
     def params(self) -> str:
         """The text of the run's params.yaml."""
         return self.store.read(self._name("params.yaml")).decode()
+
+    @property
+    def digest(self) -> str:
+        """Of what the run is made of: all but the time at which that was fixed."""
+        return sha256_json({**asdict(self.spec), "created": None, "params": self.params})
 
     def entries(self) -> dict[str, Any]:
         """The entries of dvc.lock that finished stages left, by stage."""

@@ -16,7 +16,7 @@ import polars as pl
 from diffrec_core.artifacts import read_json
 from diffrec_core.data.schema import USER_ID
 from diffrec_core.data.tables import read_table
-from diffrec_core.errors import ArtifactError, DataError
+from diffrec_core.errors import ArtifactError, DataError, StorageError
 from pipeline_steps._runtime import repository_root
 
 log = logging.getLogger("pipeline")
@@ -72,6 +72,7 @@ def score_versions(
     Raises:
         DataError: there is no case.
         ArtifactError: a version cannot be loaded or does not answer; its own words are quoted.
+        StorageError: MLflow cannot be reached.
     """
     with ExitStack() as stack:
         # all import their libraries now, for seconds; loading and answering is done by turns
@@ -125,15 +126,20 @@ class _Scorer:
         _, said = self._process.communicate("go\n")
         if self._process.returncode:
             lines = "\n  ".join(said.strip().splitlines()[-_SAID_LINES:])
-            raise ArtifactError(
-                f"{self._uri} cannot be scored (exit code {self._process.returncode}); it said:\n"
-                f"  {lines}\nIs the version still in the registry, with its artifacts? "
-                f"`python -m pipeline_steps.history` lists the versions"
-            )
+            raise self._error(self._process.returncode, lines)
         answers = read_table(self._out, USER_ID, ITEM_IDS, SCORES, SOURCE)
         if answers[USER_ID].to_list() != self._cases[USER_ID].to_list():
             raise ArtifactError(f"{self._out} does not answer the cases that were asked")
         return answers, read_json(self._facts)
+
+    def _error(self, code: int, said: str) -> ArtifactError | StorageError:
+        what = f"{self._uri} cannot be scored (exit code {code}); it said:\n  {said}\n"
+        if code == StorageError.exit_code:
+            return StorageError(f"{what}Is MLflow up? Then run the same command again")
+        return ArtifactError(
+            f"{what}Is the version still in the registry, with its artifacts? "
+            f"`python -m pipeline_steps.history` lists the versions"
+        )
 
 
 def _start(uri: str, arguments: Sequence[str]) -> "subprocess.Popen[str]":

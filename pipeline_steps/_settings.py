@@ -8,6 +8,8 @@
 | DIFFREC_CACHE | DVC's cache on this machine, shared by its workspaces | .nightly/cache |
 | DIFFREC_PUBLISH | where recommendations, report and status appear | published |
 | MLFLOW_TRACKING_URI | the registry | mlflow.db in the project's folder |
+
+A relative path of SQLite is one of the project's folder: in a workspace it would be lost with that.
 """
 
 import os
@@ -16,6 +18,8 @@ from pathlib import Path
 
 from pipeline_steps._runtime import repository_root
 from pipeline_steps._store import Store
+
+_DEFAULT_REGISTRY = "sqlite:///mlflow.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def settings(project: Path | None = None) -> Settings:
     Args:
         project: the folder that defaults lie in; None: the one that holds this code.
     """
-    root = project or repository_root()
+    root = (project or repository_root()).absolute()
 
     def setting(name: str, default: Path) -> str:
         value = os.environ.get(name) or str(default)
@@ -84,5 +88,18 @@ def settings(project: Path | None = None) -> Settings:
         workspaces=Path(setting("DIFFREC_WORKSPACES", state / "workspaces")),
         cache=Path(setting("DIFFREC_CACHE", state / "cache")),
         publish=setting("DIFFREC_PUBLISH", root / "published"),
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow.db",
+        tracking_uri=_absolute(os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_REGISTRY, root),
     )
+
+
+def _absolute(uri: str, root: Path) -> str:
+    """The address of a database in a file with the whole path; any other as it is.
+
+    >>> _absolute("sqlite:///other.db?timeout=9", Path("/project"))
+    'sqlite:////project/other.db?timeout=9'
+    >>> _absolute("sqlite:////var/mlflow.db", Path("/project"))
+    'sqlite:////var/mlflow.db'
+    """
+    scheme, _, path = uri.partition(":///")
+    is_file = scheme.partition("+")[0] == "sqlite" and path and not path.startswith(":memory:")
+    return f"{scheme}:///{root / path}" if is_file else uri

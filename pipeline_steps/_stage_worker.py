@@ -33,11 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Do the work, unless another worker is at it."""
     found = settings()
-
-    def work() -> int:
-        return _run(args.stage, Run.load(found.store, args.run), found, args.folder)
-
-    Work(args.folder).do(work)
+    run = Run.load(found.store, args.run)
+    Work(args.folder, run.digest).do(lambda: _run(args.stage, run, found, args.folder))
 
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:
@@ -73,7 +70,7 @@ def _run_stage(stage: str, run: Run, workspace: Workspace, found: Settings) -> i
         _before_listing(workspace, before, found)
     kept_outs = facts.kept_outs if known else []
     workspace.bring([*facts.inputs, *kept_outs], {**entries, **known})
-    lock = entries if facts.meta.get("reads_lock") else {}
+    lock = workspace.current(entries) if facts.meta.get("reads_lock") else {}
     code = workspace.reproduce(stage, {**lock, **known})
     if code != 0:
         return code

@@ -3,11 +3,14 @@
 The only module that knows Optuna. A study lives in an SQLite file and is taken up again after a
 kill: each trial's sampler is seeded by the number of trials that ended before it, so that an
 interrupted study proposes what it would have proposed.
+
+A trial is pruned when its validations stay behind the median of others', or when the time is up.
 """
 
 import json
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +19,14 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from diffrec_core.errors import DiffRecError
+from diffrec_core.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    DiffRecError,
+    NotEnoughMemoryError,
+    StorageError,
+)
 from diffrec_core.rng import derive_seed
 from diffrec_core.search_space import (
     Choice,
@@ -35,17 +45,23 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 Section = dict[str, Any]
 OnValidation = Callable[[int, float], None]
 Objective = Callable[[Section, OnValidation], float]
-"""Given a model's section, and whom to tell of each validation: the value to maximise."""
+"""Given a model's section, and whom to tell of each validation: the value to maximise.
+
+Validations need not be of what is maximised: trials are compared with each other's."""
 
 _RANDOM_TRIALS = 5
 """Trials before the sampler and the pruner have seen enough to judge by."""
 _WARM_UP_EPOCHS = 10
+_HOPELESS_TRIALS = 10
+"""If so many failed and none succeeded, others would fail too."""
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
-_ERROR = "error"
+_ERROR, _EXIT_CODE, _SECONDS = "error", "exit_code", "seconds"
+"""What is kept of a trial: why it failed, and the time at its last validation."""
+_FAILURES = (ConfigError, DataError, ArtifactError, StorageError, NotEnoughMemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,8 @@ class Budget:
 
     Attributes:
         trials: that ended, the failed ones among them; None: no limit.
-        seconds: spent in trials, over all interruptions; None: no limit.
+        seconds: spent in trials, over all interruptions; None: no limit. Once they are over and
+            a trial is complete, the one under way ends at its next validation.
     """
 
     trials: int | None
@@ -110,15 +127,14 @@ class Study:
         Without dimensions there is one trial.
 
         Raises:
-            DiffRecError: the last trial's, if no trial succeeded.
+            DiffRecError: no trial succeeded, now or before; with what the last one said.
         """
-        failure: DiffRecError | None = None
         budget = budget if self.space else Budget(1, None)
-        while not budget.is_spent(len(self.trials), sum(t.seconds for t in self.trials)):
-            failure = self._try(objective) or failure
+        while not (budget.is_spent(len(self._ended()), self._seconds()) or self._is_hopeless()):
+            self._try(objective, budget)
             on_trial(self.trials[-1])
-        if failure and not any(trial.state == "complete" for trial in self.trials):
-            raise failure
+        if not self._has_result():
+            raise self._failure()
         return self.trials
 
     @property
@@ -147,6 +163,30 @@ class Study:
             if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or _ERROR in t.user_attrs
         ]
 
+    def _has_result(self) -> bool:
+        return any(trial.state == TrialState.COMPLETE for trial in self._ended())
+
+    def _is_hopeless(self) -> bool:
+        return len(self._ended()) >= _HOPELESS_TRIALS and not self._has_result()
+
+    def _seconds(self) -> float:
+        """Spent in trials, of those that a kill interrupted up to their last validation."""
+        every = self._study.get_trials(deepcopy=False)
+        ended = {trial.number for trial in self._ended()}
+        return sum(
+            _duration(t) if t.number in ended else float(t.user_attrs.get(_SECONDS, 0.0))
+            for t in every
+        )
+
+    def _failure(self) -> DiffRecError:
+        """The last trial's error, as it was or as the file remembers it."""
+        last = self._ended()[-1].user_attrs
+        kind = next((k for k in _FAILURES if k.exit_code == last[_EXIT_CODE]), DiffRecError)
+        return kind(
+            f"no trial of {len(self._ended())} succeeded. The last one: {last[_ERROR]}. "
+            f"Remove {self.path} to try again"
+        )
+
     def _forget_interrupted(self) -> None:
         """Trials that a kill left under way count as never begun; the first is enqueued anew."""
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -160,36 +200,48 @@ class Study:
             }
             self._study.enqueue_trial(start)
 
-    def _try(self, objective: Objective) -> DiffRecError | None:
-        """Run one trial; return its error if it failed."""
+    def _try(self, objective: Objective, budget: Budget) -> None:
+        """Run one trial; what it raised is kept as text, not with all that it had allocated."""
         number = len(self._ended())
         self._study.sampler = optuna.samplers.TPESampler(
             seed=derive_seed(self.seed, "tune", number) % 2**32,
             n_startup_trials=_RANDOM_TRIALS,
         )
+        left = math.inf  # the first result is waited for
+        if budget.seconds is not None and self._has_result():
+            left = budget.seconds - self._seconds()
         trial = self._study.ask()
-        last = math.nan
-
-        def validated(epoch: int, value: float) -> None:
-            nonlocal last
-            last = value
-            trial.report(value, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
         try:
             section = _draw(trial, self._space, self.section)
-            value = objective(section, validated)
+            value = objective(section, _pruning(trial, left))
         except optuna.TrialPruned:
             self._study.tell(trial, state=TrialState.PRUNED)
         except DiffRecError as error:
             log.warning("trial %d failed: %s", number + 1, error)
+            trial.set_user_attr(_EXIT_CODE, error.exit_code)
             trial.set_user_attr(_ERROR, str(error))
             self._study.tell(trial, state=TrialState.FAIL)
-            return error
         else:
             self._study.tell(trial, value)
-        return None
+
+
+def _pruning(trial: optuna.Trial, seconds: float) -> OnValidation:
+    """What ends a trial that stays behind, or whose time is up.
+
+    Args:
+        trial: that begins now.
+        seconds: that it may take.
+    """
+    began = time.monotonic()
+
+    def validated(epoch: int, value: float) -> None:
+        taken = time.monotonic() - began
+        trial.report(value, epoch)
+        trial.set_user_attr(_SECONDS, taken)
+        if taken >= seconds or trial.should_prune():
+            raise optuna.TrialPruned
+
+    return validated
 
 
 def best_trial(trials: list[Trial]) -> Trial:
@@ -245,10 +297,17 @@ def _trial(number: int, frozen: FrozenTrial, space: Space) -> Trial:
             value = frozen.params[dimension.name]
             is_choice = isinstance(dimension.values, Choice)
             settings[dimension.key] = json.loads(value) if is_choice else value
-    pruned_at = max(frozen.intermediate_values, default=None)
-    value = frozen.value
-    if frozen.state == TrialState.PRUNED and pruned_at is not None:
-        value = frozen.intermediate_values[pruned_at]
-    duration = frozen.duration
-    seconds = duration.total_seconds() if duration else 0.0
-    return Trial(number, settings, _STATES[frozen.state], value, seconds)
+    complete = frozen.state == TrialState.COMPLETE
+    last = max(frozen.intermediate_values, default=None)
+    return Trial(
+        number,
+        settings,
+        _STATES[frozen.state],
+        frozen.value if complete else None,  # Optuna gives a pruned one its last validation
+        _duration(frozen),
+        None if last is None else frozen.intermediate_values[last],
+    )
+
+
+def _duration(frozen: FrozenTrial) -> float:
+    return frozen.duration.total_seconds() if frozen.duration else 0.0

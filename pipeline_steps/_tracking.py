@@ -19,13 +19,16 @@ from urllib.parse import quote
 
 import mlflow
 import pandas as pd
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from sqlalchemy.exc import SQLAlchemyError
 
-from diffrec_core.errors import ConfigError
+from diffrec_core.errors import ConfigError, StorageError
+from pipeline_steps._outages import is_outage
 
 log = logging.getLogger("pipeline")
 _DEFAULT_URI = "sqlite:///mlflow.db"
@@ -98,20 +101,33 @@ def tracking(experiment: str) -> Iterator[str]:
     """Point MLflow at its store and experiment; yield the store's URI.
 
     Raises:
-        ConfigError: the store cannot be reached, or is the unsupported file store.
+        ConfigError: MLflow refuses a name or a value, or the store is the unsupported file store.
+        StorageError: the store cannot be reached, or is locked.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
     if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:")):
         raise ConfigError(
             f"MLFLOW_TRACKING_URI = {uri!r}: use a database (sqlite:///mlflow.db) or a server"
         )
-    try:
+    with _told_as_ours(uri):
         mlflow.set_tracking_uri(uri)
         _create_experiment(uri, experiment)
         mlflow.set_experiment(experiment)
         yield uri
-    except MlflowException as error:
-        raise ConfigError(f"MLflow at {uri}: {error.message}") from error
+
+
+@contextmanager
+def _told_as_ours(uri: str) -> Iterator[None]:
+    """Tell outages, which pass, from what another try would end with too."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+        if not is_outage(error):
+            raise ConfigError(f"MLflow at {uri}: {error}") from error
+        raise StorageError(
+            f"MLflow at {uri} cannot be reached, or is busy: {error}. Is its server up, is its "
+            f"database there? Then run the same command again (docs/runbook.md: MLflow is down)"
+        ) from error
 
 
 def _create_experiment(uri: str, name: str) -> None:
@@ -120,9 +136,9 @@ def _create_experiment(uri: str, name: str) -> None:
     MLflow's own choice is `mlruns` in the folder that happens to be the current one, and a
     workspace is removed when its stage is done. A server decides for itself.
     """
-    path = uri.removeprefix("sqlite:///")
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
     client = MlflowClient()
-    if path == uri or client.get_experiment_by_name(name) is not None:
+    if not uri.startswith("sqlite:///") or client.get_experiment_by_name(name) is not None:
         return
     folder = Path(path).absolute().parent / "mlruns"
     try:
@@ -180,7 +196,10 @@ def register_model(
     tags: Mapping[str, str],
     example: pd.DataFrame,
 ) -> str:
-    """Log the model from code under a run, register it, tag the version; return its number."""
+    """Log the model from code under a run and register it; return the version's number.
+
+    The tags are there as soon as the version is: after a kill, it is found by its fingerprint.
+    """
     requirements = [f"{package}=={version(package).split('+')[0]}" for package in _REQUIREMENTS]
     with mlflow.start_run(run_id=run_id), _plain_stdout():
         info = mlflow.pyfunc.log_model(
@@ -192,12 +211,9 @@ def register_model(
             input_example=example,
             pip_requirements=requirements,
             registered_model_name=name,
+            tags=dict(tags),
         )
-    number = str(info.registered_model_version)
-    client = MlflowClient()
-    for key, value in tags.items():
-        client.set_model_version_tag(name, number, key, value)
-    return number
+    return str(info.registered_model_version)
 
 
 @contextmanager
@@ -205,17 +221,16 @@ def registry() -> Iterator[str]:
     """Point MLflow at its store to read the registry, making nothing; yield the store's URI.
 
     Raises:
-        ConfigError: there is no store yet, or it cannot be reached.
+        ConfigError: there is no store yet.
+        StorageError: it cannot be reached, or is locked.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
     place = uri.removeprefix("sqlite:///").partition("?")[0]
     if uri.startswith("sqlite:") and not Path(place).is_file():
         raise ConfigError(f"MLflow's store {uri} does not exist: nothing was registered yet")
-    try:
+    with _told_as_ours(uri):
         mlflow.set_tracking_uri(uri)
         yield uri
-    except MlflowException as error:
-        raise ConfigError(f"MLflow at {uri}: {error.message}") from error
 
 
 @contextmanager

@@ -25,12 +25,13 @@ from torch import distributed
 
 from diffrec_core.artifacts import (
     fingerprint,
+    read_json,
     read_manifest,
     sha256_file,
     sha256_json,
     write_text,
 )
-from diffrec_core.config import Config
+from diffrec_core.config import Config, lookup
 from diffrec_core.data.item_tables import read_item_clusters
 from diffrec_core.data.schema import CLUSTERS_SCHEMA, INTERACTIONS_SCHEMA, MODEL_SCHEMA
 from diffrec_core.data.splits import read_part
@@ -39,6 +40,7 @@ from diffrec_core.errors import ConfigError
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.rng import derive_seed
+from diffrec_core.search_space import with_value
 from diffrec_core.training.distributed import Processes
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, TrainingReport
 from pipeline_steps._runtime import Step, peak_memory_mib, repository_root
@@ -67,8 +69,8 @@ class RuntimeConfig(Config):
     """A killed training loses at most this much, or one step or validation if that is longer."""
 
     memory_limit_gib: float | None = Field(default=None, gt=0.0)
-    """What the fit of a model whose size is known beforehand may take, at its peak, beside the
-    data; null: 80 % of the machine's (or the container's) memory. A larger one is refused."""
+    """What the fit of a model may take, at its peak, beside the data; null: 80 % of the machine's
+    (or the container's) memory. A larger one is refused before it begins."""
 
 
 def prepare_device(step: Step) -> torch.device:
@@ -187,6 +189,20 @@ def key_of(seed: int, config: Config, inputs: list[Path]) -> str:
             "code": [sha256_file(path) for path in library],
         }
     )
+
+
+def model_section(step: Step, name: str, tuned: Path | None) -> dict[str, Any]:
+    """The section of params.yaml that a model is trained by, with what `tune` found put over it.
+
+    Args:
+        step: gives params.yaml.
+        name: an entry under `train`.
+        tuned: the file that `tune` wrote for the model; None: it was not asked.
+    """
+    section: dict[str, Any] = lookup(step.params, f"train.{name}")
+    for key, value in (read_json(tuned)["settings"] if tuned else {}).items():
+        section = with_value(section, key, value)
+    return section
 
 
 def read_training_data(step: Step, model: Recommender) -> tuple[TrainingData, dict[str, Path]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from diffrec_core.artifacts import write_json, write_text
 from diffrec_core.config import lookup
-from diffrec_core.errors import DataError, MemoryLimitError
+from diffrec_core.errors import DataError, NotEnoughMemoryError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.models.base import TrainingData
@@ -22,9 +22,12 @@ from pipeline_steps import _tracking
 from pipeline_steps._candidates import LEFT_OUT
 from pipeline_steps._runtime import Step
 from pipeline_steps._study import Budget, OnValidation, Section, Study, best_trial
-from pipeline_steps._training import key_of, prepare_device, read_training_data
+from pipeline_steps._training import RuntimeConfig, key_of, prepare_device, read_training_data
 
 log = logging.getLogger("pipeline")
+
+_LAST_VALIDATION = "last_validation_recall@20"
+"""What early stopping watches and pruning compares, whatever `select.metric` is."""
 
 
 def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
@@ -50,12 +53,13 @@ def tune(step: Step, *, trials: int | None, seconds: float | None) -> None:
     ):
 
         def on_trial(trial: Trial) -> None:
-            log_trial(trial.settings, {metric: trial.value}, {"state": trial.state})
+            values = {metric: trial.value, _LAST_VALIDATION: trial.last_validation}
+            log_trial(trial.settings, values, {"state": trial.state})
             advance(trial.number, _note(study.trials, metric))
 
         try:
             tried = study.run(judge, Budget(trials, seconds), on_trial)
-        except MemoryLimitError as error:
+        except NotEnoughMemoryError as error:
             _write_nothing(step, error)
             return
     _write(step, study, tried, metric)
@@ -71,6 +75,7 @@ class _Judge:
     def __init__(self, step: Step, data: TrainingData, metric: str) -> None:
         self.step, self.data, self.metric = step, data, metric
         cutoff = int(metric.partition("@")[2])
+        self.memory_limit_gib = step.section("runtime", RuntimeConfig).memory_limit_gib
         batch_size = step.section("evaluate", EvaluationConfig).batch_size
         self.config = EvaluationConfig(cutoffs=(cutoff,), batch_size=batch_size)
 
@@ -81,6 +86,7 @@ class _Judge:
             device=model.device,
             seed=derive_seed(self.step.seed, f"train/{name}"),
             validated=validated,
+            memory_limit_gib=self.memory_limit_gib,
         )
         model.fit(self.data, options)
         task = self.data.validation
@@ -115,7 +121,7 @@ def _write(step: Step, study: Study, trials: list[Trial], metric: str) -> None:
     step.report |= {"trials": len(trials), "best_trial": best.number, "value": best.value}
 
 
-def _write_nothing(step: Step, error: MemoryLimitError) -> None:
+def _write_nothing(step: Step, error: NotEnoughMemoryError) -> None:
     """`train`, which leaves the model out for the same reason, must still find its files."""
     log.warning("%s is not tuned: %s", step.args.model, error)
     write_json(step.args.out, {"model": step.args.model, "settings": {}})
@@ -127,10 +133,11 @@ def _csv(trials: list[Trial], metric: str) -> str:
     keys = sorted({key for trial in trials for key in trial.settings})
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial", "state", metric, "seconds", *keys])
+    writer.writerow(["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys])
     for t in trials:
+        values = [_cell(t.value), _cell(t.last_validation)]
         cells = [_cell(t.settings.get(key)) for key in keys]
-        writer.writerow([t.number, t.state, _cell(t.value), round(t.seconds, 3), *cells])
+        writer.writerow([t.number, t.state, *values, round(t.seconds, 3), *cells])
     return buffer.getvalue()
 
 

@@ -3,7 +3,7 @@
 The work is a process in a session of its own; it holds a lock on its folder and writes its log
 there. The command shows the log until the work ends. Killed, it leaves the work alone: a scheduler
 that loses a task does not lose hours of training. The next command finds the lock taken and shows
-the same log from its beginning.
+the same log from its beginning; work of another specification it ends instead.
 """
 
 import fcntl
@@ -23,6 +23,7 @@ from typing import BinaryIO, NoReturn
 
 from diffrec_core.artifacts import write_json
 from diffrec_core.errors import DiffRecError
+from pipeline_steps._lock_holder import Holder
 
 log = logging.getLogger("pipeline")
 _POLL_SECONDS = 0.1
@@ -44,9 +45,11 @@ class Work:
 
     Args:
         folder: where its lock, log and result lie.
+        of: digest of what it is made of; work of another digest is not joined but ended.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, of: str = "") -> None:
+        self._of = of
         self._lock, self._log = folder / "lock", folder / "stage.log"
         self._result = folder / "result.json"
         self.folder = folder
@@ -61,6 +64,7 @@ class Work:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         process = None
+        self._end_other_work()
         if self.pid() is None:
             self._end_orphans()
             self._result.unlink(missing_ok=True)
@@ -84,7 +88,7 @@ class Work:
             if not _lock(file):
                 return
             file.truncate(0)
-            file.write(str(os.getpid()).encode())
+            file.write(Holder.this_process(self._of).to_bytes())
             file.flush()
             code = 1
             try:
@@ -97,20 +101,35 @@ class Work:
 
     def pid(self) -> int | None:
         """The process that holds the lock, None where nobody does."""
+        holder = self._holder()
+        return None if holder is None else holder.pid
+
+    def _holder(self) -> Holder | None:
         try:
             with self._lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return None
         except BlockingIOError:
-            return int(self._lock.read_bytes() or b"0")
+            return Holder.parse(self._lock.read_bytes())
         return None
+
+    def _end_other_work(self) -> None:
+        """End work that goes on for what the run was before it was specified anew."""
+        for _ in range(_LOCK_TRIES):
+            holder = self._holder()
+            if holder is None or holder.of == self._of:
+                return
+            if holder.pid:  # else it is about to write it down
+                log.warning("the run was specified anew: ending its old work, %s", holder.pid)
+                _end_session(holder.pid)
+            time.sleep(_POLL_SECONDS)
 
     def _end_orphans(self) -> None:
         """End what a killed worker has left running: it would write into the next try's folder."""
-        worker = int(self._lock.read_bytes() or b"0") if self._lock.is_file() else 0
-        if worker and not _exists(worker):  # so a session of that number can only be the worker's
-            _end_session(worker)
+        worker = Holder.parse(self._lock.read_bytes()) if self._lock.is_file() else Holder(0)
+        if worker.owns_session():
+            _end_session(worker.pid)
 
     def _start(self, command: list[str], cwd: Path) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as output:
@@ -195,16 +214,6 @@ def _lock(file: BinaryIO) -> bool:
         else:
             return True
     return False
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _copy(lines: BinaryIO) -> None:

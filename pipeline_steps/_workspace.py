@@ -98,6 +98,14 @@ class Workspace:
             raise ConfigError(f"there is no stage {name!r}; known: {', '.join(sorted(stages))}")
         return StageFacts(**stages[name])
 
+    def current(self, entries: Entries) -> Entries:
+        """Of some entries, those of stages that dvc.yaml has with the params that lie here.
+
+        A run that is specified anew with fewer models keeps the entries of the others.
+        """
+        stages = self._stages()
+        return {name: entry for name, entry in entries.items() if name in stages}
+
     def _stages(self) -> dict[str, dict[str, Any]]:
         """Facts of every stage, kept beside the cache: DVC takes half a second to tell them."""
         texts = [(self.root / file).read_text("utf-8") for file in ("dvc.yaml", "params.yaml")]
@@ -212,9 +220,14 @@ class Workspace:
             raise ConfigError(f"git {arguments[0]}: {result.stderr.strip()}")
 
     def _config(self) -> str:
-        """DVC's settings here; never committed, so they may name this machine's folders."""
+        """DVC's settings here; never committed, so they may name this machine's folders.
+
+        What DVC knows of this folder stays in it, and goes with it, not in one of the machine's.
+        """
+        site_cache = self.root / ".dvc" / "tmp" / "site_cache"
         return (
-            f"[core]\n    remote = nightly\n[cache]\n    dir = {self.cache}\n"
+            f"[core]\n    remote = nightly\n    site_cache_dir = {site_cache}\n"
+            f"[cache]\n    dir = {self.cache}\n"
             f"['remote \"nightly\"']\n    url = {self.remote}\n"
         )
 

@@ -25,7 +25,7 @@ from diffrec_core.config import load_section
 from diffrec_core.errors import ArtifactError, ConfigError
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.report.status import render_status
-from pipeline_steps._registry import RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runs import End, Run, ends, run_name
 from pipeline_steps._runtime import command_line, parse_time, read_params, repository_root
 from pipeline_steps._settings import settings

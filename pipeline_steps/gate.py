@@ -8,7 +8,8 @@ the version's tags, to the report and to the version's MLflow run; nothing is pr
 With `--now`, the data of the night are looked at as the monitor looks at them (freshness, row
 counts, drift); an alarm is a flag, and keeps the candidate back like one of `--flag`.
 
-Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded.
+Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded; 5
+MLflow is away.
 Reads params.yaml: seed, gate, register; monitor with `--now`.
 """
 
@@ -85,7 +86,15 @@ def main(args: argparse.Namespace) -> None:
         based_on = promotions.settle()
         candidate = _registry.get_version(promotions.model, str(registration["version"]))
         champion = _registry.by_alias(promotions.model, _registry.CHAMPION)
-        comparison = _decide(interactions, config, candidate, champion, quality=quality, seed=seed)
+        comparison = _decide(
+            interactions,
+            config,
+            candidate,
+            champion,
+            quality=quality,
+            seed=seed,
+            seed_sd=registration["seed_sd"].get(config.metric),
+        )
         gate = {
             "schema": GATE_SCHEMA,
             "model": promotions.model,
@@ -126,6 +135,7 @@ def _decide(
     *,
     quality: Quality,
     seed: int,
+    seed_sd: float | None,
 ) -> Comparison:
     if champion is not None and champion.number == candidate.number:
         return Comparison(keep(f"version {champion.number} is champion already"))
@@ -137,6 +147,7 @@ def _decide(
             config,
             quality=quality,
             seed=seed,
+            seed_sd=seed_sd,
             folder=Path(folder),
         )
 

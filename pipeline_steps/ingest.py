@@ -2,7 +2,8 @@
 
 Writes events by day, the quarantine, and the titles of the items. Nothing is dropped silently:
 accepted and rejected rows are checked to add up to the rows read. When more rows are rejected
-than `ingest.max_rejected_share` allows, the stage fails and leaves the quarantine to look at.
+than `ingest.max_rejected_share` allows, of all or of a single file, the stage fails and leaves the
+quarantine to look at. Of a log that has grown since `list_raw`, what was listed is read.
 """
 
 import argparse
@@ -37,8 +38,10 @@ def run(step: Step) -> None:
     """Ingest the raw files of this run."""
     args, config = step.args, step.section("ingest", IngestConfig)
     manifest = read_raw_manifest(args.raw_manifest)
-    for file in (*manifest.logs, *filter(None, [manifest.titles])):
-        file.check_unchanged()
+    for file in manifest.logs:
+        file.check_unchanged(may_grow=config.may_grow)
+    if manifest.titles:
+        manifest.titles.check_unchanged()
     output = partial(
         step.output, params=config.model_dump(), inputs={"raw_manifest": args.raw_manifest}
     )

@@ -29,7 +29,8 @@ from diffrec_core.promotion.config import GateConfig
 from diffrec_core.report.status import render_status
 from pipeline_steps import _registry, _tracking
 from pipeline_steps._measure_champion import Champion, measure_champion
-from pipeline_steps._registry import CHAMPION, RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
+from pipeline_steps._registry import CHAMPION
 from pipeline_steps._runtime import command_line, parse_time, read_params
 
 log = logging.getLogger("pipeline")

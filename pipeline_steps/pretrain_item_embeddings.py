@@ -38,7 +38,9 @@ def run(step: Step) -> None:
     with training_options(
         step, "item_embeddings", config=config, inputs=list(inputs.values()), epochs=config.epochs
     ) as options:
-        embeddings, report = fit_lightgcn(histories, len(items), config, options, task)
+        embeddings, report = fit_lightgcn(
+            histories, len(items), config, options, task, name="pretrain_item_embeddings"
+        )
         leave_if_not_writer(options.processes)
         with step.output(
             args.out, schema=EMBEDDINGS_SCHEMA, params=config.model_dump(mode="json"), inputs=inputs

@@ -9,7 +9,8 @@ champion that it was compared with only: if another was promoted since, this is 
 promotions at once one fails. Promoting again what is promoted changes nothing.
 
 Exit codes: 0 promoted, 99 the gate's decision is to keep the champion (Airflow counts that as
-skipped), 2 refused, 4 there is no such version or file. Reads params.yaml: register.
+skipped), 2 refused, 4 there is no such version or file, 5 MLflow is away. Reads
+params.yaml: register.
 """
 
 import argparse

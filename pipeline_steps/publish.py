@@ -6,6 +6,12 @@ second, sees one whole night or the other.
 
   published/recommendations/latest.json                        {"run": …, "path": …, …}
   published/recommendations/RUN/recommendations.parquet        user_id, rank, item_id, score
+
+Refused is a table that is not the champion's: somebody promoted or rolled back since it was made.
+Where the champion's table of a later window is the current one, that stays.
+
+Exit codes: 0 published; 99 a newer table is the current one; 2 another version is champion; 4 the
+table is missing or damaged; 5 MLflow is away. Reads params.yaml: register.
 """
 
 import argparse
@@ -13,24 +19,36 @@ import hashlib
 import io
 import json
 import logging
+import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from diffrec_core.artifacts import canonical_json
+from diffrec_core.config import load_section
 from diffrec_core.data.schema import RANK, RECOMMENDATIONS, USER_ID
 from diffrec_core.errors import ArtifactError
-from pipeline_steps._runs import Run, run_name
-from pipeline_steps._runtime import command_line
+from pipeline_steps import _registry
+from pipeline_steps._promotions import ChampionMovedError
+from pipeline_steps._register_config import RegisterConfig
+from pipeline_steps._runs import Run, RunSpec, run_name
+from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps._settings import settings
+from pipeline_steps._store import Store
+from pipeline_steps._tracking import registry
+from pipeline_steps._workers import SKIPPED
 
 log = logging.getLogger("pipeline")
+_LATEST = "recommendations/latest.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the run."""
     parser.add_argument("--run", required=True, help="whose table to publish")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -38,20 +56,77 @@ def main(args: argparse.Namespace) -> None:
 
     Raises:
         ArtifactError: the table is missing, damaged or empty; the current one stays.
+        ChampionMovedError: the table is another version's than the champion's.
     """
     found, name = settings(), run_name(args.run)
-    folder = f"recommendations/{name}"
-    path = f"{folder}/recommendations.parquet"
-    manifest = _manifest(found.published.read(f"{folder}/manifest.json"), path)
-    content = found.published.read(path)
+    run = Run.load(found.store, name)
+    path = f"recommendations/{name}/recommendations.parquet"
+    manifest = _checked(found.published, path)
+    _check_champion(manifest, args.params, path)
+    current = _current(found.published)
+    if _is_newer(current, manifest, run.spec):
+        run.finish()
+        log.warning(
+            "not published: %(path)s, of run %(run)s, is of data until %(end)s, which is later, "
+            "and of the champion too",
+            current,
+        )
+        sys.exit(SKIPPED)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    latest = {**manifest, "path": path, "published": now, "end": _end(run.spec)}
+    found.published.write(_LATEST, canonical_json(latest).encode())
+    run.finish()
+    log.info("published %s: %d users, %s", path, manifest["users"], manifest["model"])
+
+
+def _checked(published: Store, path: str) -> dict[str, Any]:
+    """The manifest of a table that is what it says."""
+    manifest = _manifest(published.read(f"{path.rpartition('/')[0]}/manifest.json"), path)
+    content = published.read(path)
     if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
         raise ArtifactError(f"{path} fails its checksum: run recommend_champion again")
     check_table(pl.read_parquet(io.BytesIO(content)), manifest, path)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    latest = {**manifest, "path": path, "published": now}
-    found.published.write("recommendations/latest.json", canonical_json(latest).encode())
-    Run.load(found.store, name).finish()
-    log.info("published %s: %d users, %s", path, manifest["users"], manifest["model"])
+    return manifest
+
+
+def _check_champion(manifest: Mapping[str, Any], params: Path, path: str) -> None:
+    """Refuse the table of a version that serves no more."""
+    name = load_section(read_params(params), "register", RegisterConfig).model_name
+    with registry():
+        champion = _registry.aliases(name).get(_registry.CHAMPION)
+    made = (manifest["model"]["name"], str(manifest["model"]["version"]))
+    if made != (name, champion):
+        raise ChampionMovedError(
+            f"{path} is not the champion's: it was made by {made[0]} version {made[1]}, and the "
+            f"champion of {name} is version {champion} now. The current table stays. Run "
+            f"recommend and publish of the run again (in Airflow, clear recommend and after)"
+        )
+
+
+def _current(published: Store) -> dict[str, Any]:
+    """What is published now; nothing where that is not known."""
+    content = published.read_if_there(_LATEST)
+    try:
+        current: dict[str, Any] = json.loads(content or b"{}")
+    except ValueError:
+        log.warning("%s is damaged and is replaced", _LATEST)
+        return {}
+    return current
+
+
+def _is_newer(current: Mapping[str, Any], manifest: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Whether the current table is as good as this one, and of later data.
+
+    A run that was specified anew replaces its own table, whatever its window is now.
+    """
+    if "end" not in current or current["run"] == spec.run or current["model"] != manifest["model"]:
+        return False
+    return datetime.fromisoformat(current["end"]) > datetime.fromisoformat(_end(spec))
+
+
+def _end(spec: RunSpec) -> str:
+    """The end of a run's data: where it is open, all that there was when the run was specified."""
+    return spec.end or spec.created
 
 
 def _manifest(content: bytes, path: str) -> dict[str, Any]:

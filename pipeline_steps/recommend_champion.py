@@ -26,6 +26,7 @@ from diffrec_core.data.schema import (
 from diffrec_core.errors import ArtifactError
 from diffrec_core.promotion.cases import by_external_ids, histories
 from pipeline_steps import _registry
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps._scoring import ITEM_IDS, SCORES, answer
 from pipeline_steps._settings import settings
@@ -50,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     """
     params, found = read_params(args.params), settings()
     config = load_section(params, "recommend", RecommendConfig)
-    names = load_section(params, "register", _registry.RegisterConfig)
+    names = load_section(params, "register", RegisterConfig)
     cases = histories(by_external_ids(read_interactions(args.interactions)))
     with tracking(names.experiment) as uri, tempfile.TemporaryDirectory() as folder:
         champion = _registry.by_alias(names.model_name, _registry.CHAMPION)

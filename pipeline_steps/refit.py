@@ -104,7 +104,9 @@ def _clusters(
         epochs=epochs,
         fixed_epochs=epochs,
     ) as options:
-        embeddings, _ = fit_lightgcn(histories, n_items, config, options, None)
+        embeddings, _ = fit_lightgcn(
+            histories, n_items, config, options, None, name="pretrain_item_embeddings"
+        )
     read_out = embeddings.read_out.cpu().numpy()
     clustering = step.section("cluster_items", ClusteringConfig)
     return cluster_items(read_out, clustering, seed=derive_seed(step.seed, "cluster_items"))

@@ -17,7 +17,7 @@ from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_js
 from diffrec_core.data.vocabulary import read_users
 from diffrec_core.models.base import read_description
 from pipeline_steps import _git, _registry, _tracking
-from pipeline_steps._registry import RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runtime import Step, execute, repository_root
 
 log = logging.getLogger("pipeline")
@@ -56,7 +56,15 @@ def run(step: Step) -> None:
         _registry.move_alias(config.model_name, alias, number)
     log.info("%s version %s is now %s", config.model_name, number, alias)
     registration = {"name": config.model_name, "version": number, "alias": alias}
-    write_json(args.out, {**registration, "run_id": run_id, "tracking_uri": uri})
+    spread = {"seed_sd": _seed_sd(step)}
+    write_json(args.out, {**registration, **spread, "run_id": run_id, "tracking_uri": uri})
+
+
+def _seed_sd(step: Step) -> dict[str, float]:
+    """Standard deviations of the winner's validation metrics; empty if it had one seed."""
+    leaderboard = read_json(step.args.leaderboard)
+    sd: dict[str, float] = leaderboard["models"][leaderboard["selected"]]["sd"]["validation"]
+    return sd
 
 
 def _allowed_alias(config: RegisterConfig, number: str) -> str:

@@ -24,6 +24,7 @@ from diffrec_core.artifacts import fingerprint, read_json
 from diffrec_core.config import load_section
 from diffrec_core.errors import ArtifactError, ConfigError
 from pipeline_steps import _registry
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runtime import command_line, read_params, repository_root
 from pipeline_steps._settings import Settings, settings
 from pipeline_steps._tracking import tracking
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
         ArtifactError: there is no such version, or its lock, data or code cannot be had.
         ConfigError: the folder is there already, or the code was never committed.
     """
-    names = load_section(read_params(args.params), "register", _registry.RegisterConfig)
+    names = load_section(read_params(args.params), "register", RegisterConfig)
     out = args.out or Path("restored") / f"{names.model_name}-{args.version}"
     if out.exists():
         raise ConfigError(f"{out} is there already: remove it, or name another with --out")
@@ -60,7 +61,7 @@ def main(args: argparse.Namespace) -> None:
         lock, params = (_registry.read_file(version, name) for name in ("dvc.lock", "params.yaml"))
     workspace = _workspace(out.absolute(), version, found)
     workspace.prepare(commit, params)
-    entries: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
+    entries = workspace.current(YAML(typ="safe", pure=True).load(lock)["stages"])
     workspace.bring((path["path"] for entry in entries.values() for path in entry["outs"]), entries)
     workspace.write_lock(entries)
     log.info("%s version %s: commit %.8s, restored to %s", version.name, args.version, commit, out)

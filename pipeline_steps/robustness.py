@@ -5,7 +5,8 @@ users and items, and natural noise, the events that `build_interactions.min_valu
 Finished fits are kept: a killed run goes on where it stopped.
 
 Reads params.yaml: seed, robustness, train, pretrain_item_embeddings, cluster_items,
-build_interactions.min_value, evaluate.batch_size.
+build_interactions.min_value, evaluate.batch_size; settings that `tune` found go before those of
+`train`, as they do for the step of that name.
 """
 
 import argparse
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interactions", type=Path, required=True, help="for the vocabulary")
     for part in PARTS:
         parser.add_argument(f"--{part}", type=Path, required=True, help=f"{part} part")
+    parser.add_argument("--tuned", type=Path, help="folder of settings that `tune` found")
     parser.add_argument("--out", type=Path, required=True, help="folder to write: rows, pictures")
     parser.add_argument("--kept", type=Path, default=Path(".robustness/rows.json"), metavar="FILE")
 

@@ -3,11 +3,12 @@
     rollback                     to the version that the alias `previous` points to
     rollback --to 3 --reason "clicks fell by half"
 
-The version that is left becomes `previous`: a second rollback undoes the first. Consumers who load
-`models:/<name>@champion` get the other version when they load it next.
+The version that is left becomes `previous`: a second rollback undoes the first. If one was killed,
+the same command completes it, and does no other. Consumers who load `models:/<name>@champion` get
+the other version when they load it next.
 
-Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version. Reads params.yaml:
-register.
+Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is away. Reads
+params.yaml: register.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from diffrec_core.errors import ConfigError
 from pipeline_steps import _registry
+from pipeline_steps._promotion_record import Record
 from pipeline_steps._promotions import Promotions, open_promotions
 from pipeline_steps._runtime import command_line
 
@@ -32,8 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Roll back as the arguments say."""
     with open_promotions(args.params) as promotions:
+        interrupted = promotions.interrupted()
         newest = promotions.settle()
         before = _registry.aliases(promotions.model).get(_registry.CHAMPION)
+        if interrupted and interrupted.action == "rollback" and not args.to:
+            _say_completed(promotions, interrupted)
+            return
         target = args.to or _previous(promotions)
         if target == before:
             log.info("%s version %s is champion already", promotions.model, target)
@@ -43,6 +49,16 @@ def main(args: argparse.Namespace) -> None:
             "%s: rolled back from version %s to version %s, which is champion now",
             *(promotions.model, before, target),
         )
+
+
+def _say_completed(promotions: Promotions, record: Record) -> None:
+    """Another rollback now would undo the one that was killed: its retry is this command."""
+    log.info(
+        "%s: the rollback of %s from version %s to version %s was interrupted and is complete now; "
+        "nothing else was done. To return to version %s: python -m pipeline_steps.rollback --to %s",
+        *(promotions.model, record.time, record.previous, record.version),
+        *(record.previous, record.previous),
+    )
 
 
 def _previous(promotions: Promotions) -> str:

@@ -8,9 +8,9 @@ inputs are brought here; what it makes goes to the remote, and its entry of dvc.
 stage that is finished and whose inputs are the same ends at once.
 
 The work is done by a process in a session of its own, and this command shows what it says. If the
-command is killed, the work goes on, and the same command, run again, finds it and shows its log.
-If the work is killed, the same command goes on from the last checkpoint. SIGTERM and Ctrl-C end
-both.
+command is killed, the work goes on, and the same command, run again, finds it and shows its log;
+if the run was specified anew since, it ends that work and begins anew. If the work is killed, the
+same command goes on from the last checkpoint. SIGTERM and Ctrl-C end both.
 
 Environment: DIFFREC_REPOSITORY, DIFFREC_REMOTE, DIFFREC_WORKSPACES, DIFFREC_CACHE, DIFFREC_PUBLISH,
 MLFLOW_TRACKING_URI (docs/operations.md). Exit codes: those of the stage; 99 where there was nothing
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 
 from diffrec_core.errors import StorageError
-from pipeline_steps._runs import End, leave_end, run_name
+from pipeline_steps._runs import End, Run, leave_end, run_name
 from pipeline_steps._runtime import command_line, repository_root
 from pipeline_steps._settings import settings
 from pipeline_steps._workers import DONE, LostWorkError, Work
@@ -44,13 +44,15 @@ def main(args: argparse.Namespace) -> None:
     """Start the work, or join the one that goes on; end with the stage's exit code.
 
     Raises:
+        ArtifactError: the run was not started.
         LostWorkError: the worker was killed.
     """
-    name = run_name(args.run)
-    folder = settings().workspaces / name / args.stage
+    name, found = run_name(args.run), settings()
+    folder = found.workspaces / name / args.stage
     worker = [sys.executable, "-m", "pipeline_steps._stage_worker", args.stage, "--run", name]
+    work = Work(folder, Run.load(found.store, name).digest)
     try:
-        code = Work(folder).show([*worker, "--folder", str(folder)], cwd=repository_root())
+        code = work.show([*worker, "--folder", str(folder)], cwd=repository_root())
     except LostWorkError as error:
         _note(name, args.stage, End(error.exit_code, str(error)))
         raise

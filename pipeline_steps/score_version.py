@@ -30,6 +30,9 @@ import mlflow
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline_steps._outages import is_outage
 
 log = logging.getLogger("pipeline")
 
@@ -38,6 +41,9 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 
 EXIT_FAILED = 4
 """As for a bad artifact: the version cannot be loaded or does not answer."""
+
+EXIT_OUTAGE = 5
+"""As for storage: MLflow cannot be reached, or is busy; another try may succeed."""
 
 _LEAST_TIMINGS = 5
 
@@ -55,9 +61,9 @@ def main() -> int:
         directory = _model_directory(folder)
         cases = _read_cases(args.cases)
         answers, seconds = answer(model, cases, args.k, args.batch_size)
-    except (MlflowException, OSError, KeyError, ValueError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, KeyError, ValueError) as error:
         log.error("%s cannot be scored: %s", args.model_uri, error)
-        return EXIT_FAILED
+        return EXIT_OUTAGE if is_outage(error) else EXIT_FAILED
     answers.insert(0, "user_id", cases["user_id"])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     answers.to_parquet(args.out, index=False)

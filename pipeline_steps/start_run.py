@@ -7,7 +7,8 @@ The parameters are params.yaml of the project's folder, with its section `nightl
 the others, then the window, then --models, --seeds and --set. Code comes from the commit, so code
 that is not committed is refused. The raw files are listed later, once, by the run's stage list_raw.
 
-A run that exists is specified anew: what its stages have left is taken up where it still holds.
+All sections are checked here, so that no night fails at its gate over a word. A run that exists is
+specified anew: what its stages have left is taken up where it still holds.
 Ends with the run's name on standard output.
 """
 
@@ -30,7 +31,7 @@ from diffrec_core.data.interactions import UtcTime
 from diffrec_core.errors import ConfigError
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from pipeline_steps import _git
-from pipeline_steps._presets import check_params
+from pipeline_steps._all_sections import check_all
 from pipeline_steps._runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps._runtime import command_line, read_params, repository_root
 from pipeline_steps._settings import settings
@@ -87,14 +88,15 @@ def main(args: argparse.Namespace) -> None:
     merge(params, _absolute_paths(params, root))
     if previous:
         merge(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
-    check_params(params)
+    # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
+    text = json.dumps(params, indent=2, default=str) + "\n"
+    check_all(json.loads(text))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     spec = RunSpec(
         run=name, commit=commit, start=start, end=end, dry_run=args.dry_run, previous=previous,
         created=created,
     )  # fmt: skip
-    # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
-    Run(store, spec).specify(json.dumps(params, indent=2, default=str) + "\n")
+    Run(store, spec).specify(text)
     remove_old(settings().workspaces, days=_KEEP_DAYS)
     log.info("run %s: %s to %s, commit %.8s, after %s", name, start, end, commit, previous)
     sys.stdout.write(f"{name}\n")
@@ -149,7 +151,7 @@ def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[s
         if args.seeds < 1:
             raise ConfigError(f"--seeds {args.seeds}: must be at least 1")
         chosen.append({"seeds": args.seeds})
-    names = args.models.replace(",", " ").split()
+    names = model_names(args.models)
     unknown = [name for name in names if name not in params["models"]]
     if unknown:
         known = ", ".join(params["models"])
@@ -157,6 +159,15 @@ def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[s
     if names:
         chosen.append({"models": _Replaced({name: params["models"][name] for name in names})})
     return chosen
+
+
+def model_names(text: str) -> list[str]:
+    """The models that `--models` names.
+
+    >>> model_names(" ease,  diffrec slim")
+    ['ease', 'diffrec', 'slim']
+    """
+    return text.replace(",", " ").split()
 
 
 def _setting(text: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Fit one model on the training part, once for each of its seeds; validation says when to stop.
 
-A model that would need more memory than it may have is left out, with the reason in place of a
-model: the others go on.
+A model that would need more memory than it may have, or finds no more in the middle of its fit, is
+left out, with the reason in place of a model: the others go on.
 
 Reads params.yaml: seed, seeds, models.<model>, train.<model>; settings that `tune` found go before.
 """
@@ -13,11 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import read_json, write_text
-from diffrec_core.config import lookup
-from diffrec_core.errors import MemoryLimitError
+from diffrec_core.artifacts import write_text
+from diffrec_core.errors import NotEnoughMemoryError
 from diffrec_core.models.registry import create
-from diffrec_core.search_space import with_value
 from diffrec_core.training.trainer import TrainingReport
 from pipeline_steps import _candidates
 from pipeline_steps._runtime import Step, execute
@@ -27,6 +25,7 @@ from pipeline_steps._training import (
     forget_checkpoint,
     join_processes,
     leave_if_not_writer,
+    model_section,
     prepare_device,
     read_training_data,
     write_curves,
@@ -59,7 +58,7 @@ def run(step: Step) -> None:
         _candidates.clear(args.out)
     try:
         reports = list(_fit_each(step))
-    except MemoryLimitError as error:
+    except NotEnoughMemoryError as error:
         leave_if_not_writer(processes)
         _leave_out(step, str(error))
         return
@@ -80,7 +79,7 @@ def _fit_each(step: Step) -> Iterator[tuple[TrainingReport, dict[str, Any]]]:
     """
     name = step.args.model
     key = f"train.{name}"
-    section = _tuned(lookup(step.params, key), step.args.tuned)
+    section = model_section(step, name, step.args.tuned)
     model = create(section, key, prepare_device(step))
     data, inputs = read_training_data(step, model)
     seeds = _candidates.number_of_seeds(step, name) if model.uses_seed else 1
@@ -127,13 +126,6 @@ def _leave_out(step: Step, reason: str) -> None:
     _candidates.leave_out(step.args.out, reason)
     write_text(step.args.curves, "epoch\n")
     step.report[_candidates.LEFT_OUT] = reason
-
-
-def _tuned(section: dict[str, Any], path: Path | None) -> dict[str, Any]:
-    """The section with the settings that `tune` found, if it looked for any."""
-    for key, value in (read_json(path)["settings"] if path else {}).items():
-        section = with_value(section, key, value)
-    return section
 
 
 if __name__ == "__main__":

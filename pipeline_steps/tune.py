@@ -29,7 +29,8 @@ class TuneConfig(Config):
     """Settings to try for each model, those of params.yaml first; null: no limit."""
 
     seconds: float | None = Field(default=None, gt=0.0)
-    """Begin no trial of a model after so many seconds in its trials; null: no limit."""
+    """Begin no trial of a model after so many seconds in its trials, and end the one under way at
+    its next validation if another is complete; null: no limit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,21 +5,26 @@
   python -m pipeline_steps.use_preset NAME --dry-run     what would change
   python -m pipeline_steps.use_preset NAME               change it
 
-A preset replaces pretrain_item_embeddings, cluster_items and its models' entries under `train`;
-all else in params.yaml, comments included, stays. The result is checked before it is written.
+A preset replaces pretrain_item_embeddings, cluster_items, robustness and its models' entries under
+`train`, and sets keys of build_interactions; all else in params.yaml, comments included, stays. The
+result is checked before it is written. Models whose settings are not the preset's own are named.
 """
 
 import argparse
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from diffrec_core.artifacts import write_text
+from diffrec_core.config import load_section
 from diffrec_core.errors import ConfigError
-from pipeline_steps import _presets
+from pipeline_steps import _documents, _presets
 from pipeline_steps._runtime import command_line
+from pipeline_steps.robustness import RobustnessConfig
 
 log = logging.getLogger("pipeline")
 
@@ -50,16 +55,21 @@ def main(args: argparse.Namespace) -> None:
 
 
 def use(name: str, params: Path, folder: Path, *, dry_run: bool) -> None:
-    """Merge the preset into the file, say what changes, and write it unless it is a dry run."""
+    """Merge the preset into the file, say what changes, and write it unless it is a dry run.
+
+    Raises:
+        ConfigError: see `main`; or the preset puts models to noise that the file does not have.
+    """
     preset = _presets.read_preset(name, folder)
-    document = _presets.load_document(params)
-    before = _presets.load_plain(_presets.dump_document(document))
-    _presets.merge(document, preset)
-    text = _presets.dump_document(document)
-    after = _presets.load_plain(text)
+    document = _documents.load_document(params)
+    before = _documents.load_plain(_documents.dump_document(document))
+    _presets.merge(document, preset.document)
+    text = _documents.dump_document(document)
+    after = _documents.load_plain(text)
     _presets.check_params(after)
-    lines = _presets.changes(before, after)
-    for line in lines:
+    _check_robustness(after, name)
+    lines = _documents.changes(before, after)
+    for line in (*lines, *settings_of_others(preset, after.get("models") or {})):
         log.info("%s", line)
     if not lines:
         log.info("%s has the settings of %s already", params, name)
@@ -68,6 +78,36 @@ def use(name: str, params: Path, folder: Path, *, dry_run: bool) -> None:
     else:
         write_text(params, text)
         log.info("%s has the settings of %s now: %d values changed", params, name, len(lines))
+
+
+def _check_robustness(params: Mapping[str, Any], preset: str) -> None:
+    models = params.get("models") or {}
+    config = (
+        load_section(params, "robustness", RobustnessConfig) if "robustness" in params else None
+    )
+    missing = [name for name in config.models if name not in models] if config else []
+    if missing:
+        raise ConfigError(
+            f"{preset} puts models to noise that are not under `models` in params.yaml: "
+            f"{', '.join(missing)}; put them there, or choose another preset"
+        )
+
+
+def settings_of_others(preset: _presets.Preset, models: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each preset that models of the run have their settings from, if not this one.
+
+    Args:
+        preset: that is used.
+        models: of the run, by name.
+    """
+    by_origin: dict[str, list[str]] = {}
+    for model in models:
+        origin = preset.origins.get(model, "")
+        if origin != preset.name:
+            by_origin.setdefault(origin, []).append(model)
+    for origin, names in by_origin.items():
+        whose = f"of {origin}" if origin else "that params.yaml had before"
+        yield f"with the settings {whose}, not chosen for {preset.name}: {', '.join(names)}"
 
 
 def _show_list(folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Switch the robustness step on in params.yaml, for some models, or off.
 
-`make robustness` retrains ease, diffrec and l_diffrec on noisier and noisier data,
-`make robustness MODELS="ease lightgcn"` others. `python -m pipeline_steps.use_robustness --off`
-switches it off again.
+`make robustness` retrains the models that `robustness.models` names, as a preset may, on noisier
+and noisier data; where that names none, ease, diffrec and l_diffrec. `make robustness MODELS="ease
+lightgcn"` retrains those. `python -m pipeline_steps.use_robustness --off` switches it off again.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diffrec_core.config import load_section, lookup
 from diffrec_core.errors import ConfigError
-from pipeline_steps import _presets
+from pipeline_steps import _documents
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps.robustness import RobustnessConfig
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="*",
         default=[],
-        help=f"entries under `models`; none: {', '.join(_DEFAULT)}",
+        help=f"entries under `models`; none: those named already, or else {', '.join(_DEFAULT)}",
     )
     parser.add_argument("--off", action="store_true", help="retrain nothing")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
@@ -39,13 +39,13 @@ def main(args: argparse.Namespace) -> None:
         ConfigError: a model is unknown.
     """
     params = read_params(args.params)
-    load_section(params, "robustness", RobustnessConfig)
+    named = load_section(params, "robustness", RobustnessConfig).models
     known = list(lookup(params, "models") or {})
-    models = [] if args.off else list(args.models) or [n for n in _DEFAULT if n in known]
+    models = [] if args.off else list(args.models or named) or [n for n in _DEFAULT if n in known]
     for name in models:
         if name not in known:
             raise ConfigError(f"{name!r} is not under `models`; known: {', '.join(known)}")
-    changed = _presets.update_section(args.params, "robustness", {"models": models})
+    changed = _documents.update_section(args.params, "robustness", {"models": models})
     for line in changed or ["nothing to change"]:
         log.info("%s", line)
 

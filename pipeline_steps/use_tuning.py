@@ -1,19 +1,21 @@
 """Switch tuning on in params.yaml, for some models or all, with one budget for each.
 
 `make tune` gives every model 20 trials, `make tune MODELS="ease t_diffrec" BUDGET=10m` each of two
-ten minutes (also 90s, 2h). `python -m pipeline_steps.use_tuning --off` goes back to the settings
-in params.yaml.
+ten minutes (also 90s, 2h). While tuning is on, models are added to those named before, whose
+settings would be forgotten otherwise. `python -m pipeline_steps.use_tuning --off` goes back to the
+settings in params.yaml, and to no names.
 """
 
 import argparse
 import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diffrec_core.config import load_section, lookup
 from diffrec_core.errors import ConfigError
-from pipeline_steps import _presets
+from pipeline_steps import _documents
 from pipeline_steps._runtime import command_line, read_params
 from pipeline_steps.tune import TuneConfig
 
@@ -25,7 +27,12 @@ _DEFAULT = "20"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare models and budget."""
-    parser.add_argument("--models", nargs="*", default=[], help="entries under `models`; none: all")
+    parser.add_argument(
+        "--models",
+        nargs="*",
+        default=[],
+        help="entries under `models`, beside those named before; none: all",
+    )
     parser.add_argument(
         "--budget",
         default=_DEFAULT,
@@ -42,15 +49,15 @@ def main(args: argparse.Namespace) -> None:
         ConfigError: a model is unknown, or the budget is not one.
     """
     params = read_params(args.params)
-    load_section(params, "tune", TuneConfig)
-    values = _section(args, list(lookup(params, "models") or {}))
-    for line in _presets.update_section(args.params, "tune", values) or ["nothing to change"]:
+    present = load_section(params, "tune", TuneConfig)
+    values = _section(args, present, list(lookup(params, "models") or {}))
+    for line in _documents.update_section(args.params, "tune", values) or ["nothing to change"]:
         log.info("%s", line)
 
 
-def _section(args: argparse.Namespace, known: list[str]) -> dict[str, Any]:
+def _section(args: argparse.Namespace, present: TuneConfig, known: list[str]) -> dict[str, Any]:
     if args.off:
-        return {"enabled": False}
+        return {"enabled": False, "models": None}
     for name in args.models:
         if name not in known:
             raise ConfigError(
@@ -58,7 +65,18 @@ def _section(args: argparse.Namespace, known: list[str]) -> dict[str, Any]:
             )
     trials, seconds = parse_budget(args.budget or _DEFAULT)
     models = list(args.models) or None
+    if present.enabled:
+        models = _together(present.models, models)
     return {"enabled": True, "models": models, "trials": trials, "seconds": seconds}
+
+
+def _together(before: Sequence[str] | None, now: Sequence[str] | None) -> list[str] | None:
+    """Names of both, each once; None, which is all models, stays all.
+
+    >>> _together(("ease", "slim"), ["ials", "ease"]), _together(None, ["ials"])
+    (['ease', 'slim', 'ials'], None)
+    """
+    return None if before is None or now is None else list(dict.fromkeys([*before, *now]))
 
 
 def parse_budget(text: str) -> tuple[int | None, float | None]:

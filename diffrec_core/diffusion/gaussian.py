@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from diffrec_core.diffusion.noise_schedule import NoiseConfig, noise_betas
+from diffrec_core.diffusion.noise_schedule import NoiseConfig, adds_noise, noise_betas
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """f_θ(x_t, t): (B, D) and (B,) to (B, D), an estimate of x_start or of the noise."""
+
+Noise = Callable[[Tensor], Tensor]
+"""Like (B, D): standard normal draws of its type, (B, D), or (1, D) for all rows alike."""
 
 
 class DiffusionConfig(NoiseConfig):
@@ -25,7 +28,8 @@ class DiffusionConfig(NoiseConfig):
     """T' of the paper's section 3.3: steps of noise before the reverse process; 0 for none."""
 
     sample_with_noise: bool = False
-    """Add the posterior's noise in the reverse process; off, since ranking wants the mean."""
+    """Add the posterior's noise in the reverse process; off, since ranking wants the mean.
+    Like that of T', it is the same for every user and in every call (see `shared_noise`)."""
 
     @model_validator(mode="after")
     def _inference_within_steps(self) -> Self:
@@ -33,6 +37,16 @@ class DiffusionConfig(NoiseConfig):
             raise ValueError(
                 f"inference_noise_steps = {self.inference_noise_steps} must not exceed "
                 f"steps = {self.steps}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _epsilon_needs_noise(self) -> Self:
+        if self.prediction_target == "epsilon" and not adds_noise(self):
+            raise ValueError(
+                f"prediction_target = epsilon needs noise to predict, but noise_scale = "
+                f"{self.noise_scale} with noise_schedule = {self.noise_schedule} adds none, and "
+                f"scores would be the history itself: raise noise_scale, or choose x_start"
             )
         return self
 
@@ -73,7 +87,7 @@ class GaussianDiffusion(nn.Module):
     def q_sample(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Draw x_t from q(x_t | x_start) = N(√ᾱ_t x_start, (1 - ᾱ_t) I), with given noise (eq. 3).
 
-        Shapes: x_start (B, D), t (B,), noise (B, D); returns (B, D).
+        Shapes: x_start (B, D), t (B,), noise (B, D) or (1, D); returns (B, D).
         """
         signal, spread = self.sqrt_alpha_bar[t], self.sqrt_one_minus_alpha_bar[t]
         return (spread[:, None] * noise).addcmul_(signal[:, None], x_start)
@@ -99,27 +113,51 @@ class GaussianDiffusion(nn.Module):
         pred_x_start = self.predict_x_start(x_t, t, denoise(x_t, t))
         return self.q_posterior(pred_x_start, x_t, t)
 
-    def p_sample_loop(self, denoise: Denoise, x_start: Tensor) -> Tensor:
+    def p_sample_loop(self, denoise: Denoise, x_start: Tensor, noise: Noise) -> Tensor:
         """Run inference (paper, section 3.3): T' steps of noise, then all T reverse steps.
 
-        Without `inference_noise_steps` and `sample_with_noise` it is deterministic.
+        Args:
+            denoise: the network.
+            x_start: (B, D).
+            noise: draws for `inference_noise_steps` and `sample_with_noise`, in this order and
+                from T to 1; not called without them.
 
-        Shapes: x_start (B, D); returns (B, D), the estimate of what the user will like.
+        Returns:
+            (B, D), the estimate of what the users will like.
         """
         x_t = x_start
         if self.config.inference_noise_steps:
             t = self._full(x_start, self.config.inference_noise_steps - 1)
-            x_t = self.q_sample(x_start, t, torch.randn_like(x_start))
+            x_t = self.q_sample(x_start, t, noise(x_start))
         for step in reversed(range(self.steps)):
             posterior = self.p_mean_variance(denoise, x_t, self._full(x_start, step))
             x_t = posterior.mean
             if self.config.sample_with_noise and step > 0:
-                x_t = x_t + torch.exp(0.5 * posterior.log_variance) * torch.randn_like(x_t)
+                x_t = x_t + torch.exp(0.5 * posterior.log_variance) * noise(x_t)
         return x_t
 
     @staticmethod
     def _full(like: Tensor, step: int) -> Tensor:
         return torch.full((len(like),), step, dtype=torch.long, device=like.device)
+
+
+def shared_noise(seed: int) -> Noise:
+    """Make draws that the rows of a batch share, the same ones for every batch and device.
+
+    What a row becomes then depends neither on the others nor on who drew before; in
+    distribution it is what draws of its own would make of it.
+
+    >>> like = torch.zeros(3, 2)
+    >>> first, again = shared_noise(7)(like), shared_noise(7)(like)
+    >>> first.shape, torch.equal(first, again)
+    (torch.Size([1, 2]), True)
+    """
+    generator = torch.Generator().manual_seed(seed)  # a CPU's, wherever the batch is
+
+    def draw(like: Tensor) -> Tensor:
+        return torch.randn(1, like.shape[1], generator=generator).to(like)
+
+    return draw
 
 
 def schedule_tables(betas: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffrec_core.diffusion.gaussian import DiffusionConfig, GaussianDiffusion
+from diffrec_core.diffusion.gaussian import DiffusionConfig, GaussianDiffusion, Noise
 
 
 class SplitDenoiser(NamedTuple):
@@ -77,34 +77,35 @@ class HiddenSpaceSampler:
         """Whether the result holds a part of x_T itself, as epsilon prediction leaves it."""
         return bool(np.prod(self.carry) != 0.0)
 
-    def __call__(self, projected_BG: Tensor, x_start: Callable[[], Tensor]) -> Tensor:
+    def __call__(self, projected_BG: Tensor, x_start: Callable[[], Tensor], noise: Noise) -> Tensor:
         """Run inference.
 
         Args:
             projected_BG: W x_start.
             x_start: gives x_start, (B, D); called only if `needs_x_start`.
+            noise: draws the noise of T' steps, (1, D), for all rows alike.
 
         Returns:
-            (B, D), what `p_sample_loop` returns up to rounding, and with the same random draws.
+            (B, D), what `p_sample_loop` returns up to rounding, from the same draws.
         """
-        noise = self._noise(projected_BG)
+        drawn_1D = self._draw(noise)
         signal, spread = self._forward_scales()
-        if noise is not None:
-            projected_BG = signal * projected_BG + spread * (noise @ self.denoiser.input_weight.T)
+        if drawn_1D is not None:
+            drawn_1G = drawn_1D @ self.denoiser.input_weight.T
+            projected_BG = signal * projected_BG + spread * drawn_1G
         hidden_BH = self._reverse(projected_BG)
         bias = float(self.share.sum()) * self.denoiser.output_bias
         with torch.autocast(hidden_BH.device.type, enabled=False):  # coarse scores would tie
             x_BD = torch.addmm(bias, hidden_BH, self.denoiser.output_weight.T)
         if not self.needs_x_start:
             return x_BD
-        x_end = x_start() if noise is None else signal * x_start() + spread * noise
+        x_end = x_start() if drawn_1D is None else signal * x_start() + spread * drawn_1D
         return x_BD.add_(x_end, alpha=float(np.prod(self.carry)))
 
-    def _noise(self, projected_BG: Tensor) -> Tensor | None:
+    def _draw(self, noise: Noise) -> Tensor | None:
         if not self.diffusion.config.inference_noise_steps:
             return None
-        shape = (len(projected_BG), len(self.denoiser.output_bias))
-        return torch.randn(shape, device=projected_BG.device)
+        return noise(self.denoiser.output_bias[None])
 
     def _forward_scales(self) -> tuple[float, float]:
         t = self.diffusion.config.inference_noise_steps - 1

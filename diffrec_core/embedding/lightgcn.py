@@ -1,6 +1,6 @@
 """LightGCN: embeddings that are smoothed over the user-item graph, trained with BPR."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.rng import generator
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.lookups import pair_scores, take_rows
+from diffrec_core.training.memory import exhaustion_told, require_memory
 from diffrec_core.training.negatives import NegativeSampler, bpr_loss, softmax_loss
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import (
@@ -26,6 +27,12 @@ from diffrec_core.training.trainer import (
     TrainingReport,
     train,
 )
+
+_BUILT_BYTES, _KEPT_BYTES = 80, 56
+"""Of an interaction: while graph and sampler are built; then the graph in both directions, users
+and items, the sampler, and the order of the epoch."""
+_VALIDATION_USERS = 1024
+"""Ranked at a time; does not change results."""
 
 
 class LightGCNConfig(TrainingConfig):
@@ -74,6 +81,10 @@ class ItemEmbeddings(NamedTuple):
 
     read_out: Tensor
     history: Tensor
+
+
+ScoreWith = Callable[[ItemEmbeddings, Histories], Tensor]
+"""Embeddings and B histories to (B, I) scores."""
 
 
 class LightGCNNetwork(nn.Module):
@@ -147,12 +158,20 @@ def score_histories(
     return (user_BD * length.rsqrt()[:, None]) @ embeddings.read_out.T
 
 
+def score_as_given(embeddings: ItemEmbeddings, histories: Histories) -> Tensor:
+    """Score all items, (B, I), by the weights that the histories come with."""
+    return score_histories(embeddings, histories, histories.weights)
+
+
 def fit_lightgcn(
     histories: Histories,
     n_items: int,
     config: LightGCNConfig,
     options: TrainingOptions,
     validation: RankingTask | None,
+    *,
+    score: ScoreWith = score_as_given,
+    name: str = "lightgcn",
 ) -> tuple[ItemEmbeddings, TrainingReport]:
     """Train LightGCN; recall@20 of scoring from histories stops it early.
 
@@ -162,10 +181,33 @@ def fit_lightgcn(
         config: sizes and optimisation.
         options: device, seed, checkpoints.
         validation: what early stopping watches; None trains all epochs.
+        score: how the embeddings will be used, and therefore how they are validated.
+        name: what is trained, for messages.
+
+    Raises:
+        MemoryLimitError: it would need more memory than the options allow.
+        MemoryExhaustedError: there was no more.
     """
-    program = _Program(histories, n_items, config, options, validation)
-    report = train(program, config, options)
-    return program.item_embeddings(), report
+    n_users, entries = len(histories), len(histories.items)
+    why = (
+        f"embeddings of width {config.embedding_dim} of {n_users:,} users and {n_items:,} items, "
+        f"and {entries:,} interactions"
+    )
+    require_memory(name, _peak_bytes(n_users, n_items, entries, config), why, options)
+    with exhaustion_told(name, options):
+        program = _Program(histories, n_items, config, options, validation, score=score)
+        report = train(program, config, options)
+        return program.item_embeddings(), report
+
+
+def _peak_bytes(n_users: int, n_items: int, entries: int, config: LightGCNConfig) -> int:
+    """Weights, gradients, moments, the best weights and every layer; the graph; a batch."""
+    table = 4 * (n_users + n_items) * config.embedding_dim
+    tables = config.layers + (8 if config.user_side == "history" else 6)
+    batch = 4 * min(entries, config.batch_size) * config.embedding_dim * (2 * config.negatives + 4)
+    scores = 8 * min(n_users, _VALIDATION_USERS) * n_items
+    training = tables * table + _KEPT_BYTES * entries + max(batch, scores)
+    return max(table + _BUILT_BYTES * entries, training)
 
 
 class _Program:
@@ -178,9 +220,11 @@ class _Program:
         config: LightGCNConfig,
         options: TrainingOptions,
         validation: RankingTask | None,
+        *,
+        score: ScoreWith = score_as_given,
     ) -> None:
         self.users, self.items = histories.rows, histories.items.astype(np.int64)
-        self.config, self.validation = config, validation
+        self.config, self.validation, self.score = config, validation, score
         self.seed, self.device = options.seed, options.device
         with torch_seed(options.seed, "initialise"):
             self.network = LightGCNNetwork(len(histories), n_items, config).to(self.device)
@@ -230,4 +274,8 @@ class _Program:
         if self.validation is None:
             return None
         embeddings = self.item_embeddings()
-        return recall_at(lambda h: score_histories(embeddings, h, h.weights), self.validation)
+        return recall_at(
+            lambda h: self.score(embeddings, h),
+            self.validation,
+            batch_size=_VALIDATION_USERS,
+        )

@@ -71,7 +71,10 @@ def measure_users(
     """
     histories, targets = task.histories.take(task.users), task.targets.take(task.users)
     measured = Measured()
-    ranked = rank(score, histories, max(cutoffs), batch_size=batch_size, on_batch=on_batch)
+    barred = None if task.barred is None else task.barred.take(task.users)
+    ranked = rank(
+        score, histories, max(cutoffs), batch_size=batch_size, barred=barred, on_batch=on_batch
+    )
     for rows, top_items, _ in ranked:
         wanted = targets.take(rows)
         hit = hits(top_items, wanted)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffrec_core.data.batches import batches
-from diffrec_core.data.histories import Histories
+from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.errors import DataError
 
 Score = Callable[[Histories], Tensor]
@@ -38,14 +38,16 @@ class RankingTask:
         name: the part that is predicted, `validation` or `test`.
         histories: U rows, everything before the part.
         targets: U rows, the part itself; users without targets are not evaluated.
+        barred: U rows of what is masked whether it is in the histories or not; None: nothing.
     """
 
     name: str
     histories: Histories
     targets: Histories
+    barred: Histories | None = None
 
     def __post_init__(self) -> None:
-        """Check that both are about the same users.
+        """Check that all are about the same users.
 
         Raises:
             DataError: they differ in number.
@@ -53,6 +55,11 @@ class RankingTask:
         if len(self.histories) != len(self.targets):
             raise DataError(
                 f"{self.name}: {len(self.histories)} histories, {len(self.targets)} targets"
+            )
+        if self.barred is not None and len(self.barred) != len(self.targets):
+            raise DataError(
+                f"{self.name}: what is barred has {len(self.barred)} rows, {len(self.targets)} "
+                f"are needed"
             )
 
     @property
@@ -161,9 +168,12 @@ def rank(
     *,
     batch_size: int = 1024,
     exclude_seen: bool = True,
+    barred: Histories | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
     """Rank all items for all histories, one batch in memory at a time.
+
+    `barred` has a row of items for each history that are masked with it, if seen items are.
 
     Yields:
         rows (B,), item indices (B, k) with `NO_ITEM` for none, scores (B, k).
@@ -178,7 +188,8 @@ def rank(
             raise DataError(
                 "the model scores NaN: its training diverged or its weights are damaged"
             )
-        with _masked(scores, batch) if exclude_seen else nullcontext(scores) as unseen:
+        seen = batch if barred is None else concatenate(batch, barred.take(rows))
+        with _masked(scores, seen) if exclude_seen else nullcontext(scores) as unseen:
             items, values = top_k(unseen, k)
         del scores, unseen  # before the next chunk is made
         if on_batch:
@@ -199,8 +210,14 @@ def rank_task(
     Returns:
         (U', k) item indices, row j for user `task.users[j]`.
     """
+    users = task.users
     ranked = rank(
-        score, task.histories.take(task.users), k, batch_size=batch_size, on_batch=on_batch
+        score,
+        task.histories.take(users),
+        k,
+        batch_size=batch_size,
+        barred=None if task.barred is None else task.barred.take(users),
+        on_batch=on_batch,
     )
     parts = [items for _, items, _ in ranked]
     return np.concatenate(parts) if parts else np.empty((0, k), dtype=np.int64)

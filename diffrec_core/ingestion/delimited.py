@@ -26,9 +26,10 @@ def read_delimited(
     delimiter: str,
     quote: str | None,
     header: bool,
+    size: int | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[RawBatch]:
-    """Read a delimited text file in batches.
+    """Read a delimited text file, or so many of its first bytes, in batches.
 
     The header, or else the most usual number of fields in the first lines, says how many fields
     a record has; a line with another number is a problem row.
@@ -39,7 +40,7 @@ def read_delimited(
     """
     dialect = Dialect(delimiter, quote)
     layout: _Layout | None = None
-    for chunk in read_line_chunks(path, chunk_bytes):
+    for chunk in read_line_chunks(path, chunk_bytes, size=size):
         records = chunk.lines.filter(~dialect.is_blank())
         blank = chunk.count - records.height
         header_lines = 0

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 TITLES: Final = pl.Schema({ITEM_ID: pl.String(), TITLE: pl.String()})
 _EXAMPLES: Final = 5
+_CHANCE: Final = 10
+"""So many rejected rows of a single file are borne, whatever their share: of the many files of a
+year, one of a few rows may well hold two bad ones."""
 
 
 @dataclass(slots=True)
@@ -35,6 +38,7 @@ class IngestCounts:
         rejected: rows in quarantine.
         reasons: rejected rows by category of their reason.
         examples: the first few rejections, as ``file:row: reason``.
+        by_file: the same of each file, by its path.
     """
 
     files: int = 0
@@ -44,6 +48,7 @@ class IngestCounts:
     rejected: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    by_file: dict[str, "IngestCounts"] = field(default_factory=dict)
 
     def add(self, batch: RawBatch, validated: Validated) -> None:
         """Count the rows of a batch."""
@@ -58,11 +63,25 @@ class IngestCounts:
         for row in quarantine.head(room).iter_rows(named=True):
             self.examples.append(f"{row[SOURCE_FILE]}:{row[SOURCE_ROW]}: {row[REASON]}")
 
+    def add_file(self, path: str, counts: "IngestCounts") -> None:
+        """Count a file's rows among all."""
+        self.files += 1
+        self.read += counts.read
+        self.blank += counts.blank
+        self.accepted += counts.accepted
+        self.rejected += counts.rejected
+        self.reasons.update(counts.reasons)
+        self.examples += counts.examples[: _EXAMPLES - len(self.examples)]
+        self.by_file[path] = counts
+
     def check(self, max_rejected_share: float, quarantine: Path) -> None:
         """Check that every row is accounted for, and that enough of them can be used.
 
+        A broken day is a small share of a year, so each file must keep the limit as well.
+
         Raises:
-            DataError: no row was accepted, or too large a share was rejected.
+            DataError: no row was accepted, or too large a share was rejected, of all rows or of a
+                file's.
             RuntimeError: rows were lost, which is a bug.
         """
         if self.accepted + self.rejected != self.read:
@@ -73,15 +92,22 @@ class IngestCounts:
         if not self.read:
             raise DataError(f"the {self.files} raw files hold no rows, only headers or blank lines")
         if self.rejected > max_rejected_share * self.read or not self.accepted:
-            raise DataError(
-                f"{self.rejected} of {self.read} rows ({self.rejected / self.read:.2%}) were "
-                f"rejected; ingest.max_rejected_share allows {max_rejected_share:.2%}\n"
-                f"  reasons: {self.top_reasons()}\n  for example:\n    "
-                + "\n    ".join(self.examples)
-                + f"\n  all of them, with their raw text: {quarantine}\n"
-                f"  Mend the logs, describe them better in `ingest` of params.yaml, "
-                f"or allow a larger share"
-            )
+            raise self._too_many("", max_rejected_share, quarantine)
+        for path, counts in self.by_file.items():
+            if counts.rejected > max(_CHANCE, max_rejected_share * counts.read):
+                raise counts._too_many(f" of {path}", max_rejected_share, quarantine)
+
+    def _too_many(self, of: str, max_rejected_share: float, quarantine: Path) -> DataError:
+        each = " of each file too" if of else ""
+        return DataError(
+            f"{self.rejected} of {self.read} rows{of} ({self.rejected / self.read:.2%}) were "
+            f"rejected; ingest.max_rejected_share allows {max_rejected_share:.2%}{each}\n"
+            f"  reasons: {self.top_reasons()}\n  for example:\n    "
+            + "\n    ".join(self.examples)
+            + f"\n  all of them, with their raw text: {quarantine}\n"
+            f"  Mend the logs, describe them better in `ingest` of params.yaml, "
+            f"or allow a larger share"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what a report says of the rows."""
@@ -124,14 +150,15 @@ def ingest_logs(
     columns = config.columns.model_dump()
     finished = 0
     for file in logs:
-        for batch in read_batches(Path(file.path), config, columns, Source(file.path, "ingest")):
+        own, source = IngestCounts(files=1), Source(file.path, "ingest")
+        for batch in read_batches(Path(file.path), config, columns, source, size=file.size):
             validated = validate(batch, file.path, config.timestamp_format)
             spill.add(validated.events)
             quarantine.add(validated.quarantine)
-            counts.add(batch, validated)
-            advance(finished + batch.position, counts.read)
+            own.add(batch, validated)
+            advance(finished + batch.position, counts.read + own.read)
         finished += file.size
-        counts.files += 1
+        counts.add_file(file.path, own)
     return counts
 
 

@@ -26,9 +26,14 @@ class _ProblemError(ValueError):
 
 
 def read_jsonl(
-    path: Path, columns: Columns, source: Source, *, chunk_bytes: int = CHUNK_BYTES
+    path: Path,
+    columns: Columns,
+    source: Source,
+    *,
+    size: int | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[RawBatch]:
-    """Read a file of JSON lines in batches.
+    """Read a file of JSON lines, or so many of its first bytes, in batches.
 
     Raises:
         ConfigError: a required field occurs in no record of the first batch.
@@ -38,7 +43,7 @@ def read_jsonl(
     schema = {PROBLEM: pl.String, **dict.fromkeys(names, pl.String)}
     unmapped = [pl.lit(None, pl.String).alias(field) for field in columns if field not in names]
     checked = False
-    for chunk in read_line_chunks(path, chunk_bytes):
+    for chunk in read_line_chunks(path, chunk_bytes, size=size):
         records = chunk.lines.filter(pl.col(RAW).str.strip_chars() != "")
         parsed = _parse(records, tuple(names.values()))
         checked = checked or _check_fields(records, parsed, names, source)

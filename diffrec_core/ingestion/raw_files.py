@@ -4,6 +4,7 @@ Knows no Polars: `list_raw` runs before every pipeline run and must start at onc
 """
 
 import glob
+import hashlib
 import logging
 import os
 from collections import Counter
@@ -28,6 +29,12 @@ _WHAT_TO_DO: Final = (
     "to the files, folders or patterns of your own logs"
 )
 
+_LIST_AGAIN: Final = (
+    "Run the pipeline again from list_raw, which lists the files anew: `dvc repro`, or in Airflow "
+    "clear the task list_raw and all after it"
+)
+_BLOCK: Final = 2**20
+_GZIP: Final = b"\x1f\x8b"
 
 _Path = Annotated[str, Field(min_length=1)]
 
@@ -59,23 +66,31 @@ class RawFile:
     size: int
     sha256: str
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, *, may_grow: bool = False) -> None:
         """Check that the file is still the one that was listed.
+
+        Args:
+            may_grow: lines may have been appended: so many bytes as were listed are as they were.
 
         Raises:
             DataError: it is gone, or its size or its bytes are other ones.
         """
         path = Path(self.path)
-        again = "Run the pipeline again from list_raw (`dvc repro`), which lists the files anew"
         if not path.is_file():
-            raise DataError(f"{path} was listed by list_raw and is gone. {again}")
+            raise DataError(f"{path} was listed by list_raw and is gone. {_LIST_AGAIN}")
         size = path.stat().st_size
-        if size != self.size:
+        if size < self.size or (size > self.size and not may_grow):
             raise DataError(
-                f"{path} has changed since list_raw: {size} bytes now, {self.size} listed. {again}"
+                f"{path} has changed since list_raw: {size} bytes now, {self.size} listed. "
+                f"{_LIST_AGAIN}"
             )
-        if _hash(path) != self.sha256:
-            raise DataError(f"{path} has changed since list_raw: its SHA-256 differs. {again}")
+        if _hash(path, self.size) != self.sha256:
+            raise DataError(
+                f"{path} has changed since list_raw: its SHA-256 differs. {_LIST_AGAIN}"
+            )
+        if size > self.size:
+            _check_line_end(path, self.size)
+            log.info("%s has grown since list_raw: the rest is left to a later run", path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +285,32 @@ def _name(path: Path) -> str:
     return name
 
 
-def _hash(path: Path) -> str:
+def _hash(path: Path, size: int | None = None) -> str:
+    """SHA-256 of a file, or of its first bytes."""
     try:
-        return sha256_file(path)
+        return sha256_file(path) if size is None else _sha256_of_start(path, size)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror}): check its permission"
         ) from error
+
+
+def _sha256_of_start(path: Path, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(min(_BLOCK, size)):
+            digest.update(block)
+            size -= len(block)
+    return digest.hexdigest()
+
+
+def _check_line_end(path: Path, size: int) -> None:
+    """Refuse a text that was listed while its last line was being written: half a row is none."""
+    with path.open("rb") as file:
+        is_packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(size - 1)
+        if not is_packed and file.read(1) != b"\n":
+            raise DataError(
+                f"{path} has grown since list_raw, which met it in the middle of a line. "
+                f"{_LIST_AGAIN}"
+            )

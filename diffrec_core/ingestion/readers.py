@@ -57,6 +57,11 @@ class LogFormat(Config):
     quote: Annotated[str, Field(min_length=1, max_length=1)] | None = '"'
     """Around fields of delimited text that hold the delimiter; null: quotes mean nothing."""
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether the first bytes of a file are what they were when more are appended to it."""
+        return self.format != "parquet"
+
     @model_validator(mode="after")
     def _delimiter_can_split(self) -> Self:
         if self.delimiter in {"\\t", "tab"}:
@@ -112,7 +117,8 @@ class IngestConfig(LogFormat):
     """seconds, milliseconds or microseconds since 1970, iso8601, or a strptime pattern."""
 
     max_rejected_share: float = Field(default=0.01, ge=0, le=1)
-    """A larger share of rejected rows fails the stage."""
+    """A larger share of rejected rows fails the stage: of all rows, or, where more than ten of its
+    rows were rejected, of a single file's."""
 
     titles: TitlesFormat | None = None
     """How to read the titles file; not needed when list_raw.titles is null."""
@@ -124,7 +130,7 @@ class IngestConfig(LogFormat):
 
 
 def read_batches(
-    path: Path, layout: LogFormat, columns: Columns, source: Source
+    path: Path, layout: LogFormat, columns: Columns, source: Source, *, size: int | None = None
 ) -> Iterator[RawBatch]:
     """Read a raw file, batch by batch, in the order of its rows.
 
@@ -133,13 +139,14 @@ def read_batches(
         layout: its format.
         columns: our name -> its column; the batches have one column per name.
         source: names the file and the section of params.yaml in errors.
+        size: how many of its first bytes to read, where it is text; None: all.
 
     Raises:
         ConfigError: a column does not exist; says which there are and which is nearest.
         DataError: the file is not of this format.
     """
     if layout.format == "jsonl":
-        return read_jsonl(path, columns, source)
+        return read_jsonl(path, columns, source, size=size)
     if layout.format == "parquet":
         return read_parquet(path, columns, source)
     return read_delimited(
@@ -149,4 +156,5 @@ def read_batches(
         delimiter=layout.delimiter,
         quote=layout.quote,
         header=layout.header,
+        size=size,
     )

@@ -50,14 +50,22 @@ class LineChunk:
     position: int
 
 
-def read_line_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[LineChunk]:
+def read_line_chunks(
+    path: Path, chunk_bytes: int = CHUNK_BYTES, *, size: int | None = None
+) -> Iterator[LineChunk]:
     """Read a text file, plain or gzip.
+
+    Args:
+        path: the file.
+        chunk_bytes: how much to read at a time.
+        size: how many of the file's first bytes to read; None: all that there are.
 
     Raises:
         DataError: the file is no text, a gzip file is damaged, or a line is absurdly long.
     """
     row = 1
-    with path.open("rb") as file:
+    with path.open("rb") as whole:
+        file = whole if size is None else cast(IO[bytes], _Start(whole, size))
         for data in _whole_lines(_open_text(path, file), path, chunk_bytes):
             count = data.count(b"\n") + (not data.endswith(b"\n"))
             lines = _to_frame(data, count).select(
@@ -65,6 +73,18 @@ def read_line_chunks(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Lin
             )
             yield LineChunk(lines, count, file.tell())
             row += count
+
+
+class _Start:
+    """The first bytes of a file, as a file: what somebody appends meanwhile is not seen."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size = file, size
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if count < 0 else min(count, left))
 
 
 def _open_text(path: Path, file: IO[bytes]) -> IO[bytes]:

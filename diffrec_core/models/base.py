@@ -32,6 +32,7 @@ from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.search_space import Space
+from diffrec_core.training.memory import exhaustion_told
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 _WEIGHTS, _ITEMS, _MODEL = "weights.safetensors", "items.parquet", "model.json"
@@ -145,6 +146,7 @@ class Recommender(ABC):
         Raises:
             DataError: there is no interaction, or item clusters are needed and missing.
             MemoryLimitError: it would need more memory than the options allow.
+            MemoryExhaustedError: there was no more.
         """
         if len(data.histories.items) == 0:
             raise DataError("cannot fit a model: the training histories hold no interaction")
@@ -157,7 +159,8 @@ class Recommender(ABC):
         )
         started = time.perf_counter()
         try:
-            report = self._fit(data, options)
+            with exhaustion_told(self.config.kind, options):
+                report = self._fit(data, options)
         except BaseException:
             self._fitted = None  # a fit that failed leaves nothing to score or to save
             raise

@@ -34,6 +34,10 @@ class GuardsConfig(Config):
     max_rejected_share: float = Field(default=0.01, ge=0.0, le=1.0)
     """Share of the raw rows that `ingest` rejected."""
 
+    min_seed_sds: float = Field(default=1.0, ge=0.0)
+    """Where the run trained its winner from several seeds: the difference, in units of their
+    standard deviation. A smaller one another seed might have made."""
+
     allowed_flags: StringTuple = ("popularity_drift", "history_drift")
     """Flags of data quality that do not keep a candidate back; every other flag does. A drift that
     is real calls for a new model."""

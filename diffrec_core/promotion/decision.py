@@ -9,7 +9,7 @@ import numpy as np
 from diffrec_core.errors import DataError
 from diffrec_core.evaluation.significance import Floats, bootstrap_means
 from diffrec_core.promotion.config import GateConfig
-from diffrec_core.promotion.guards import Guard, Quality, check_guards
+from diffrec_core.promotion.guards import Guard, Quality, check_guards, check_seeds
 from diffrec_core.promotion.measures import Measures
 from diffrec_core.rng import derive_seed
 
@@ -44,6 +44,7 @@ def decide(
     *,
     quality: Quality,
     seed: int,
+    seed_sd: float | None = None,
 ) -> Decision:
     """Promote the candidate if it is surely better, by more than the margin, and no guard breaks.
 
@@ -56,6 +57,7 @@ def decide(
         config: metric, margin, level and guards.
         quality: of the data.
         seed: of the bootstrap's draws.
+        seed_sd: of the metric, between the seeds of the candidate's run; None if there was one.
 
     Raises:
         DataError: they were measured on different numbers of users.
@@ -72,7 +74,10 @@ def decide(
         "popularity": float(popularity.per_user.mean()),
         **_difference(candidate.per_user - rival.per_user, config, seed),
     }
-    guards = check_guards(candidate, champion, quality, config.guards)
+    guards = (
+        *check_guards(candidate, champion, quality, config.guards),
+        *check_seeds(numbers["difference"], seed_sd, config.guards),
+    )
     is_better = numbers["lower_bound"] > config.margin
     is_kept = all(guard.kept for guard in guards)
     reason = _reason(numbers, guards, is_better=is_better)

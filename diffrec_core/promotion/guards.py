@@ -66,6 +66,30 @@ def check_guards(
     return (*measured, _flags(quality, limits))
 
 
+def check_seeds(
+    difference: float, seed_sd: float | None, limits: GuardsConfig
+) -> tuple[Guard, ...]:
+    """Hold the difference against what another seed would have changed; none with one seed.
+
+    Args:
+        difference: of the means, candidate less rival.
+        seed_sd: standard deviation of the metric between the seeds of the candidate's run, on its
+            validation part; None if there was one.
+        limits: the limits.
+
+    >>> guards = check_seeds(0.02, 0.01, GuardsConfig())
+    >>> str(guards[0])
+    "difference in seeds' standard deviations 2 (0.02 against 0.01), at least 1 is allowed"
+    """
+    if seed_sd is None:
+        return ()
+    key, limit = "min_seed_sds", limits.min_seed_sds
+    value = difference / seed_sd if seed_sd else None
+    kept, detail = difference >= limit * seed_sd, f"{difference:.4g} against {seed_sd:.4g}"
+    name = "difference in seeds' standard deviations"
+    return (Guard(name, key, value, "at least", limit, kept, detail),)
+
+
 def _ratios(candidate: Measures, champion: Measures, limits: GuardsConfig) -> list["Guard | None"]:
     return [
         _ratio("coverage", "min_coverage_ratio", candidate.coverage, champion.coverage, limits),

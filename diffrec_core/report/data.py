@@ -18,6 +18,8 @@ BASELINE = "popularity"
 
 _SELECTED_ON = re.compile(r"(validation|test) (\w+)@(\d+)")
 _USUAL_CUTOFF = 20
+MOST_RANKS = 20
+"""Of what is recommended to a user, at most so many are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ class ModelResult:
         peak_memory_mib: largest resident size while it was trained, in MiB.
         curve: one record per epoch: `epoch`, losses, and `validation` where it was measured;
             empty for models that are not trained in epochs.
-        item_counts: (I,) how often each item stands in a top 20 of the test part.
+        item_counts: (I,) how often each item stands in a list of the test part, the first
+            `list_length` ranks of it.
         top_items: for each sample user index (item index, is a hit) pairs, best first.
         certainty: by part; none where it was not tested.
         seeds: how many trainings the numbers are means over.
@@ -158,6 +161,11 @@ class ReportData:
     def cutoffs(self) -> list[int]:
         """Every k that the models were measured at, ascending."""
         return sorted({int(key.partition("@")[2]) for key in self.models[0].test if "@" in key})
+
+    @property
+    def list_length(self) -> int:
+        """Ranks that `item_counts` counts: lists are kept up to the largest k."""
+        return min(MOST_RANKS, self.cutoffs[-1])
 
     @property
     def cutoff(self) -> int:

@@ -21,7 +21,7 @@ def build_figures(models: Sequence[ModelResult], data: ReportData) -> list[Figur
         metric_comparison(models, data.cutoff),
         accuracy_and_cost(models, shown),
         slices(models, shown),
-        popularity(models, data.item_popularity),
+        popularity(models, data.item_popularity, data.list_length),
         calibration(models, data.cutoff),
         training_curves(models),
         noise(data.noise),

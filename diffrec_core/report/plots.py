@@ -11,8 +11,12 @@ from diffrec_core.report.data import ReportData
 from diffrec_core.report.figure import Figure
 from diffrec_core.report.findings import build_figures
 from diffrec_core.report.robustness import CURVES
+from diffrec_core.report.timeline import split_timeline
 
-FIGURES = ("comparison", "cost", "slices", "popularity", "calibration", "training", "noise")
+FIGURES = (
+    *("comparison", "cost", "slices", "popularity", "calibration", "training", "noise"),
+    "timeline",
+)
 """All of them: dvc.yaml names the files, so that each is there in every run."""
 
 _COLUMNS = 3
@@ -22,15 +26,20 @@ _SIZE = re.compile(r'^<svg viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 
 def plot_pictures(data: ReportData) -> dict[str, str]:
-    """Text of an SVG file by name of figure; a figure that has no data says so."""
-    found = {figure.name: figure for figure in build_figures(data.ranked, data)}
+    """Text of an SVG file by name of figure; a figure that has no data says so.
+
+    Raises:
+        DataError: `protocol["parts"]` has a time that is not ISO 8601.
+    """
+    figures = [*build_figures(data.ranked, data), split_timeline(data.protocol)]
+    found = {figure.name: figure for figure in figures if figure is not None}
     return {name: _picture(name, found.get(name)) for name in FIGURES}
 
 
 def _picture(name: str, figure: Figure | None) -> str:
     if figure is None:
         return svg.document(420, 40, f"{name}: not measured", [svg.text(8, 24, "not measured")])
-    panels = [(_panel_title(figure, title), *_size(drawing)) for title, _, drawing in figure.panels]
+    panels = [(title, *_size(drawing)) for title, _, drawing in figure.panels]
     width = max(size[0] for _, size, _ in panels)
     columns = min(_COLUMNS, len(panels))
     parts, top = [svg.text(_GAP, 26, figure.heading, "strong")], 44.0
@@ -49,13 +58,10 @@ def _row(panels: Sequence[_Panel], top: float, width: float) -> list[Markup]:
     parts = []
     for number, (title, (own_width, height), drawing) in enumerate(panels):
         left = _GAP + number * (width + _GAP)
-        parts.append(svg.text(left, top + 16, svg.clip(title, 60), "strong"))
+        if title:
+            parts.append(svg.text(left, top + 16, svg.clip(title, 60), "strong"))
         parts.append(svg.placed(drawing, left, top + _TITLE, own_width, height))
     return parts
-
-
-def _panel_title(figure: Figure, title: str) -> str:
-    return title or figure.heading
 
 
 def _size(drawing: Markup) -> tuple[tuple[float, float], Markup]:

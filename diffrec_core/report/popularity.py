@@ -15,8 +15,16 @@ from diffrec_core.report.svg import Scale
 _POPULARITY_GROUPS = 10
 
 
-def popularity(models: Sequence[ModelResult], item_popularity: NDArray[np.int64]) -> Figure:
-    """Which share of the top-20 slots goes to which popularity group, head to tail."""
+def popularity(
+    models: Sequence[ModelResult], item_popularity: NDArray[np.int64], list_length: int
+) -> Figure:
+    """Which share of the slots goes to which popularity group, head to tail.
+
+    Args:
+        models: the winner first.
+        item_popularity: (I,) interactions of each item in the train part.
+        list_length: slots of each user's list.
+    """
     groups = popularity_groups(item_popularity)
     reference = group_shares(item_popularity, groups)
     shares = {model.name: group_shares(model.item_counts, groups) for model in models}
@@ -34,8 +42,8 @@ def popularity(models: Sequence[ModelResult], item_popularity: NDArray[np.int64]
     heads = _in_words({name: row[0] for name, row in shares.items()}, models[0].name)
     finding = (
         f"The {len(groups[0]):,} most popular of {n_items:,} items have "
-        f"{percent(reference[0])} of the training interactions. Their share of the top-20 "
-        f"slots: {heads}."
+        f"{percent(reference[0])} of the training interactions. Their share of the "
+        f"top-{list_length} slots: {heads}."
     )
     return Figure("popularity", "Popularity of recommended items", finding, panels, "popularity")
 

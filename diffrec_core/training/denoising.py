@@ -11,7 +11,7 @@ noisy interactions are those that are hard to fit early in training. Of the inte
 With the cross entropy -ln p, p^β = exp(-β loss): that is how the weight carries over to every loss
 that is a negative log-likelihood of single interactions, up to a constant:
 
-  logistic      -ln σ(s), the paper's own;
+  logistic      -ln σ(s), the paper's own; SASRec's next item against its negatives too;
   multinomial   -ln softmax(s)_i, p being the share of the whole catalogue that the item gets, so
                 that weights fall with the size of the catalogue, and the loss with them;
   Gaussian      ½ (x̂ - x)², the squared error of DiffRec, p being relative to its maximum.
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from diffrec_core.config import Config
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.search_space import Choice, Dimension, Real, Space
 
 Reweigh = Callable[[Tensor, Tensor], Tensor]
 """(N,) losses of single interactions and (N,) weights to (N,) new weights."""
@@ -48,6 +49,16 @@ class DenoisingConfig(Config):
 
     exponent: float = Field(default=0.2, ge=0.0)
     """`reweighted`: β; 0 weighs all alike."""
+
+
+DENOISING_SPACE: Space = (
+    Dimension("denoising.kind", Choice(("none", "truncated", "reweighted"))),
+    Dimension(
+        "denoising.drop_rate_max", Real(0.01, 0.5, log=True), ("denoising.kind", ("truncated",))
+    ),
+    Dimension("denoising.exponent", Real(0.03, 1.0, log=True), ("denoising.kind", ("reweighted",))),
+)
+"""For models that offer it: data tell whether their interactions are to be trusted."""
 
 
 def reweighing(config: DenoisingConfig, step: int) -> Reweigh | None:

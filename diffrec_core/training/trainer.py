@@ -127,6 +127,7 @@ class _Loop:
         self.options.validated(epoch, value)
         if self.stopping.update(epoch, value):
             self.state.best_epoch, self.state.best_value = epoch, value
+            self.best = {}  # before the new one: there is never memory for both
             state = self.program.module.state_dict()
             self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
 

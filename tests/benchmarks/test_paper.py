@@ -8,164 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from benchmarks import _fit, _fits, _paper_table
-from benchmarks._ml1m import METRICS, load_split, measure, protocol
+from benchmarks._ml1m import METRICS
 from benchmarks._reference import REFERENCES
 from benchmarks.paper import Bench, FitError
-from diffrec_core.data.histories import Histories
-from diffrec_core.errors import ConfigError, DataError
-from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
+from tests.benchmarks.conftest import N_ITEMS, Starter
 
 PROJECT = Path(__file__).resolve().parents[2]
-N_USERS, N_ITEMS = 12, 20
-
-PRESET = """\
-# tiny
-pretrain_item_embeddings: {embedding_dim: 4, epochs: 1}
-cluster_items: {n_clusters: 2}
-train:
-  popularity: {kind: popularity}
-  ease: {kind: ease, l2: 1.0}
-  diffrec: {kind: diffrec, hidden_dims: [4], steps: 2, epochs: 2, validate_every_epochs: 1}
-  l_diffrec:
-    {kind: diffrec, latent: true, encoder_dims: [4], hidden_dims: [4], steps: 2, epochs: 2}
-"""
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A split of 12 users, each with 10 of 20 items: 7 train, 1 test, 2 valid."""
-    rng = np.random.default_rng(0)
-    rows = np.stack([rng.permutation(N_ITEMS)[:10] for _ in range(N_USERS)])
-    users = np.arange(N_USERS)
-
-    def pairs(first: int, last: int) -> Any:
-        items = rows[:, first:last]
-        return np.stack([users.repeat(items.shape[1]), items.ravel()], axis=1).astype(np.int16)
-
-    folder = tmp_path / "split"
-    folder.mkdir()
-    parts = {"train": pairs(0, 7), "test": pairs(7, 8), "valid": pairs(8, 10)}
-    np.savez(folder / "split.npz", **parts)
-    embeddings = rng.normal(size=(N_ITEMS, 4)).astype(np.float32)
-    np.save(folder / "reference_item_embeddings.npy", embeddings)
-    return folder
-
-
-@pytest.fixture
-def presets(tmp_path: Path) -> Path:
-    """Tiny presets under the names of the two settings."""
-    folder = tmp_path / "presets"
-    folder.mkdir()
-    (folder / "ml-1m-clean.yaml").write_text(PRESET)
-    tuned = PRESET.replace("l2: 1.0", "l2: 5.0").replace("encoder_dims: [4]", "encoder_dims: [6]")
-    (folder / "ml-1m-tuned.yaml").write_text(tuned)
-    return folder
-
-
-class Starter:
-    """Does tasks in this process, and remembers them."""
-
-    def __init__(self) -> None:
-        self.started: list[str] = []
-
-    def __call__(self, task: _fit.Task) -> dict[str, Any]:
-        kind = "pretrain" if task.pretrain else task.fit["model"]
-        self.started.append(f"{kind} {task.fit['protocol']} {task.fit['seed']}")
-        return _fit.pretrain(task) if task.pretrain else _fit.fit(task)
-
-
-@pytest.fixture
-def make_bench(data: Path, presets: Path, tmp_path: Path) -> Callable[[], tuple[Bench, Starter]]:
-    """Builds the benchmark anew, as another call of the command would."""
-
-    def make() -> tuple[Bench, Starter]:
-        starter = Starter()
-        return Bench(data, presets, tmp_path / "out", starter), starter
-
-    return make
-
-
-def lists(histories: Histories) -> list[list[int]]:
-    return [part.tolist() for part in np.split(histories.items, histories.offsets[1:-1])]
-
-
-def write_split(folder: Path, **parts: list[tuple[int, int]]) -> Path:
-    np.savez(folder / "split.npz", **{k: np.array(v, dtype=np.int16) for k, v in parts.items()})
-    return folder
-
-
-TWO_USERS = {
-    "train": [(0, 5), (0, 3), (0, 1), (1, 2), (1, 4)],
-    "test": [(0, 0), (1, 1)],
-    "valid": [(0, 2), (0, 4), (1, 3)],
-}
-
-
-def test_the_parts_play_the_roles_of_each_protocol(tmp_path: Path) -> None:
-    split = load_split(write_split(tmp_path, **TWO_USERS))
-
-    a = protocol(split, "A")
-    assert lists(a.train) == [[5, 3, 1], [2, 4]]
-    assert lists(a.selection.histories) == lists(a.test.histories) == [[5, 3, 1], [2, 4]]
-    assert lists(a.selection.targets) == [[2, 4], [3]]
-    assert lists(a.test.targets) == [[0], [1]]
-    assert lists(a.seen) == [[5, 3, 1, 2, 4], [2, 4, 3]]
-
-    c = protocol(split, "C")
-    assert lists(c.train) == lists(c.selection.histories) == [[5, 3, 1], [2, 4]]
-    assert lists(c.selection.targets) == [[0], [1]]
-    assert lists(c.test.histories) == lists(c.seen) == [[5, 3, 1, 0], [2, 4, 1]]
-    assert lists(c.test.targets) == [[2, 4], [3]]
-    day = 86_400_000_000
-    assert c.test.histories.timestamps.tolist() == [0, day, 2 * day, 3 * day, 0, day, 2 * day]
-    assert split.items.ids == ("0", "1", "2", "3", "4", "5")
-
-
-def test_protocol_a_masks_what_is_no_history(tmp_path: Path) -> None:
-    split = load_split(write_split(tmp_path, **TWO_USERS))
-    fed: list[list[int]] = []
-
-    def score(histories: Histories) -> torch.Tensor:
-        fed.extend(lists(histories))
-        # user 0: item 4, of valid, is best, then 3, of train, then the target 0
-        return torch.tensor([[0.3, 0.0, 0.0, 0.4, 0.5, 0.0], [0.3, 0.2, 0.0, 0.0, 0.0, 0.1]])
-
-    values = measure(score, protocol(split, "A"))
-
-    assert fed == [[5, 3, 1], [2, 4]]
-    # user 0 is left with item 0 alone; user 1 has the target second, after item 0
-    assert values["recall@10"] == 1.0
-    assert values["ndcg@10"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
-
-
-def test_protocol_c_is_measured_as_the_pipeline_measures(data: Path) -> None:
-    chosen = protocol(load_split(data), "C")
-    table = torch.from_numpy(np.random.default_rng(1).normal(size=(N_ITEMS, N_ITEMS)))
-
-    def score(histories: Histories) -> torch.Tensor:
-        return torch.stack([table[items].sum(dim=0) for items in lists(histories)])
-
-    config = EvaluationConfig(cutoffs=(10, 20))
-    expected = evaluate_task(score, chosen.test, config).metrics
-    assert measure(score, chosen, batch_size=5) == {name: expected[name] for name in METRICS}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"train": [(1, 2), (0, 5)]}, "train must be grouped by user"),
-        ({"late": [(0, 1)]}, r"must hold .* found \['late'"),
-    ],
-)
-def test_another_form_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    write_split(tmp_path, **{**TWO_USERS, **change})
-    with pytest.raises(DataError, match=message):
-        load_split(tmp_path)
 
 
 def run_command(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -335,24 +186,6 @@ def test_seeds_matter_and_fits_repeat(make_bench: Callable[[], tuple[Bench, Star
     bench.run(bench.plan(["diffrec"], seeds=["2"], **choices))
     (again,) = bench.rows.read()
     assert {name: again[name] for name in METRICS} == {name: second[name] for name in METRICS}
-
-
-@pytest.mark.parametrize(
-    ("choices", "message"),
-    [
-        ({"models": ["ase"]}, r"MODELS: 'ase' is not in the presets; known: popularity, ease"),
-        ({"seeds": ["x"]}, "SEEDS: 'x'"),
-        ({"protocols": ["B"]}, "PROTOCOLS: 'B' is not known; known: A, C"),
-        ({"settings": ["best"]}, "SETTINGS: 'best' .* authors, ours"),
-        ({"embeddings": ["none"]}, "EMBEDDINGS: 'none'"),
-    ],
-)
-def test_unknown_choices_are_refused(
-    choices: dict[str, Any], message: str, make_bench: Callable[[], tuple[Bench, Starter]]
-) -> None:
-    bench, _ = make_bench()
-    with pytest.raises(ConfigError, match=message):
-        bench.plan(**choices)
 
 
 def test_only_code_counts_in_the_key(tmp_path: Path) -> None:

@@ -72,7 +72,11 @@ def test_cases_are_chosen_by_their_beginning() -> None:
     assert names == {"diffrec.train_epoch.float32", "diffrec.train_epoch.bfloat16"}
     everything = {c.case for group in speed.choose(known, []) for c in group.comparisons}
     assert {
-        "lightgcn",
+        "lightgcn.to_recbole",
+        "lightgcn.pretraining",
+        "lightgcn.convergence",
+        "lightgcn.memory",
+        "diffrec.30_epochs.float32",
         "kmeans",
         "catalogue.diffrec.memory",
         "evaluation.large.memory",
@@ -98,12 +102,13 @@ def test_every_comparison_knows_its_sides() -> None:
 def test_settings_of_our_sides_are_allowed() -> None:
     sides = [side for group in groups(Others("data", 10, 20), 1) for side in group.sides.values()]
     ours = [side for side in sides if "_ours" in side.function and "model" in side.settings]
-    assert len(ours) == 2 * 5 + 1 + 2
+    assert len(ours) == 2 * 5 + 2
     for side in ours:
-        if side.function.endswith("lightgcn"):
-            parse(side.settings["model"], "lightgcn", LightGCNConfig)
-        else:
-            create(side.settings["model"], "model")
+        create(side.settings["model"], "model")
+    lightgcn = [side for side in sides if "_lightgcn" in side.function]
+    assert len(lightgcn) == 1 + 1 + 1 + 3
+    for side in lightgcn:
+        parse(side.settings["model"], "lightgcn", LightGCNConfig)
 
 
 def test_bfloat16_is_held_to_recall_and_ndcg() -> None:
@@ -136,6 +141,9 @@ def test_without_data_the_synthetic_cases_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DIFFREC_BENCH_DATA", str(tmp_path / "nothing"))
+    (tmp_path / "speed.json").write_text(
+        json.dumps([{"case": "lightgcn.memory", "against": "a straight line"}])
+    )
     row = Row("kmeans", "target", 0.5, 1.0, 0.5, peak_mib=300.123456, target="≤ 1", met=True)
     asked: list[dict[str, str]] = []
 
@@ -149,16 +157,51 @@ def test_without_data_the_synthetic_cases_run(
     assert "DIFFREC_BENCH_DATA must name a folder with split.npz" in caplog.text
     assert asked[0]["OMP_WAIT_POLICY"] == "PASSIVE"
     assert asked[0]["OMP_NUM_THREADS"] == "3"
-    (written,) = json.loads((tmp_path / "speed.json").read_text())
+    earlier, written = json.loads((tmp_path / "speed.json").read_text())
+    assert earlier["case"] == "lightgcn.memory"
     assert {"case", "ours", "other", "ratio", "unit", "peak_mib"} <= set(written)
     assert (written["ratio"], written["peak_mib"]) == (0.5, 300.12)
 
 
 @pytest.mark.usefixtures("bfloat16_units")
 def test_without_data_rows_say_so_and_nothing_is_started() -> None:
-    for group in groups(Others(), 1)[:6]:
+    on_ml1m = [
+        *groups(Others(), 1)[:6],
+        *speed.choose(groups(Others(), 1), ["lightgcn.convergence"]),
+    ]
+    for group in on_ml1m:
         for row in group.run(lambda spec: pytest.fail(f"started {spec}")):
             assert row.note == "not measured: DIFFREC_BENCH_DATA names no data"
+
+
+def test_rows_of_cases_that_were_not_chosen_stay(tmp_path: Path) -> None:
+    path = tmp_path / "speed.json"
+    order = [("a", "limit"), ("a", "them"), ("b", "them")]
+    first = [Row("b", "them", 1.0, 2.0, 2.0), Row("a", "limit", 3.0, 3.0, 1.0)]
+    speed.write_rows(path, [*first, Row("renamed", "them", 1.0, 1.0, 1.0)], order)
+    later = [Row("a", "them", 5.0, 5.0, 1.0), Row("a", "limit", 4.0, 4.0, 1.0)]
+    speed.write_rows(path, later, order)
+    written = json.loads(path.read_text())
+    assert [(row["case"], row["against"], row["ours"]) for row in written] == [
+        ("a", "limit", 4.0),
+        ("a", "them", 5.0),
+        ("b", "them", 1.0),
+    ]
+
+
+def test_a_row_is_replaced_by_a_failure_but_not_by_one_that_was_not_measured(
+    tmp_path: Path,
+) -> None:
+    path, order = tmp_path / "speed.json", [("a", "them"), ("b", "them")]
+    speed.write_rows(path, [Row("a", "them", 1.0, 2.0, 2.0), Row("b", "them", 1.0)], order)
+    nobody, broken = "not measured: REFERENCE names no checkout", "failed: it is broken"
+    speed.write_rows(path, [Row("a", "them", note=nobody), Row("b", "them", note=broken)], order)
+    assert [(row["ours"], row["note"]) for row in json.loads(path.read_text())] == [
+        (1.0, ""),
+        (None, broken),
+    ]
+    speed.write_rows(path, [Row("b", "them", note=nobody)], order)
+    assert json.loads(path.read_text())[1]["note"] == nobody
 
 
 @pytest.mark.usefixtures("no_checkouts")

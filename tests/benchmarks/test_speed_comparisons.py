@@ -74,6 +74,12 @@ def test_ours_divided_by_a_sum_of_limits(target: float | None, met: bool | None)
     assert (rows[0].other, rows[0].ratio, rows[0].met) == (4.0, 1.25, met)
 
 
+@pytest.mark.parametrize(("recall", "met"), [(0.18, True), (0.16, False)])
+def test_a_quality_is_to_be_at_least_the_target(recall: float, met: bool) -> None:
+    rows, _ = run([compare(0.17, wanted="higher", target=1.0)], {"ours": [recall]}, rounds=1)
+    assert (rows[0].ratio, rows[0].target, rows[0].met) == (recall / 0.17, "≥ 1", met)
+
+
 def test_totals_constants_and_fewer_laps() -> None:
     rows, log = run(
         [

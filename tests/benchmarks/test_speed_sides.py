@@ -1,9 +1,8 @@
 """Our sides of the speed benchmark, the limits and the synthetic catalogue, at toy size."""
 
-import io
 import json
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import _authors, _catalogue, _large, _limits, _ours, _peers, _synthetic
+from benchmarks import _authors, _cases, _catalogue, _large, _limits, _ours, _peers, _synthetic
 from benchmarks._laps import Lap, Laps
+from benchmarks._specs import Others
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.diffrec.model import DiffRec
+from tests.benchmarks.conftest import laps_of
 
-N_USERS, N_ITEMS = 12, 120
 TINY = {"kind": "diffrec", "hidden_dims": [4], "steps": 2, "precision": "float32"}
 LATENT = {**TINY, "latent": True, "encoder_dims": [4]}
 SHAPE = [60, 200, 400]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> str:
-    """A split of 12 users, each with 10 of 120 items: 7 train, 1 test, 2 valid."""
-    rng = np.random.default_rng(0)
-    rows = np.stack([rng.permutation(N_ITEMS)[:10] for _ in range(N_USERS)])
-    rows[0, 0] = N_ITEMS - 1
-
-    def pairs(first: int, last: int) -> Any:
-        items = rows[:, first:last]
-        users = np.arange(N_USERS).repeat(items.shape[1])
-        return np.stack([users, items.ravel()], axis=1).astype(np.int16)
-
-    np.savez(tmp_path / "split.npz", train=pairs(0, 7), test=pairs(7, 8), valid=pairs(8, 10))
-    embeddings = rng.normal(size=(rows.max() + 1, 4)).astype(np.float32)
-    np.save(tmp_path / "reference_item_embeddings.npy", embeddings)
-    return str(tmp_path)
-
-
-def laps_of(
-    side: Callable[[dict[str, Any], Laps], None], told: dict[str, Any], turns: int
-) -> list[Lap]:
-    """Run a side in this process; the warm-up comes first."""
-    replies = io.StringIO()
-    try:
-        side(told, Laps(io.StringIO("go\n" * turns), replies))
-    except SystemExit as end:
-        assert end.code == 0
-    return [Lap(*json.loads(line)) for line in replies.getvalue().splitlines()]
-
-
-def test_training_is_an_epoch_a_lap(data: str) -> None:
-    assert len(laps_of(_ours.train_epoch, {"data": data, "model": TINY}, 3)) == 4
+def test_training_is_an_epoch_a_lap(wide_data: str) -> None:
+    assert len(laps_of(_ours.train_epoch, {"data": wide_data, "model": TINY}, 3)) == 4
 
 
 @pytest.mark.parametrize("model", [TINY, LATENT], ids=["diffrec", "l_diffrec"])
 def test_precisions_are_compared_with_equal_weights(
-    data: str, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    wide_data: str, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[tuple[str, float]] = []
 
@@ -71,21 +41,21 @@ def test_precisions_are_compared_with_equal_weights(
         return {"recall@20": float(len(measured))}
 
     monkeypatch.setattr(_ours, "_metrics", metrics)
-    told = {"data": data, "model": {**model, "precision": "bfloat16"}, "train_epochs": 2}
+    told = {"data": wide_data, "model": {**model, "precision": "bfloat16"}, "train_epochs": 2}
     laps = laps_of(_ours.evaluate, told, 1)
     assert [precision for precision, _ in measured] == ["float32", "bfloat16", "bfloat16"]
     assert len({weight for _, weight in measured}) == 1
     assert laps[-1].facts == {"float32 recall@20": 1.0, "recall@20": 3.0}
 
 
-def test_an_evaluation_tells_every_metric(data: str) -> None:
-    lap = laps_of(_ours.evaluate, {"data": data, "model": TINY, "train_epochs": 1}, 1)[-1]
+def test_an_evaluation_tells_every_metric(wide_data: str) -> None:
+    lap = laps_of(_ours.evaluate, {"data": wide_data, "model": TINY, "train_epochs": 1}, 1)[-1]
     assert lap.facts["ndcg@100"] == lap.facts["float32 ndcg@100"]
     assert 0 < lap.facts["recall@100"] <= 1
 
 
-def test_a_schedule_is_a_lap_for_five_epochs(data: str) -> None:
-    laps = laps_of(_ours.schedule, {"data": data, "model": TINY, "epochs": 15}, 9)
+def test_a_schedule_is_a_lap_for_five_epochs(wide_data: str) -> None:
+    laps = laps_of(_ours.schedule, {"data": wide_data, "model": TINY, "epochs": 15}, 9)
     assert len(laps) == 1 + 3
     assert set(laps[-1].facts) >= {"best validation", "recall@20"}
     assert laps[1].facts == {}
@@ -120,11 +90,49 @@ def test_the_large_evaluation_is_reported_in_seconds_and_memory() -> None:
     assert rows[0].note == "recall@20 0.12500 of 100,000 users"
 
 
-def test_lightgcn_is_trained_until_a_level(data: str) -> None:
-    model = {"embedding_dim": 4, "epochs": 3}
-    laps = laps_of(_ours.lightgcn, {"data": data, "model": model, "recall@20": 0.0}, 1)
-    assert laps[-1].facts["epochs"] == 1
-    assert 0 <= laps[-1].facts["recall@20"] <= 1
+class Peer:
+    """A model that takes its time for the test; its second validation is the best."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self.clock, self.validations = clock, iter([0.1, 0.3, 0.2])
+
+    def train_epoch(self) -> None:
+        self.clock[0] += 1.0
+
+    def evaluate(self, part: str) -> dict[str, float]:
+        self.clock[0] += {"valid": 2.0, "test": 10.0}[part]
+        self.recall = next(self.validations) if part == "valid" else self.recall + 0.5
+        return {"recall@20": self.recall}
+
+
+def test_a_peers_schedule_tells_the_seconds_of_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def side(told: dict[str, Any], laps: Laps) -> None:
+        _peers.drive(Peer(clock), told, laps)
+
+    laps = laps_of(side, {"measure": "schedule", "epochs": 15}, 9)
+    assert [lap.seconds for lap in laps[1:]] == [17.0] * 3
+    assert [lap.facts["test seconds"] for lap in laps[1:]] == [10.0] * 3
+    assert laps[-1].facts["recall@20"] == 0.8
+
+
+def test_the_schedule_is_compared_with_the_authors_test_and_without() -> None:
+    (group,) = (
+        g for g in _cases.groups(Others("data", 1, 1), 1) if "30_epochs" in g.comparisons[0].case
+    )
+    ours = [Lap(2.0, 1.0, {}), Lap(3.0, 1.0, {"recall@20": 0.17})]
+    theirs = [Lap(16.0, 1.0, {"test seconds": 6.0, "recall@20": 0.16})] * 2
+    with_test, without = (
+        c.row({"float32": ours, "authors": theirs})
+        for c in group.comparisons
+        if c.case == "diffrec.30_epochs.float32"
+    )
+    assert (with_test.ratio, with_test.met) == (32.0 / 5.0, True)
+    assert "theirs scores test at every validation, as their code does" in with_test.note
+    assert (without.ratio, without.met) == (20.0 / 5.0, None)
+    assert without.note.startswith("test recall@20 0.1700, authors 0.1600; without")
 
 
 def test_kmeans_and_its_peer_cluster_the_same_points(

@@ -119,6 +119,16 @@ MODELS: dict[str, dict[str, object]] = {
     "l_diffrec": {**_DIFFUSION, "latent": True},
     "lt_diffrec": {**_DIFFUSION, "latent": True, "recency": {**_LINEAR, "weight_min": 0.1}},
     "l_diffrec_deep": {**_DIFFUSION, "latent": True, "encoder_dims": [16, 8], "decoder_dims": [16]},
+    "l_diffrec_bfloat16": {
+        **_DIFFUSION,
+        "latent": True,
+        "encoder_dims": [16, 8],
+        "precision": "bfloat16",
+    },
+    # noise at inference, in hidden space and in item space
+    "diffrec_noised": {**_DIFFUSION, "inference_noise_steps": 2},
+    "l_diffrec_noised": {**_DIFFUSION, "latent": True, "inference_noise_steps": 3},
+    "diffrec_sampled": {**_DIFFUSION, "inference_noise_steps": 1, "sample_with_noise": True},
 }
 
 
@@ -197,8 +207,8 @@ def test_saving_twice_gives_the_same_bytes(model: Recommender, tmp_path: Path) -
 
 
 def test_same_seed_same_model_other_seed_other_model(name: str, model: Recommender) -> None:
-    histories = planted_data().histories
-    again, other = fitted(name), fitted(name, seed=4)
+    histories, device = planted_data().histories, str(model.device)
+    again, other = fitted(name, device=device), fitted(name, seed=4, device=device)
     assert torch.equal(model.score(histories), again.score(histories))
     assert torch.equal(model.score(histories), other.score(histories)) != model.uses_seed
 

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dags import _stage_graph
-from dags._stage_graph import Stage, StageGraphError, load_graph, needed_for, resolve
+from dags._stage_graph import (
+    Stage,
+    StageGraphError,
+    load_graph,
+    model_names,
+    needed_for,
+    resolve,
+)
+from pipeline_steps import start_run
 
 DvcGraph = Callable[[Path], tuple[set[str], set[tuple[str, str]]]]
 
@@ -63,6 +71,22 @@ def test_graph_of_this_project_is_dvcs(project_root: Path, dvc_graph: DvcGraph) 
     stages, edges = dvc_graph(project_root)
     assert {stage.name for stage in graph.stages} == stages
     assert graph.edges == edges
+
+
+def test_whatever_a_command_is_told_to_read_or_write_is_declared(project_root: Path) -> None:
+    # read by latent models alone, whose `uses` in params.yaml names it
+    told_to_all = "data/item_clusters"
+    undeclared = {
+        (stage.name, path)
+        for stage in load_graph(project_root).stages
+        for path in stage.command.split()
+        if path.startswith(("data/", "models/", "reports/")) and path != told_to_all
+        if not any(
+            PurePosixPath(path).is_relative_to(known) or PurePosixPath(known).is_relative_to(path)
+            for known in (*stage.deps, *stage.outs)
+        )
+    }
+    assert undeclared == set()
 
 
 def test_graph_of_every_form_is_dvcs(project: Path, dvc_graph: DvcGraph) -> None:
@@ -226,3 +250,21 @@ def test_helper_needs_only_what_airflow_has() -> None:
             imported.add(str(node.module).partition(".")[0])
 
     assert imported <= {*sys.stdlib_module_names, "yaml"}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [],
+        [" "],
+        ["ease", "diffrec"],
+        ["ease diffrec"],
+        ["ease,diffrec"],
+        ["ease "],
+        [" ease,", ",diffrec\n", "slim\tials"],
+    ],
+)
+def test_models_are_split_as_start_run_splits_them(texts: list[str]) -> None:
+    names = start_run.model_names(" ".join(texts))  # as the task's template joins them
+    assert model_names(texts) == names
+    assert not any(set(name) & set(" ,\n\t") for name in names)

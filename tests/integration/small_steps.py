@@ -39,22 +39,35 @@ SECTIONS: Mapping[str, Any] = {
 }
 
 
-def prepare(folder: Path) -> Path:
-    """Make the data that trainings read, by the steps before them; return its folder."""
+def prepare_parts(folder: Path, **sections: Any) -> Path:
+    """Make interactions and their parts, by the steps that do; return their folder."""
     write_log(folder / "log.csv", planted_events(users_per_block=50, items_per_block=24))
-    write_params(folder, **SECTIONS)
+    write_params(folder, **{**SECTIONS, **sections})
     for line in (
         "list_raw --out raw.json",
         "ingest --raw-manifest raw.json --events events --quarantine quarantine --titles titles",
         "build_interactions --events events --titles titles --out interactions",
         "split --interactions interactions --train train --validation validation --test test",
+    ):
+        _run(line, folder)
+    return folder
+
+
+def prepare(folder: Path) -> Path:
+    """Make all that trainings read, item clusters too; return the folder."""
+    prepare_parts(folder)
+    for line in (
         "pretrain_item_embeddings --interactions interactions --train train "
         "--validation validation --out embeddings --curves embeddings.csv",
         "cluster_items --embeddings embeddings --out clusters",
     ):
-        result = run_step(*line.split(), cwd=folder)
-        assert result.returncode == 0, result.stderr
+        _run(line, folder)
     return folder
+
+
+def _run(line: str, folder: Path) -> None:
+    result = run_step(*line.split(), cwd=folder)
+    assert result.returncode == 0, result.stderr
 
 
 @dataclass(frozen=True, slots=True)

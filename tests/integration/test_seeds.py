@@ -99,12 +99,30 @@ def test_a_model_without_chance_is_trained_once(new_workplace: NewWorkplace) -> 
     assert [path.name for path in (workplace.root / "models/ease").glob("*-*")] == ["seed-1"]
 
 
-def test_a_model_that_does_not_fit_is_left_out_with_its_size(new_workplace: NewWorkplace) -> None:
-    runtime = {**SECTIONS["runtime"], "memory_limit_gib": 1e-9}
-    workplace = new_workplace(**EASE, runtime=runtime)
-    result = workplace.train("ease")
+NO_MEMORY = {"runtime": {**SECTIONS["runtime"], "memory_limit_gib": 1e-9}}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "sections"), [("ease", "ease", EASE), ("l_diffrec", "diffrec", {})]
+)
+def test_a_model_that_does_not_fit_is_left_out_with_its_size(
+    name: str, kind: str, sections: dict[str, Any], new_workplace: NewWorkplace
+) -> None:
+    workplace = new_workplace(**sections, **NO_MEMORY)
+    result = workplace.train(name)
     assert result.returncode == 0, result.stderr
-    assert "ease is left out" in result.stderr
-    measured = evaluate(workplace, "ease", workplace.root / "models/ease")
-    assert "ease needs" in measured["left_out"]
+    assert f"{name} is left out" in result.stderr
+    measured = evaluate(workplace, name, workplace.root / "models" / name)
+    assert f"{kind} needs" in measured["left_out"]
     assert "GiB of memory" in measured["left_out"]
+
+
+def test_embeddings_that_do_not_fit_are_an_error(new_workplace: NewWorkplace) -> None:
+    workplace = new_workplace(**NO_MEMORY)
+    paths = [f"--{name}={workplace.data / name}" for name in ("interactions", "train")]
+    paths += [f"--validation={workplace.data / 'validation'}", "--out=out", "--curves=curves.csv"]
+    result = workplace.run(sys.executable, "-m", "pipeline_steps.pretrain_item_embeddings", *paths)
+    assert result.returncode == 6
+    assert "pretrain_item_embeddings needs" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (workplace.root / "out").exists()

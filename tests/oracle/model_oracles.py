@@ -34,8 +34,7 @@ def activate(name: str, x: Matrix) -> Matrix:
 
 def affine(layer: nn.Linear, x: Matrix) -> Matrix:
     """W x + b of each row in float64."""
-    weight = layer.weight.detach().double().numpy()
-    bias = layer.bias.detach().double().numpy()
+    weight, bias = (part.detach().cpu().double().numpy() for part in (layer.weight, layer.bias))
     return np.array([[w @ row + b for w, b in zip(weight, bias, strict=True)] for row in x])
 
 
@@ -82,13 +81,13 @@ def denoiser_layers(denoiser: Denoiser) -> list[nn.Linear]:
     return [first, *linears(denoiser.rest)]
 
 
-def sparse(x: Matrix) -> SparseRows:
+def sparse(x: Matrix, device: str = "cpu") -> SparseRows:
     """The entries of x that are not 0, row by row."""
     filled = x != 0
     return SparseRows(
-        torch.from_numpy(np.concatenate([[0], np.cumsum(filled.sum(axis=1))])),
-        torch.from_numpy(np.nonzero(filled)[1]),
-        torch.from_numpy(x[filled]).to(torch.float32),
+        torch.from_numpy(np.concatenate([[0], np.cumsum(filled.sum(axis=1))])).to(device),
+        torch.from_numpy(np.nonzero(filled)[1]).to(device),
+        torch.from_numpy(x[filled]).to(torch.float32).to(device),
         x.shape[1],
     )
 

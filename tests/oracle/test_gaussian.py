@@ -1,6 +1,6 @@
 """The forward and the reverse process against Bayes' rule and against sampling."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffrec_core.diffusion.gaussian import DiffusionConfig, GaussianDiffusion
+from diffrec_core.diffusion.gaussian import (
+    DiffusionConfig,
+    GaussianDiffusion,
+    Noise,
+    shared_noise,
+)
 from diffrec_core.training.seeding import torch_seed
 from tests.oracle.oracles import (
     Rows,
@@ -50,22 +55,20 @@ def denoise(x_t: Tensor, t: Tensor) -> Tensor:
     return result
 
 
-@pytest.fixture
-def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[Iterator[Rows], list[int]]]:
-    """Feeds both sides the same standard normal draws, and counts those that the code takes."""
+def replay() -> tuple[Iterator[Rows], Noise, list[int]]:
+    """The same standard normal draws for both sides, and a count of those that the code takes."""
+    draws = [normal(100 + i) for i in range(50)]
+    for_code, taken = iter(draws), [0]
 
-    def start() -> tuple[Iterator[Rows], list[int]]:
-        draws = [normal(100 + i) for i in range(50)]
-        for_code, taken = iter(draws), [0]
+    def drawn(like: Tensor) -> Tensor:
+        taken[0] += 1
+        return torch.from_numpy(next(for_code)).to(like)
 
-        def drawn(like: Tensor, **_: Any) -> Tensor:
-            taken[0] += 1
-            return torch.from_numpy(next(for_code)).to(like.dtype)
+    return iter(draws), drawn, taken
 
-        monkeypatch.setattr(torch, "randn_like", drawn)
-        return iter(draws), taken
 
-    return start
+def no_noise(_like: Tensor) -> Tensor:
+    raise AssertionError("inference without noise must not draw any")
 
 
 @pytest.mark.parametrize("fix_first", [True, False])
@@ -167,7 +170,8 @@ def test_one_step_is_enough(schedule: str) -> None:
     assert torch.isfinite(diffusion.posterior_log_variance).all()
     x = torch.from_numpy(normal(6))
     expected = denoise(x, each_step(ROWS, 0))
-    torch.testing.assert_close(diffusion.p_sample_loop(denoise, x), expected, rtol=1e-6, atol=1e-6)
+    result = diffusion.p_sample_loop(denoise, x, no_noise)
+    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -212,11 +216,7 @@ def test_p_is_the_posterior_of_the_networks_estimate(target: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_inference_follows_the_reverse_loop(
-    schedule: str,
-    target: str,
-    forward_steps: int,
-    with_noise: bool,
-    replay: Callable[[], tuple[Iterator[Rows], list[int]]],
+    schedule: str, target: str, forward_steps: int, with_noise: bool
 ) -> None:
     config = config_of(
         schedule,
@@ -225,8 +225,8 @@ def test_inference_follows_the_reverse_loop(
         inference_noise_steps=forward_steps,
         sample_with_noise=with_noise,
     )
-    x_start, (noises, taken) = normal(10), replay()
-    result = GaussianDiffusion(config).p_sample_loop(denoise, torch.from_numpy(x_start))
+    x_start, (noises, drawn, taken) = normal(10), replay()
+    result = GaussianDiffusion(config).p_sample_loop(denoise, torch.from_numpy(x_start), drawn)
     expected = reverse_loop(
         betas_of(config),
         dummy,
@@ -246,15 +246,45 @@ def test_without_noise_the_network_is_applied_once_per_step() -> None:
     expected = x
     for step in (3, 2, 1, 0):
         expected = denoise(expected, each_step(ROWS, step))
-    torch.testing.assert_close(GaussianDiffusion(config).p_sample_loop(denoise, x), expected)
+    result = GaussianDiffusion(config).p_sample_loop(denoise, x, no_noise)
+    torch.testing.assert_close(result, expected)
 
 
 def test_a_perfect_network_recovers_the_input_from_any_noise() -> None:
     config = config_of("linear-var", inference_noise_steps=5, sample_with_noise=True)
     x_start = torch.from_numpy(normal(13))
-    with torch_seed(1, "perfect"):
-        result = GaussianDiffusion(config).p_sample_loop(lambda _x, _t: x_start, x_start)
+    noise = shared_noise(1)
+    result = GaussianDiffusion(config).p_sample_loop(lambda _x, _t: x_start, x_start, noise)
     torch.testing.assert_close(result, x_start, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_with_shared_noise_a_row_depends_neither_on_the_others_nor_on_earlier_draws(
+    target: str,
+) -> None:
+    """The network mixes dimensions, not rows: what could tie rows together is the noise alone."""
+    config = config_of(
+        "linear-var", prediction_target=target, inference_noise_steps=3, sample_with_noise=True
+    )
+    diffusion, x_start = GaussianDiffusion(config), torch.from_numpy(normal(14))
+    together = diffusion.p_sample_loop(denoise, x_start, shared_noise(5))
+    backwards = diffusion.p_sample_loop(denoise, x_start.flip(0), shared_noise(5)).flip(0)
+    torch.testing.assert_close(backwards, together, rtol=1e-12, atol=1e-12)
+    for row in range(ROWS):
+        alone = diffusion.p_sample_loop(denoise, x_start[row : row + 1], shared_noise(5))
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-12, atol=1e-12)
+    other = diffusion.p_sample_loop(denoise, x_start, shared_noise(6))
+    assert not torch.allclose(other, together)
+
+
+def test_shared_noise_is_standard_normal_and_new_in_every_step() -> None:
+    draw, like = shared_noise(3), torch.zeros(2, 40_000, dtype=torch.float64)
+    first, second = draw(like)[0], draw(like)[0]
+    for noise in (first, second):
+        assert noise.dtype == torch.float64
+        assert float(noise.mean()) == pytest.approx(0.0, abs=0.02)
+        assert float(noise.std()) == pytest.approx(1.0, abs=0.02)
+    assert abs(float((first * second).mean())) < 0.02
 
 
 def test_tables_are_float32_and_move_with_the_module() -> None:

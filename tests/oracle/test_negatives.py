@@ -10,18 +10,27 @@ from torch import Tensor
 from diffrec_core.data.histories import Histories
 from diffrec_core.training.lookups import pair_scores, take_rows
 from diffrec_core.training.negatives import NegativeSampler, bpr_loss, softmax_loss
+from tests.devices import DEVICES
 from tests.oracle.model_oracles import bpr
 
 DIM = 3
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("repeated", [False, True])
-def test_looked_up_rows_and_scores_have_the_gradient_of_indexing(repeated: bool) -> None:
+def test_looked_up_rows_and_scores_have_the_gradient_of_indexing(
+    repeated: bool, device: str
+) -> None:
     """In float64 against autograd, with rows that occur often, once and never."""
     rng = np.random.default_rng(8)
-    rows = torch.tensor([[2, 2, 0], [2, 5, 2]] if repeated else [[4, 1, 0], [2, 5, 3]])
-    left, table = (torch.from_numpy(rng.normal(size=(n, DIM))).requires_grad_() for n in (6, 7))
-    weights = torch.from_numpy(rng.normal(size=rows.shape))
+    chosen = [[2, 2, 0], [2, 5, 2]] if repeated else [[4, 1, 0], [2, 5, 3]]
+    rows = torch.tensor(chosen, device=device)
+    left, table, weights = (
+        torch.from_numpy(rng.normal(size=shape)).to(device)
+        for shape in ((6, DIM), (7, DIM), rows.shape)
+    )
+    left.requires_grad_()
+    table.requires_grad_()
     flat = rows[0]
 
     def gradients(scores: Tensor, taken: Tensor) -> tuple[Tensor, ...]:

@@ -34,19 +34,18 @@ STEPS = [0, 3, 1, 2, 1]  # one for each user
 TARGETS = ("x_start", "epsilon")
 
 
-def build(*, latent: bool, target: str) -> DiffRecNetwork:
-    config = DiffRecConfig(
-        latent=latent,
-        prediction_target=target,
-        hidden_dims=(5,),
-        encoder_dims=(6,),
-        steps=4,
-        noise_scale=0.5,
-        noise_min=0.01,
-        noise_max=0.4,
-        dropout=0.0,
-        vae_dropout=0.0,
-    )
+def build(*, latent: bool, target: str, **changes: Any) -> DiffRecNetwork:
+    values = {
+        "hidden_dims": (5,),
+        "encoder_dims": (6,),
+        "steps": 4,
+        "noise_scale": 0.5,
+        "noise_min": 0.01,
+        "noise_max": 0.4,
+        "dropout": 0.0,
+        "vae_dropout": 0.0,
+    }
+    config = DiffRecConfig(latent=latent, prediction_target=target, **{**values, **changes})
     with torch_seed(3, "network"):
         return DiffRecNetwork(config, len(CATEGORIES), CATEGORIES if latent else None)
 
@@ -123,6 +122,27 @@ def test_l_diffrec_adds_reconstruction_and_divergence(target: str, draws: list[M
         )
         total += 0.7 * diffusion[row] + reconstruction[row] + 0.9 * divergence
     assert loss.item() == pytest.approx(total / len(x), rel=1e-4)
+
+
+@pytest.mark.parametrize("encoder_dims", [(6,), (8, 6)], ids=["one layer", "two layers"])
+def test_in_bfloat16_the_divergence_is_that_of_the_codes_in_float32(
+    encoder_dims: tuple[int, ...],
+) -> None:
+    """Coarse products give coarse codes, but what is computed of them has 24 bits, not 8."""
+    network = build(latent=True, target="x_start", encoder_dims=encoder_dims, precision="bfloat16")
+    rows, losses = sparse(histories()), []
+    for kl_weight in (0.0, 1.0):
+        with torch_seed(4, "draws"):
+            losses.append(network.losses(rows, diffusion_weight=0.0, kl_weight=kl_weight))
+    assert network.vae is not None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, mean, log_variance = network.vae.encode(rows)
+    assert mean.dtype == log_variance.dtype == losses[0].dtype == torch.float32
+    expected = [
+        sum(gaussian_kl(m, np.exp(v), 0.0, 1.0) for m, v in zip(means, variances, strict=True))
+        for means, variances in zip(mean.tolist(), log_variance.tolist(), strict=True)
+    ]
+    assert (losses[1] - losses[0]).tolist() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize("target", TARGETS)

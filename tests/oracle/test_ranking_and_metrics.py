@@ -49,6 +49,28 @@ def expected_top(k: int) -> list[list[int]]:
     return [oracle.ranked(row, k) for row in scores]
 
 
+def test_what_is_barred_is_masked_with_the_history_whoever_is_ranked() -> None:
+    plain, k = task((0, 1, 3, 4)), 3  # user 3 has no targets: rows are of those who have
+    barred = Histories.from_lists([[6, 1], [], [0, 1, 2], [1, 2, 3]])
+    strict = RankingTask("test", plain.histories, plain.targets, barred)
+    expected = []
+    for row, user in enumerate((0, 1, 4)):
+        scores = by_content(plain.histories.take(plain.users)).tolist()[row]
+        for item in [*HISTORIES[user], *[[6, 1], [], [1, 2, 3]][row]]:
+            scores[item] = -math.inf
+        expected.append(oracle.ranked(scores, k))
+    for size in (1, 2, 9):
+        assert rank_task(by_content, strict, k, batch_size=size).tolist() == expected
+    config = EvaluationConfig(cutoffs=(k,), batch_size=2)
+    found = evaluate_task(by_content, strict, config).metrics[f"recall@{k}"]
+    hit = [
+        len({*top} & {*TARGETS[u]}) / len(TARGETS[u])
+        for top, u in zip(expected, (0, 1, 4), strict=True)
+    ]
+    assert found == pytest.approx(sum(hit) / 3)
+    assert rank_task(by_content, plain, k).tolist() != expected
+
+
 def test_top_k_by_hand() -> None:
     scores = torch.tensor([[0.5, 2.0, 2.0, -torch.inf], [-torch.inf] * 4])
     items, values = top_k(scores, 5)
@@ -182,6 +204,9 @@ def test_only_users_with_targets_are_ranked() -> None:
 def test_tasks_of_different_users_are_refused() -> None:
     with pytest.raises(DataError, match="2 histories, 1 targets"):
         RankingTask("test", Histories.from_lists([[], []]), Histories.from_lists([[1]]))
+    one = Histories.from_lists([[1]])
+    with pytest.raises(DataError, match="barred has 2 rows, 1"):
+        RankingTask("test", one, one, Histories.from_lists([[], []]))
 
 
 @pytest.mark.parametrize("cells", [1, 20, 10**6])

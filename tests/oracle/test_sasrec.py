@@ -16,6 +16,7 @@ from diffrec_core.models.sequential.network import SasRecNetwork
 from diffrec_core.models.sequential.program import SasRecProgram
 from diffrec_core.models.sequential.windows import Padded, cut, newest
 from diffrec_core.rng import generator
+from diffrec_core.training.denoising import DenoisingConfig, reweighing
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 
@@ -170,6 +171,24 @@ def test_the_binary_loss_by_hand() -> None:
         log_sigmoid(row[0]) + sum(log_sigmoid(-s) for s in row[1:]) for row in scores.tolist()
     )
     assert float(losses.binary_loss(scores)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_binary_loss_weighs_positives_alone_by_hand() -> None:
+    scores = torch.tensor([[2.0, -1.0, 0.5], [-1.0, 3.0, -3.0]], dtype=torch.float64)
+    scores.requires_grad_()
+    reweigh = reweighing(DenoisingConfig(kind="reweighted", exponent=0.7), step=0)
+    loss = losses.binary_loss(scores, reweigh)
+    loss.backward()
+    values = scores.detach().numpy()
+    probability = 1 / (1 + np.exp(-values))
+    weights = probability[:, 0] ** 0.7  # p^β, constants to the gradient
+    expected = -(weights * np.log(probability[:, 0])).sum()
+    expected -= np.log(1 - probability[:, 1:]).sum()
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-9)
+    gradient = probability.copy()
+    gradient[:, 0] = -weights * (1 - probability[:, 0])
+    assert scores.grad is not None
+    np.testing.assert_allclose(scores.grad.numpy(), gradient, rtol=1e-9)
 
 
 def program(**options: Any) -> SasRecProgram:

@@ -6,17 +6,18 @@ import torch
 
 from diffrec_core.diffusion.timestep_sampler import TimestepSampler, TimestepSamplerConfig
 from diffrec_core.training.seeding import torch_seed
+from tests.devices import DEVICES
 from tests.oracle.oracles import TimestepOracle
 
 STEPS = 4
 
 
-def warmed(length: int = 3, **changes: object) -> TimestepSampler:
+def warmed(length: int = 3, device: str = "cpu", **changes: object) -> TimestepSampler:
     """A sampler with full histories of unequal losses."""
     config = TimestepSamplerConfig(**{"loss_history_length": length, **changes})
-    sampler = TimestepSampler(STEPS, config)
-    losses = torch.tensor([0.1, 2.0, 0.5, 1.0]).repeat(length)
-    sampler.update(torch.arange(STEPS).repeat(length), losses)
+    sampler = TimestepSampler(STEPS, config).to(device)
+    losses = torch.tensor([0.1, 2.0, 0.5, 1.0], device=device).repeat(length)
+    sampler.update(torch.arange(STEPS, device=device).repeat(length), losses)
     return sampler
 
 
@@ -57,11 +58,12 @@ def test_losses_of_zero_leave_sampling_uniform() -> None:
     assert sampler.probabilities().tolist() == [0.25] * STEPS
 
 
-def test_draws_have_the_probabilities_and_carry_them() -> None:
-    sampler, count = warmed(), 100_000
+@pytest.mark.parametrize("device", DEVICES)
+def test_draws_have_the_probabilities_and_carry_them(device: str) -> None:
+    sampler, count = warmed(device=device), 100_000
     with torch_seed(3, "draws"):
-        t, importance = sampler.sample(count)
-    p = sampler.probabilities().numpy()
+        t, importance = (drawn.cpu() for drawn in sampler.sample(count))
+    p = sampler.probabilities().cpu().numpy()
     assert importance.dtype == torch.float32
     np.testing.assert_allclose(importance, p[t.numpy()] * STEPS, rtol=1e-6)
     shares = np.bincount(t.numpy(), minlength=STEPS) / count
@@ -92,12 +94,14 @@ def test_the_history_travels_in_the_state() -> None:
     assert torch.equal(copy.probabilities(), sampler.probabilities())
 
 
-def test_a_long_run_agrees_with_queues() -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_long_run_agrees_with_queues(device: str) -> None:
     rng = np.random.default_rng(0)
     config = TimestepSamplerConfig(loss_history_length=10)
     sampler, oracle = TimestepSampler(40, config), TimestepOracle(40, 10, config.uniform_share)
+    sampler.to(device)
     for _ in range(60):
         t, losses = rng.integers(40, size=400), rng.exponential(size=400)
-        sampler.update(torch.from_numpy(t), torch.from_numpy(losses))
+        sampler.update(torch.from_numpy(t).to(device), torch.from_numpy(losses).to(device))
         oracle.update(t.tolist(), losses.tolist())
-    np.testing.assert_allclose(sampler.probabilities(), oracle.probabilities(), rtol=1e-12)
+    np.testing.assert_allclose(sampler.probabilities().cpu(), oracle.probabilities(), rtol=1e-12)

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 from mlflow.artifacts import list_artifacts
+from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from diffrec_core.errors import ArtifactError
 from pipeline_steps import (
@@ -85,11 +86,12 @@ class Pipeline:
         if arguments.report:
             arguments.report.write_text(json.dumps(run.report))
 
-    def register(self, kind: str, **changes: Any) -> str:
+    def register(self, kind: str, *, seed_sd: float | None = None, **changes: Any) -> str:
         """Refit a model and register it; return its version."""
         self.set_params(**changes)
         config = {"kind": kind}
-        row = {"config": config, "validation": {}, "test": {}}
+        spread = {} if seed_sd is None else {"recall@5": seed_sd}
+        row = {"config": config, "validation": {}, "test": {}, "sd": {"validation": spread}}
         board = {"selected": kind, "models": {kind: row}}
         selection = {"model": kind, "config": config, "epochs": 0, "embedding_epochs": 0}
         Path("leaderboard.json").write_text(json.dumps(board))
@@ -186,9 +188,8 @@ def test_a_worse_model_is_kept_out_with_its_numbers(
     # the candidate is the popularity model: what it scores is what the baseline scores, but for
     # the order of equally popular items
     assert numbers["candidate"] == pytest.approx(numbers["popularity"], abs=0.1)
-    assert {guard["key"] for guard in second["guards"]} == set(
-        gate.GateConfig().guards.model_dump()
-    )
+    guards = set(gate.GateConfig().guards.model_dump()) - {"min_seed_sds"}  # one seed: no spread
+    assert {guard["key"] for guard in second["guards"]} == guards
     measures = second["candidate"]["measures"]
     assert measures["latency_ms"] > 0
     assert 0 < measures["size_mib"] < 1
@@ -239,6 +240,15 @@ def test_a_candidate_that_has_seen_everything_is_not_compared(
     )
     assert (decided["numbers"], decided["guards"], decided["window"]) == ({}, [], None)
     assert tags(pipeline, number)["gate_decision"] == "keep"
+
+
+def test_the_spread_between_seeds_of_the_run_is_a_guard(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    pipeline.register("popularity", seed_sd=0.25)
+    (guard,) = [g for g in pipeline.gate()["guards"] if g["key"] == "min_seed_sds"]
+    assert guard["detail"].endswith("against 0.25")
+    assert not guard["kept"]
 
 
 def test_a_tag_that_lies_about_the_training_does_not_help(
@@ -301,6 +311,30 @@ def test_the_champion_itself_is_not_compared(pipeline: Pipeline, second: dict[st
     assert "champion already" in decided["reason"]
     assert decided["quality"]["flags"] == ["late"]
     assert tags(pipeline, "1")["gate_decision"] == "promote"  # as it was
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours or of MLflow's catches it."""
+
+
+def test_a_registration_that_is_killed_leaves_one_version_with_all_its_tags(
+    pipeline: Pipeline, second: dict[str, Any]
+) -> None:
+    create = ModelRegistryClient.create_model_version
+    before = len(pipeline.client.search_model_versions(f"name = '{MODEL}'"))
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        create(*arguments, **options)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ModelRegistryClient, "create_model_version", killed)
+        pipeline.register("item_knn", register={"alias": "challenger"})
+    number = pipeline.register("item_knn", register={"alias": "challenger"})
+    assert len(pipeline.client.search_model_versions(f"name = '{MODEL}'")) == before + 1
+    assert int(number) == before + 1
+    assert {"model_fingerprint", "data_last", "commit", "model"} <= set(tags(pipeline, number))
+    assert aliases(pipeline.client)["challenger"] == number
 
 
 def test_held_out_data_change_what_is_trained_on_but_not_the_vocabulary(

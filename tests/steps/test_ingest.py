@@ -106,7 +106,7 @@ def test_every_output_has_a_manifest_of_its_schema_and_its_files(tmp_path):
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
-    folder = project(tmp_path, max_rejected_share=0.5)
+    folder = project(tmp_path, max_rejected_share=1.0)
     write_log(folder / "raw/a.csv", EVENTS_LIST[::2])
     write_log(folder / "raw/b.csv.gz", EVENTS_LIST[1::2])
     write_lines(folder / "raw/c.csv", ["user,item,time,event,rating", *["bad"] * 50])
@@ -183,23 +183,76 @@ def test_a_wrong_column_is_a_configuration_error_that_names_the_nearest(tmp_path
     assert not (folder / "data/events").exists()
 
 
-@pytest.mark.parametrize("change", ["append", "edit", "remove"])
+def test_one_broken_file_among_many_is_refused_by_its_name(tmp_path):
+    folder = project(tmp_path)
+    write_log(folder / "raw/2023-11-14.csv", planted_events(users_per_block=400))
+    header = "user,item,time,event,rating"
+    write_lines(folder / "raw/2023-11-15.csv", [header, *["bad"] * 20])
+    write_lines(folder / "raw/2023-11-16.csv", [header, *["bad"] * 10])  # chance, or not worth it
+    done = list_and_ingest(folder)
+    assert done.returncode == 3
+    for part in (
+        "20 of 20 rows of raw/2023-11-15.csv (100.00%) were rejected",
+        "ingest.max_rejected_share allows 1.00% of each file too",
+        "raw/2023-11-15.csv:2: wrong number of fields",
+        "data/quarantine",
+    ):
+        assert part in done.stderr
+    assert quarantine(folder).height == 30
+    assert not (folder / "data/events").exists()
+    (folder / "raw/2023-11-15.csv").unlink()
+    assert list_and_ingest(folder).returncode == 0
+    assert report(folder)["rejected"] == 10
+
+
+@pytest.mark.parametrize("change", ["edit", "shorten", "remove", "edit and append", "half a line"])
 def test_a_log_that_has_changed_since_it_was_listed_is_refused(tmp_path, change):
     folder = project(tmp_path)
     log = write_log(folder / "raw/log.csv", EVENTS_LIST)
-    run_step("list_raw", "--out", "manifest.json", cwd=folder)
     text = log.read_text()
-    if change == "append":
-        log.write_text(text + "u,i,1,,\n")
-    elif change == "edit":
-        log.write_text(text.replace("u0_1", "u0_9"))
-    else:
+    if change == "half a line":
+        log.write_text(text[:-4])
+    run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    edited = text.replace("u0_1", "u0_9")
+    changed = {"edit": edited, "shorten": text[:-20], "edit and append": edited + "u,i,1,,\n"}
+    log.write_text(changed.get(change, text))
+    if change == "remove":
         log.unlink()
     done = ingest(folder)
     assert done.returncode == 3
     assert "raw/log.csv" in done.stderr
-    assert "list_raw" in done.stderr
+    assert "clear the task list_raw and all after it" in done.stderr
     assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [("log.csv", {}), ("log.csv.gz", {}), ("log.jsonl", {"format": "jsonl"})],
+)
+def test_what_is_appended_after_the_listing_changes_nothing(tmp_path, name, section):
+    folder = project(tmp_path, titles=False, **section)
+    log = write_log(folder / "raw" / name, EVENTS_LIST, **section)
+    more = write_log(folder / "more" / name, [Event("late", "later", 1_700_000_000)], **section)
+    run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    log.write_bytes(log.read_bytes() + more.read_bytes())
+    done = ingest(folder)
+    assert done.returncode == 0, done.stderr
+    assert "has grown since list_raw: the rest is left to a later run" in done.stderr
+    assert events(folder)["user_id"].to_list() == [event.user_id for event in EVENTS_LIST]
+    assert report(folder)["rows_read"] == len(EVENTS_LIST)
+
+
+def test_a_parquet_log_or_a_titles_file_that_has_grown_is_refused(tmp_path):
+    folder = project(tmp_path, format="parquet")
+    log = write_log(folder / "raw/log.parquet", EVENTS_LIST, format="parquet")
+    run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    content = log.read_bytes()
+    log.write_bytes(content + b"more")
+    assert "log.parquet has changed since list_raw" in ingest(folder).stderr
+    log.write_bytes(content)
+    with (folder / "titles.csv").open("a") as titles:
+        titles.write("i,T\n")
+    assert "titles.csv has changed since list_raw" in ingest(folder).stderr
 
 
 def test_a_missing_raw_manifest_says_which_stage_writes_it(tmp_path):

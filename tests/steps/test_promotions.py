@@ -171,6 +171,10 @@ def _kill_after(moves: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_registry, "remove_alias", killed)
 
 
+def _killed(*_: Any) -> None:
+    raise Killed
+
+
 @pytest.mark.parametrize(
     ("moved", "command"), [(0, "history"), (0, "promote"), (1, "promote"), (2, "history")]
 )
@@ -187,6 +191,35 @@ def test_a_promotion_killed_before_its_aliases_is_completed_by_the_next_command(
     assert "was interrupted" in result.stderr
     assert aliases(client) == {"champion": "2", "previous": "1"}
     assert len(promotions.records()) == 1
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+@pytest.mark.parametrize("arguments", [(), ("--to", "1")])
+def test_a_rollback_that_was_killed_is_completed_by_the_same_command_and_not_undone(
+    client: MlflowClient, promotions: Promotions, moved: int, arguments: tuple[str, ...]
+) -> None:
+    promotions.add(based_on=0, version="2", action="promote", reason="better")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        _kill_after(moved, patch)
+        patch.setattr(_registry, "tag_version", _killed)
+        promotions.add(based_on=1, version="1", action="rollback", reason="clicks fell")
+    result = call(rollback, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "was interrupted" in result.stderr
+    assert aliases(client) == {"champion": "1", "previous": "2"}
+    assert [record.action for record in promotions.records()] == ["promote", "rollback"]
+    assert call(rollback).returncode == 0  # one that is meant as another is another
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+
+
+def test_a_rollback_after_a_promotion_that_was_killed_is_done(
+    client: MlflowClient, promotions: Promotions
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        _kill_after(0, patch)
+        promotions.add(based_on=0, version="2", action="promote", reason="better")
+    assert call(rollback).returncode == 0
+    assert aliases(client) == {"champion": "1", "previous": "2"}
 
 
 def test_a_slow_process_does_not_undo_what_came_after_it(

@@ -1,11 +1,13 @@
-"""publish: the current table is switched whole, or not at all."""
+"""publish: the current table is switched whole, or not at all, and to the champion's alone."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from mlflow import MlflowClient
 
 from diffrec_core.artifacts import sha256_file
 from diffrec_core.data.schema import RECOMMENDATIONS
@@ -13,21 +15,35 @@ from diffrec_core.errors import ArtifactError
 from pipeline_steps import publish
 from pipeline_steps._runs import Run, RunSpec, previous_run
 from pipeline_steps._store import Store
+from tests.steps.registries import MODEL, add_version, place
 
+END = "2026-11-24T00:00:00+00:00"
 ROWS = [("u1", 1, "i1", 0.9), ("u1", 2, "i2", 0.5), ("u2", 1, "i2", 0.7)]
 
 
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    """A registry of three versions, and the folder with params.yaml."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch, place(folder, patch) as client:
+        for _ in range(3):
+            add_version(client)
+        yield client
+
+
 @pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def published(client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Version 3 is champion; nothing is published."""
+    client.set_registered_model_alias(MODEL, "champion", "3")
     monkeypatch.setenv("DIFFREC_REMOTE", str(tmp_path / "remote"))
     monkeypatch.setenv("DIFFREC_PUBLISH", str(tmp_path / "published"))
     return tmp_path / "published"
 
 
-def a_run(tmp_path: Path, name: str) -> Run:
+def a_run(tmp_path: Path, name: str, end: str | None = END, created: str = "") -> Run:
     spec = RunSpec(
-        run=name, commit="c0ffee", start=None, end="2026-11-24T00:00:00+00:00", dry_run=False,
-        previous=None, created="",
+        run=name, commit="c0ffee", start=None, end=end, dry_run=False, previous=None,
+        created=created,
     )  # fmt: skip
     run = Run(Store(str(tmp_path / "remote" / "store")), spec)
     run.specify("")
@@ -35,7 +51,9 @@ def a_run(tmp_path: Path, name: str) -> Run:
     return run
 
 
-def write_table(published: Path, run: str, rows: list[tuple[Any, ...]] = ROWS) -> Path:
+def write_table(
+    published: Path, run: str, rows: list[tuple[Any, ...]] = ROWS, version: str = "3"
+) -> Path:
     """What recommend_champion leaves."""
     folder = published / "recommendations" / run
     folder.mkdir(parents=True)
@@ -43,7 +61,7 @@ def write_table(published: Path, run: str, rows: list[tuple[Any, ...]] = ROWS) -
     table = pl.DataFrame(rows, schema=RECOMMENDATIONS, orient="row")
     table.write_parquet(path)
     manifest = {
-        "schema": "recommendations/1", "run": run, "model": {"name": "m", "version": 3},
+        "schema": "recommendations/1", "run": run, "model": {"name": MODEL, "version": version},
         "users": table["user_id"].n_unique(), "rows": len(table), "sha256": sha256_file(path),
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -71,7 +89,7 @@ def test_publish_switches_and_ends_the_run(
         assert call(monkeypatch, name) == 0
         found = latest(published)
         assert (found["run"], found["users"], found["rows"]) == (name, 2, 3)
-        assert found["model"] == {"name": "m", "version": 3}
+        assert (found["model"], found["end"]) == ({"name": MODEL, "version": "3"}, END)
         assert pl.read_parquet(published / found["path"]).rows() == [
             (user, rank, item, pytest.approx(score)) for user, rank, item, score in ROWS
         ]
@@ -137,3 +155,66 @@ def test_a_table_of_other_columns_is_refused() -> None:
         publish.check_table(table.drop("score"), {"rows": 3}, "table")
     with pytest.raises(ArtifactError, match="its manifest says 4"):
         publish.check_table(table, {"rows": 4}, "table")
+
+
+def test_a_table_that_is_not_the_champions_is_refused(
+    published: Path, tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    a_run(tmp_path, "good")
+    write_table(published, "good")
+    assert call(monkeypatch, "good") == 0
+    run = a_run(tmp_path, "late", end="2026-11-25T00:00:00+00:00")
+    write_table(published, "late")
+    client.set_registered_model_alias(MODEL, "champion", "2")  # somebody rolls back
+    assert call(monkeypatch, "late") == 2
+    said = capsys.readouterr().err
+    assert "made by diffrec version 3, and the champion of diffrec is version 2 now" in said
+    assert "clear recommend and after" in said
+    assert latest(published)["run"] == "good"
+    assert previous_run(run.store, "new", None) == "good"
+    client.delete_registered_model_alias(MODEL, "champion")
+    assert call(monkeypatch, "late") == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "created", "version", "wins"),
+    [
+        ("2026-11-23T00:00:00+00:00", "2026-12-01T00:00:00+00:00", "3", False),
+        ("2026-11-24T00:00:00+00:00", "", "3", True),
+        ("2026-11-23T23:59:59.5+00:00", "", "3", False),
+        (None, "2026-11-24T09:00:00+00:00", "3", True),
+        (None, "2026-11-23T09:00:00+00:00", "3", False),
+        ("2026-11-23T00:00:00+00:00", "", "2", True),  # the current one's model serves no more
+    ],
+)
+def test_a_later_window_of_the_champion_stays(
+    *, published: Path, tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], end: str | None, created: str, version: str, wins: bool,
+) -> None:  # fmt: skip
+    a_run(tmp_path, "current")
+    write_table(published, "current")
+    assert call(monkeypatch, "current") == 0
+    client.set_registered_model_alias(MODEL, "champion", version)
+    run = a_run(tmp_path, "other", end=end, created=created)
+    write_table(published, "other", version=version)
+    capsys.readouterr()
+    assert call(monkeypatch, "other") == (0 if wins else 99)
+    assert latest(published)["run"] == ("other" if wins else "current")
+    assert ("of run current, is of data until 2026-11-24" in capsys.readouterr().err) is not wins
+    assert f"--{run.spec.run}" in "".join(run.store.names("finished"))
+
+
+def test_a_run_replaces_its_own_table_and_one_that_says_nothing(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_run(tmp_path, "night")
+    write_table(published, "night")
+    assert call(monkeypatch, "night") == 0
+    a_run(tmp_path, "night", end="2026-11-20T00:00:00+00:00")
+    assert call(monkeypatch, "night") == 0
+    assert latest(published)["end"] == "2026-11-20T00:00:00+00:00"
+    for content in ('{"run": "of an earlier version"}', "{"):
+        (published / "recommendations/latest.json").write_text(content)
+        assert call(monkeypatch, "night") == 0
+        assert latest(published)["run"] == "night"

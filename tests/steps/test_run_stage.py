@@ -94,6 +94,17 @@ def test_a_later_run_takes_up_what_holds_and_what_persists(tiny: Tiny) -> None:
     assert read(tiny, "latest", "register", "reports/history.txt") == lines(*EVAL, *new)
 
 
+def test_a_run_that_is_specified_anew_with_fewer_models_is_without_the_others(tiny: Tiny) -> None:
+    tiny.specify("fewer", PARAMS.replace("n: 1", "n: 50"), previous="first")
+    tiny.run_all("fewer")
+    assert "train@b:" in (tiny.side / "lock").read_text()
+    tiny.specify("fewer", PARAMS.replace("n: 1", "n: 50").partition("  b:")[0], previous="first")
+    tiny.run_all("fewer", ("list_raw", "build", "train@a", "register"))
+    assert "train@b:" not in (tiny.side / "lock").read_text()
+    assert read(tiny, "fewer", "register", "reports/best.txt") == "result a 50 built-one\n"
+    tiny.ran()
+
+
 def test_a_failing_stage_gives_its_code_and_keeps_its_workspace(tiny: Tiny) -> None:
     tiny.specify("failing", PARAMS.replace("n: 1", "n: 7"), previous="first")
     tiny.run_all("failing", ("list_raw", "build"))
@@ -110,6 +121,7 @@ def test_a_failing_stage_gives_its_code_and_keeps_its_workspace(tiny: Tiny) -> N
     assert "train@a" not in Run.load(tiny.store, "failing").entries()
     left = tiny.work("train@a", "failing") / "repo" / "checkpoint.tmp"
     left.write_text("of the first try")
+    assert (left.parent / ".dvc/tmp/site_cache/repo").is_dir()  # not in a folder of the machine
     (tiny.side / "fail-train@a").rename(tiny.side / "hold-train@a")
     process = tiny.begin("train@a", "failing")
     tiny.worker("train@a", "failing")
@@ -262,3 +274,22 @@ def test_a_run_that_was_lost_by_its_command_is_joined(tiny: Tiny) -> None:
     assert "joining work that goes on already" in done.output
     until(lambda: "train@a" in Run.load(tiny.store, "lost").entries(), 1)
     assert tiny.ran() == ["list_raw", "train@a"]
+
+
+def test_work_of_old_parameters_is_ended_and_not_joined(tiny: Tiny) -> None:
+    tiny.specify("mended", PARAMS.replace("n: 1", "n: 40"), previous="first")
+    tiny.run_all("mended", ("list_raw", "build"))
+    (tiny.side / "hold-train@a").touch()
+    first = tiny.begin("train@a", "mended")
+    old = tiny.worker("train@a", "mended")
+    first.kill()
+    ended(first)
+    tiny.specify("mended", PARAMS.replace("n: 1", "n: 41"), previous="first")
+    second = tiny.begin("train@a", "mended")
+    until(lambda: tiny.worker("train@a", "mended") not in (0, old))
+    (tiny.side / "hold-train@a").unlink()
+    done = ended(second)
+    assert done.code == 0, done.output
+    assert f"the run was specified anew: ending its old work, {old}" in done.output
+    assert read(tiny, "mended", "train@a", "models/a.txt") == "model a 41\n"
+    assert tiny.ran() == ["list_raw", "train@a", "train@a"]

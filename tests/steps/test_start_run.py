@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline_steps._all_sections import CONFIGS
 from pipeline_steps._runs import Run, RunSpec
+from pipeline_steps._runtime import SECTIONS
 from pipeline_steps._store import Store
 from tests.raw_logs import REPOSITORY, run_step
 
@@ -189,6 +191,25 @@ def test_window_days_count_back_from_the_end(project: Project) -> None:
         (("--set", "train.diffrec.steps=many"), "train.diffrec.steps"),
         (("--set", "list_raw.logs=data/raw/*.csv"), "list_raw.logs = 'data/raw/*.csv'"),
         (("--set", "nightly.window_days=3"), "--start for the window"),
+        (("--set", "gate.marginn=1"), "gate.marginn is not a known key (did you mean 'margin'?)"),
+        (("--set", "gate.guards.max_latency_ms=fast"), "gate.guards.max_latency_ms = 'fast'"),
+        (("--set", "monitor.period=year"), "monitor.period = 'year'"),
+        (("--set", "recommend.k=0"), "recommend.k = 0"),
+        (("--set", "register.alias=''"), "register.alias = ''"),
+        (("--set", "refit.hold_out_test=maybe"), "refit.hold_out_test = 'maybe'"),
+        (("--set", "select.metric=fun"), "select.metric = 'fun'"),
+        (("--set", "evaluate.cutoffs=[0]"), "evaluate.cutoffs"),
+        (("--set", "robustness.seeds=0"), "robustness.seeds = 0"),
+        (("--set", "tune.trials=0"), "tune.trials = 0"),
+        (("--set", "split.test_share=2"), "split.test_share = 2"),
+        (("--set", "build_interactions.min_value=much"), "build_interactions.min_value = 'much'"),
+        (("--set", "ingest.format=xml"), "ingest.format = 'xml'"),
+        (("--set", "runtime.device=tpu"), "runtime.device = 'tpu'"),
+        (("--set", "gate=3"), "gate must be a mapping of keys, found 3"),
+        (("--set", "seed=-1"), "seed = -1"),
+        (("--set", "seeds=none"), "seeds = 'none'"),
+        (("--set", "models.ease.seeds=0"), "models.ease.seeds = 0"),
+        (("--set", "models.new={uses: [a, b, c]}"), "train.new is missing"),
     ],
 )
 def test_what_is_refused(project: Project, arguments: tuple[str, ...], message: str) -> None:
@@ -198,6 +219,11 @@ def test_what_is_refused(project: Project, arguments: tuple[str, ...], message: 
 def test_params_of_the_project_that_are_not_allowed(project: Project) -> None:
     project.change(nightly={"window_days": 0})
     assert "nightly.window_days = 0" in project.refused("--end", END)
+
+
+def test_every_section_is_checked() -> None:
+    own = {"seed", "seeds", "models", "train", "pretrain_item_embeddings", "cluster_items"}
+    assert CONFIGS.keys() | own | {"nightly"} == SECTIONS
 
 
 def test_set_wins_over_nightly_and_may_hold_lines(project: Project) -> None:

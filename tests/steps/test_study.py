@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.errors import DataError
+from diffrec_core.errors import (
+    ArtifactError,
+    ConfigError,
+    DataError,
+    DiffRecError,
+    MemoryExhaustedError,
+    MemoryLimitError,
+    NotEnoughMemoryError,
+    StorageError,
+)
 from diffrec_core.search_space import Choice, Dimension, Real, Trial, Whole
+from pipeline_steps import _study
 from pipeline_steps._study import Budget, OnValidation, Study, best_trial
 
 SPACE = (
@@ -105,8 +115,70 @@ def test_trials_that_stay_behind_are_pruned(tmp_path: Path) -> None:
     pruned = [t for t in trials if t.state == "pruned"]
     assert pruned
     middle = sorted(t.value or 0 for t in trials)[len(trials) // 2]
-    assert all(t.value is not None and t.value <= middle + 1.0 for t in pruned)
+    assert all(t.last_validation is not None and t.last_validation <= middle + 1.0 for t in pruned)
     assert best_trial(trials).state == "complete"
+
+
+def test_a_validation_is_never_taken_for_the_objective(tmp_path: Path) -> None:
+    def other_metric(section: dict[str, Any], validated: OnValidation) -> float:
+        level = objective(section, validated)
+        for epoch in (5, 15, 25):
+            validated(epoch, 100 + level + epoch)
+        return level
+
+    trials = study(tmp_path).run(other_metric, Budget(15, None), ignore)
+    assert {trial.state for trial in trials} == {"complete", "pruned"}
+    for trial in trials:
+        assert (trial.value is None) == (trial.state == "pruned")
+        assert trial.value is None or trial.value < 10
+        assert trial.last_validation is not None
+        assert trial.last_validation > 90
+
+
+class Clock:
+    """A time that passes when told to, in place of the study's own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(_study, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_when_the_time_is_up_the_trial_under_way_ends_at_its_next_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, epochs = Clock(monkeypatch), []
+
+    def slow(section: dict[str, Any], validated: OnValidation) -> float:
+        epochs.append(0)
+        for epoch in range(1, 6):
+            clock.now += 4000.0
+            epochs[-1] = epoch
+            validated(epoch, 1.0)
+        return 1.0
+
+    trials = study(tmp_path).run(slow, Budget(2, 10_000.0), ignore)
+    assert [trial.state for trial in trials] == ["complete", "pruned"]
+    assert epochs == [5, 3], "the first result is waited for"
+
+
+def test_the_time_of_an_interrupted_trial_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    def dies(section: dict[str, Any], validated: OnValidation) -> float:
+        clock.now += 10_000.0
+        validated(1, 1.0)
+        raise Killed
+
+    budget = Budget(3, 10_000.0)
+    with pytest.raises(Killed):
+        study(tmp_path).run(dies, budget, ignore)
+    assert len(study(tmp_path).run(objective, budget, ignore)) == 1
+    assert len(study(tmp_path, "new").run(objective, budget, ignore)) == 3
 
 
 def test_failures_are_kept_and_only_a_total_one_is_raised(
@@ -126,8 +198,47 @@ def test_failures_are_kept_and_only_a_total_one_is_raised(
     def never(section: dict[str, Any], validated: OnValidation) -> float:
         raise DataError("there is nothing")
 
-    with pytest.raises(DataError, match="there is nothing"):
+    with pytest.raises(
+        DataError, match=r"no trial of 3 succeeded.* there is nothing\. Remove .*db"
+    ):
         study(tmp_path, "b").run(never, Budget(3, None), ignore)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DataError("why"), DataError),
+        (ConfigError("why"), ConfigError),
+        (ArtifactError("why"), ArtifactError),
+        (StorageError("why"), StorageError),
+        (MemoryExhaustedError("why", "9 GiB"), NotEnoughMemoryError),
+        (MemoryLimitError("why", needed=9, limit=1, why="it", where="it"), NotEnoughMemoryError),
+        (DiffRecError("why"), DiffRecError),
+    ],
+)
+def test_a_failure_is_told_again_by_a_rerun(
+    error: DiffRecError, told: type[DiffRecError], tmp_path: Path
+) -> None:
+    def never(section: dict[str, Any], validated: OnValidation) -> float:
+        raise error
+
+    seen: list[Trial] = []
+    messages = []
+    for _ in range(2):
+        with pytest.raises(told, match="why") as caught:
+            study(tmp_path).run(never, Budget(3, None), seen.append)
+        assert caught.value.exit_code == error.exit_code
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert len(seen) == 3
+
+
+def test_a_study_in_which_nothing_succeeds_gives_up_before_its_time(tmp_path: Path) -> None:
+    def never(section: dict[str, Any], validated: OnValidation) -> float:
+        raise DataError("there is nothing")
+
+    with pytest.raises(DataError, match="no trial of 10 succeeded"):
+        study(tmp_path).run(never, Budget(None, 3600.0), ignore)
 
 
 def test_importance_names_what_matters(tmp_path: Path) -> None:

@@ -10,95 +10,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from diffrec_core.errors import ConfigError
-from diffrec_core.models.diffrec.model import DiffRecConfig
-from diffrec_core.models.registry import create
-from pipeline_steps import _presets
+from pipeline_steps import _documents, _presets
 from pipeline_steps.use_preset import use
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARAMS = PROJECT / "params.yaml"
 NAMES = list(_presets.preset_names())
-VARIANTS = ("diffrec", "t_diffrec", "l_diffrec", "lt_diffrec")
-
-# The names of the authors' checkpoints (preset, model, name), as far as they state settings.
-PUBLISHED = """
-amazon-book-clean diffrec lr5e-05_wd0.0_bs400_dims[1000]_emb10_steps5_scale0.0001_min0.0005_max0.005
-yelp-clean diffrec lr1e-05_wd0.0_bs400_dims[1000]_emb10_steps5_scale0.01_min0.001_max0.01
-ml-1m-clean diffrec lr0.001_wd0.0_bs400_dims[200,600]_emb10_steps40_scale0.005_min0.005_max0.01
-amazon-book-noisy diffrec lr5e-05_wd0.0_bs400_dims[1000]_emb10_steps10_scale0.005_min0.0001_max0.0005
-yelp-noisy diffrec lr1e-05_wd0.0_bs400_dims[1000]_emb10_steps5_scale0.001_min0.0005_max0.01
-ml-1m-noisy diffrec lr0.001_wd0.0_bs400_dims[200,600]_emb10_steps5_scale0.5_min0.001_max0.01
-amazon-book-clean t_diffrec lr1e-05_wd0.0_bs400_dims[1000]_emb10_steps10_scale0.0005_min0.001_max0.005_wmin0.1_wmax1.0
-yelp-clean t_diffrec lr1e-05_wd0.0_bs400_dims[1000]_emb10_steps5_scale0.005_min0.001_max0.01_wmin0.5_wmax1.0
-amazon-book-clean l_diffrec vae0.0005_lr0.0001_wd0.0_bs400_in[300]_out[]_lam0.05_dims[300]_emb10_steps5_scale0.5_min0.001_max0.005
-yelp-clean l_diffrec vae0.0005_lr0.0001_wd0.0_bs400_in[300]_out[]_lam0.03_dims[300]_emb10_steps5_scale0.01_min0.005_max0.01
-ml-1m-clean l_diffrec vae0.001_lr0.0005_wd0.0_bs400_in[300]_out[]_lam0.03_dims[300]_emb10_steps40_scale0.005_min0.005_max0.02
-amazon-book-noisy l_diffrec vae0.0005_lr0.0001_wd0.0_bs400_in[300]_out[]_lam0.07_dims[300]_emb10_steps5_scale0.5_min0.001_max0.005
-yelp-noisy l_diffrec vae0.0005_lr0.0001_wd0.0_bs400_in[300]_out[]_lam0.03_dims[300]_emb10_steps5_scale0.01_min0.005_max0.01
-ml-1m-noisy l_diffrec vae0.001_lr0.0005_wd0.0_bs400_in[300]_out[]_lam0.03_dims[300]_emb10_steps100_scale0.005_min0.005_max0.02
-amazon-book-clean lt_diffrec vae0.0005_lr0.0001_wd0.0_bs400_in[300]_out[]_lam0.03_dims[300]_emb10_steps5_scale0.7_min0.001_max0.005_wmin0.1_wmax1.0
-yelp-clean lt_diffrec vae0.0005_lr5e-05_wd0.0_bs200_in[300]_out[]_lam0.03_dims[300]_emb10_steps5_scale0.01_min0.005_max0.01_wmin0.5_wmax1.0
-"""  # noqa: E501
-FIELDS = {
-    "vae": "vae_learning_rate",
-    "lr": "learning_rate",
-    "wd": "weight_decay",
-    "bs": "batch_size",
-    "in": "encoder_dims",
-    "out": "decoder_dims",
-    "lam": "diffusion_loss_weight",
-    "dims": "hidden_dims",
-    "emb": "timestep_embedding_dim",
-    "steps": "steps",
-    "scale": "noise_scale",
-    "min": "noise_min",
-    "max": "noise_max",
-}
-
-# What the authors' code does unless told otherwise, in all their published runs.
-AUTHORS_DEFAULTS: dict[str, Any] = {
-    "prediction_target": "x_start",
-    "noise_schedule": "linear-var",
-    "inference_noise_steps": 0,
-    "sample_with_noise": False,
-    "timestep_sampling": "importance",
-    "loss_history_length": 10,
-    "snr_weighting": True,
-    "dropout": 0.5,
-    "activation": "tanh",
-    "normalize_input": False,
-    "epochs": 1000,
-    "validate_every_epochs": 5,
-    "patience_epochs": 20,
-}
-AUTHORS_LATENT_DEFAULTS: dict[str, Any] = {
-    "vae_activation": "tanh",
-    "vae_dropout": 0.1,
-    "diffusion_loss_weight_floor": 0.005,
-    "diffusion_loss_weight_anneal_epochs": 500,
-    "kl_weight_max": 0.3,
-    "kl_weight_anneal_steps": 200,
-}
 
 
 def parse(text: str) -> dict[str, Any]:
     values: dict[str, Any] = YAML(typ="safe").load(text)
     return values
-
-
-def model_config(preset: str, model: str) -> DiffRecConfig:
-    section = parse((PROJECT / "presets" / f"{preset}.yaml").read_text())["train"][model]
-    config = create(section, model).config
-    assert isinstance(config, DiffRecConfig)
-    return config
-
-
-def published() -> list[tuple[str, str, dict[str, str]]]:
-    lines = [line.split() for line in PUBLISHED.strip().splitlines()]
-    return [
-        (preset, model, dict(re.findall(r"([a-z]+)([\d.e\[\],-]+)(?:_|$)", name)))
-        for preset, model, name in lines
-    ]
 
 
 @pytest.fixture
@@ -114,13 +36,10 @@ def apply(name: str, params: Path, folder: Path = _presets.PRESETS) -> str:
     return params.read_text()
 
 
-def test_the_presets_that_are_promised_exist_and_say_what_they_are() -> None:
-    promised = {
-        f"{data}-{kind}" for data in ("ml-1m", "amazon-book", "yelp") for kind in ("clean", "noisy")
-    }
-    assert set(NAMES) == promised | {"ml-100k", "ml-1m-tuned"}
-    for description in _presets.preset_names().values():
-        assert 10 < len(description) < 80
+def sections_of(text: str) -> dict[str, str]:
+    """The text of each section of params.yaml, up to the name of the next."""
+    parts = re.split(r"(?m)^(\w+):", text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,12 +47,39 @@ def test_a_preset_is_accepted_and_leaves_all_else_as_it_is(name: str, params: Pa
     text = apply(name, params)
 
     before, after = parse(PARAMS.read_text()), parse(text)
-    preset = parse((PROJECT / "presets" / f"{name}.yaml").read_text())
-    assert after == {**before, **preset, "train": {**before["train"], **preset["train"]}}
+    preset = _presets.read_preset(name).values
+    merged = {key: {**before[key], **preset[key]} for key in ("build_interactions", "train")}
+    assert after == {**before, **preset, **merged}
     assert re.findall("#.*", text) == re.findall("#.*", PARAMS.read_text())
-    for head, tail in (("", "pretrain_item_embeddings:"), ("\nevaluate:", r"\Z")):
-        kept = re.compile(f"{head}.*?{tail}", re.DOTALL)
-        assert kept.search(text).group() == kept.search(PARAMS.read_text()).group()  # type: ignore[union-attr]
+    kept, found = sections_of(PARAMS.read_text()), sections_of(text)
+    assert list(found) == list(kept) == list(before)
+    assert {key for key in found if found[key] != kept[key]} <= _presets.PRESET_SECTIONS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noisy_presets_keep_low_ratings_and_others_leave_them_out(name: str, params: Path) -> None:
+    apply("yelp-clean" if name.endswith("noisy") else "yelp-noisy", params)
+    written = parse(params.read_text())["build_interactions"]
+    written["event_types"] = ["rating"]
+    text = params.read_text().replace("event_types: null", "event_types: [rating]")
+    params.write_text(text)
+    after = parse(apply(name, params))["build_interactions"]
+    assert after == {**written, "min_value": None if name.endswith("noisy") else 4.0}
+
+
+def test_the_papers_noise_experiments_are_those_of_the_robustness_step(params: Path) -> None:
+    natural = parse(apply("ml-1m-natural-noise", params))
+    assert natural["build_interactions"]["min_value"] == 4.0  # what is below it is the noise
+    assert natural["robustness"]["natural"]
+    assert natural["robustness"]["random_shares"] == []
+    assert natural["train"]["diffrec"]["noise_scale"] == 0.5  # the authors', for noisy data
+    random = parse(apply("ml-1m-random-noise", params))
+    assert not random["robustness"]["natural"]
+    assert random["robustness"]["random_shares"] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert random["train"]["diffrec"]["noise_scale"] == 0.005
+    assert {"ease", "diffrec", "l_diffrec"} <= set(random["robustness"]["models"])
+    clean = parse(apply("ml-1m-clean", params))
+    assert clean["robustness"]["models"] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,40 +95,14 @@ def test_nothing_stays_of_the_preset_before(name: str, params: Path, tmp_path: P
     assert other.stat() == written  # nothing to change, so nothing is written
 
 
-def test_ml_100k_is_what_params_yaml_comes_with() -> None:
-    preset = parse((PROJECT / "presets" / "ml-100k.yaml").read_text())
-    params = parse(PARAMS.read_text())
-    differences = _presets.changes({name: params[name] for name in preset}, preset)
+def test_ml_100k_is_what_params_yaml_comes_with(params: Path) -> None:
+    before = parse(PARAMS.read_text())
+    differences = _documents.changes(before, parse(apply("ml-100k", params)))
     assert not differences, (
-        "presets/ml-100k.yaml must hold the settings of params.yaml: copy pretrain_item_embeddings,"
-        f" cluster_items and train from params.yaml into it. It differs in {differences}"
+        "presets/ml-100k.yaml must hold the settings of params.yaml: copy build_interactions."
+        "min_value, pretrain_item_embeddings, cluster_items, train and robustness from params.yaml"
+        f" into it. It differs in {differences}"
     )
-
-
-@pytest.mark.parametrize(("preset", "model", "name"), published())
-def test_the_settings_are_those_that_the_authors_publish(
-    preset: str, model: str, name: dict[str, str]
-) -> None:
-    config = model_config(preset, model)
-    recency = {key: name.pop(key) for key in ("wmin", "wmax") if key in name}
-    for key, value in name.items():
-        found, expected = getattr(config, FIELDS[key]), YAML(typ="safe").load(value)
-        assert (list(found) if isinstance(found, tuple) else found) == expected, FIELDS[key]
-    if recency:
-        assert config.recency.kind == "linear"
-        assert config.recency.weight_min == float(recency["wmin"])
-        assert config.recency.weight_max == float(recency["wmax"])
-
-
-@pytest.mark.parametrize("preset", [name for name in NAMES if name.endswith(("clean", "noisy"))])
-@pytest.mark.parametrize("model", VARIANTS)
-def test_what_the_authors_leave_to_defaults_is_the_same_here(preset: str, model: str) -> None:
-    config = model_config(preset, model)
-    latent = model.startswith("l")
-    expected = AUTHORS_DEFAULTS | (AUTHORS_LATENT_DEFAULTS if latent else {})
-    assert {key: getattr(config, key) for key in expected} == expected
-    assert (config.latent, config.fix_first_beta) == (latent, not latent)
-    assert (config.recency.kind == "none") == ("t_" not in model)
 
 
 def test_a_dry_run_writes_nothing(params: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,6 +110,32 @@ def test_a_dry_run_writes_nothing(params: Path, caplog: pytest.LogCaptureFixture
         use("ml-1m-clean", params, _presets.PRESETS, dry_run=True)
     assert params.read_text() == PARAMS.read_text()
     assert "train.l_diffrec.diffusion_loss_weight: 0.03 (added)" in caplog.text
+
+
+def test_models_with_the_settings_of_another_data_set_are_named(
+    params: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    params.write_text(params.read_text().replace("\nmodels:", "\nmodels:\n  mine: {uses: []}"))
+    with caplog.at_level("INFO", logger="pipeline"):
+        use("amazon-book-clean", params, _presets.PRESETS, dry_run=True)
+    (mine, others) = [line for line in caplog.messages if line.startswith("with the settings")]
+    assert mine.startswith("with the settings that params.yaml had before, not chosen for amazon-")
+    assert mine.endswith(": mine")
+    assert others.startswith("with the settings of ml-100k, not chosen for amazon-book-clean: ")
+    assert {"slim", "bpr_mf", "mult_vae", "sasrec"} <= set(others.rpartition(": ")[2].split(", "))
+    assert "diffrec" not in others
+    caplog.clear()
+    with caplog.at_level("INFO", logger="pipeline"):
+        use("ml-100k", PARAMS, _presets.PRESETS, dry_run=True)
+    assert not [line for line in caplog.messages if line.startswith("with the settings")]
+
+
+def test_noise_for_a_model_that_is_left_out_is_refused(params: Path) -> None:
+    text = re.sub(r"\n  mult_vae: \{uses.*", "", PARAMS.read_text())
+    params.write_text(text)
+    with pytest.raises(ConfigError, match=r"random-noise .* not under `models` .*: mult_vae; put"):
+        apply("ml-1m-random-noise", params)
+    assert params.read_text() == text
 
 
 SMALL_PRESET = """\
@@ -280,6 +226,18 @@ seed: 3   # the last
         ("cluster_items", "cluster_item", r"small\.yaml: cluster_item is not a known section"),
         ("cluster_items:\n  n_clusters: 5\n", "", r"small\.yaml: cluster_items is missing"),
         ("  ease:", "  ease: 1\n  t_ease:", r"train\.ease must be a mapping, found 1"),
+        ("  ease:", "  ease: other\n  t_ease:", r"small\.yaml: train\.ease = 'other': there is no"),
+        ("  ease:", "  ease: small\n  t_ease:", r"train\.ease is named in a circle: small → small"),
+        (
+            "cluster_items:",
+            "robustness: {shares: []}\ncluster_items:",
+            r"robustness\.shares is not",
+        ),
+        (
+            "cluster_items:",
+            "build_interactions: {min_value: low}\ncluster_items:",
+            r"min_value = 'lo",
+        ),
         ("# for a test", "x: [", r"small\.yaml is not valid YAML"),
     ],
 )
@@ -290,6 +248,26 @@ def test_a_mistake_in_a_preset_is_named_and_nothing_is_written(
     with pytest.raises(ConfigError, match=message):
         apply("small", params, folder)
     assert params.read_text() == PARAMS.read_text()
+
+
+def test_settings_are_found_through_other_presets(folder: Path, params: Path) -> None:
+    (folder / "first.yaml").write_text(
+        "# one\npretrain_item_embeddings: {epochs: 3}\ncluster_items: second\ntrain:\n"
+        "  ease: second\n  diffrec: small\n"
+    )
+    second = (folder / "small.yaml").read_text().replace("# for a test", "# two")
+    second = second.replace("ease:\n    kind: ease\n    recency: {kind: linear}", "ease: small")
+    (folder / "second.yaml").write_text(second.replace("n_clusters: 5", "n_clusters: 6"))
+    preset = _presets.read_preset("first", folder)
+    assert preset.origins == {"ease": "small", "diffrec": "small"}
+    assert preset.values["cluster_items"] == {"n_clusters": 6}
+    assert preset.values["train"]["ease"] == {"kind": "ease", "recency": {"kind": "linear"}}
+    assert parse(apply("first", params, folder))["train"]["diffrec"]["hidden_dims"] == [4]
+
+    (folder / "second.yaml").write_text(second.replace("ease: small", "other: small"))
+    missing = r"first\.yaml: train\.ease = 'second': .*second\.yaml: train\.ease is missing"
+    with pytest.raises(ConfigError, match=missing):
+        _presets.read_preset("first", folder)
 
 
 def test_a_mistake_in_params_yaml_is_named_and_nothing_is_written(params: Path) -> None:

@@ -46,6 +46,30 @@ def test_models_and_a_time_can_be_named_and_it_can_be_switched_off(tmp_path: Pat
     assert not load_section(params, "tune", TuneConfig).enabled
 
 
+def models_of(params: dict[str, Any]) -> tuple[str, ...] | None:
+    return load_section(params, "tune", TuneConfig).models
+
+
+def test_while_it_is_on_models_are_added_to_those_named_before(tmp_path: Path) -> None:
+    use(tmp_path, models=["ease"])
+    params, _ = use(tmp_path, models=["diffrec", "ease"], budget="5")
+    assert models_of(params) == ("ease", "diffrec")
+    assert load_section(params, "tune", TuneConfig).trials == 5
+    params, _ = use(tmp_path)
+    assert models_of(params) is None
+    params, _ = use(tmp_path, models=["ials"])
+    assert models_of(params) is None, "all stays all"
+    use(tmp_path, off=True)
+    params, _ = use(tmp_path, models=["ials"])
+    assert models_of(params) == ("ials",)
+
+
+def test_off_the_file_is_as_it_was_before(tmp_path: Path) -> None:
+    use(tmp_path, models=["ease"])
+    _, text = use(tmp_path, off=True)
+    assert YAML(typ="safe").load(text) == YAML(typ="safe").load(PARAMS)
+
+
 def test_everything_else_stays_as_it_was(tmp_path: Path) -> None:
     _, text = use(tmp_path, budget="7")
     before, after = PARAMS.read_text().splitlines(), text.splitlines()

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline_steps._lock_holder import Holder, boot_id
 from tests.raw_logs import REPOSITORY
 
 # Both run from one file: `show FOLDER WORK` starts `work FOLDER WORK` and shows it.
@@ -20,10 +22,11 @@ from diffrec_core.errors import DataError, DiffRecError
 from pipeline_steps._workers import LostWorkError, Work
 
 role, folder, code = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+of = os.environ.get("OF", "")
 if role == "show":
     command = [sys.executable, __file__, "work", str(folder), code]
     try:
-        sys.exit(Work(folder).show(command, cwd=folder.parent))
+        sys.exit(Work(folder, of).show(command, cwd=folder.parent))
     except LostWorkError as error:
         print(error, file=sys.stderr)
         sys.exit(70)
@@ -45,7 +48,7 @@ def action():
     exec(code, {**globals(), "note": note}, found)
     return found.get("code", 0)
 
-Work(folder).do(action)
+Work(folder, of).do(action)
 """
 
 
@@ -58,10 +61,10 @@ class Bench:
         self.program.write_text(PROGRAM)
         self.shows: list[subprocess.Popen[str]] = []
 
-    def show(self, work: str) -> "subprocess.Popen[str]":
+    def show(self, work: str, of: str = "") -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, self.program, "show", self.folder / "work", work],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OF": of},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -174,6 +177,20 @@ def test_a_killed_command_leaves_the_work_and_the_next_joins_it(bench: Bench) ->
     assert bench.pids() == [worker]
 
 
+def test_work_of_another_specification_is_ended_and_not_joined(bench: Bench) -> None:
+    script = "echo $$ >> ../child; sleep 600"
+    first = bench.show(f"subprocess.run(['sh', '-c', '{script}'], cwd=folder)", of="old params")
+    until(lambda: bench.pids("child"))
+    first.kill()
+    end_of(first)
+    code, output, errors = end_of(bench.show("say('anew'); code = 4", of="new params"))
+    assert (code, output) == (4, "anew\n"), errors
+    old, _ = bench.pids()
+    assert f"the run was specified anew: ending its old work, {old}" in errors
+    assert not alive(old)
+    assert not alive(bench.pids("child")[0])
+
+
 def test_work_that_ended_between_two_commands_is_done_again(bench: Bench) -> None:
     first = bench.show("say('a'); wait_for('go'); code = 5")
     until(lambda: "a" in bench.log())
@@ -229,6 +246,50 @@ def test_a_killed_workers_children_are_ended_before_the_next_try(bench: Bench) -
     code, output, _ = end_of(bench.show(f"say(Path('/proc/{child}').exists())"))
     assert (code, output) == (0, "False\n")  # else two trainings would write to one folder
     assert not alive(child)
+
+
+@pytest.fixture
+def stranger(bench: Bench) -> tuple[int, int]:
+    """A session of somebody else, whose first process is gone: its number, and who is left."""
+    command = ["sh", "-c", "sleep 600 > /dev/null 2>&1 & echo $!"]
+    leader = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+    assert leader.stdout
+    left = int(leader.stdout.readline())
+    leader.communicate()
+    with (bench.folder / "child").open("a") as file:
+        file.write(f"{left}\n")
+    return leader.pid, left
+
+
+def test_after_a_reboot_nobody_is_taken_for_a_killed_worker(
+    bench: Bench, stranger: tuple[int, int]
+) -> None:
+    session, left = stranger
+    lock = bench.folder / "work" / "lock"
+    lock.parent.mkdir()
+    lock.write_bytes(Holder(session, boot="of another day", started="1").to_bytes())
+    assert end_of(bench.show("say('done')"))[:2] == (0, "done\n")
+    assert alive(left)
+    lock.write_bytes(Holder(session, boot=boot_id(), started="1").to_bytes())
+    assert end_of(bench.show("say('done')"))[:2] == (0, "done\n")
+    until(lambda: not alive(left))
+
+
+def test_a_number_that_was_given_to_another_process_is_no_workers() -> None:
+    mine = Holder.this_process("")
+    assert mine.owns_session()  # such as a zombie: its children may live on
+    assert not replace(mine, started="1").owns_session()
+    assert not replace(mine, started=None).owns_session()
+    assert not replace(mine, boot="of another day").owns_session()
+    assert not Holder(0, boot=boot_id()).owns_session()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert replace(mine, pid=gone.pid).owns_session()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"4711", b"null", b'{"who": 1}'])
+def test_a_lock_of_another_form_names_nobody(content: bytes) -> None:
+    assert Holder.parse(content) == Holder(0)
 
 
 def test_a_joined_worker_killed_is_lost_work_too(bench: Bench) -> None:

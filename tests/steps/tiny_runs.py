@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_steps._lock_holder import Holder
 from pipeline_steps._runs import Run, RunSpec
 from pipeline_steps._store import Store
 from tests.conftest import DVC_SETTINGS
@@ -52,7 +53,7 @@ stages:
       outs: ["models/${key}.txt", "reports/eval/${key}.txt"]
   register:
     cmd: >-
-      sh step.sh register && cat reports/eval/*.txt > reports/best.txt
+      sh step.sh register && cp dvc.lock "$SIDE/lock" && cat reports/eval/*.txt > reports/best.txt
       && cat reports/best.txt >> reports/history.txt
     deps: [reports/eval]
     outs: [reports/best.txt, reports/history.txt: {persist: true}]
@@ -175,7 +176,7 @@ class Tiny:
     def worker(self, stage: str, run: str, machine: str | None = None) -> int:
         """Process id of the worker, once the stage's command has begun."""
         until((self.work(stage, run, machine) / "repo/reports" / f"{stage}.tmp").exists)
-        return int((self.work(stage, run, machine) / "lock").read_text())
+        return Holder.parse((self.work(stage, run, machine) / "lock").read_bytes()).pid
 
 
 def ended(process: "subprocess.Popen[str]") -> Ended:

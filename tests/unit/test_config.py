@@ -81,6 +81,10 @@ def test_configs_are_frozen() -> None:
         ({"steps": 5, "inference_noise_steps": 6}, r"inference_noise_steps = 6 .* steps = 5"),
         ({"steps": 0}, r"train\.diffrec\.steps = 0"),
         ({"noise_scale": 60.0, "noise_max": 0.02}, r"noise_scale \* noise_max = 1\.2"),
+        (
+            {"noise_scale": 0, "prediction_target": "epsilon"},
+            r"epsilon needs noise .*noise_scale = 0\.0 with noise_schedule = linear-var .*x_start",
+        ),
         ({"recency": {"weight_min": 2.0}}, r"train\.diffrec\.recency: weight_min = 2\.0"),
         ({"noise_schedule": "liner"}, r"noise_schedule = 'liner': .*'linear-var'"),
         ({"reweight": True}, r"train\.diffrec\.reweight is not a known key"),
@@ -89,6 +93,20 @@ def test_configs_are_frozen() -> None:
 def test_diffrec_refusals(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create({"kind": "diffrec", **values}, "train.diffrec")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"noise_scale": 0.0},
+        {"noise_scale": 0.0, "noise_schedule": "cosine", "prediction_target": "epsilon"},
+        {"noise_scale": 1e-4, "prediction_target": "epsilon"},
+    ],
+)
+def test_no_noise_is_for_x_start_and_schedules_without_scale_have_some(
+    values: dict[str, Any],
+) -> None:
+    create({"kind": "diffrec", **values}, "train.diffrec")
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:

@@ -25,7 +25,7 @@ from diffrec_core.models.registry import implementation
 from diffrec_core.promotion.config import GateConfig, GuardsConfig
 from diffrec_core.report.status import render_status
 from diffrec_core.training.denoising import DenoisingConfig
-from pipeline_steps._registry import RegisterConfig
+from pipeline_steps._register_config import RegisterConfig
 from pipeline_steps._runtime import SECTIONS
 from pipeline_steps.refit import RefitConfig
 from pipeline_steps.start_run import NightlyConfig

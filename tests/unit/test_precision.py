@@ -1,6 +1,7 @@
 """Which type the products get, and the warning where it is a bad choice."""
 
 import logging
+from contextlib import nullcontext
 from types import MappingProxyType
 
 import pytest
@@ -26,6 +27,19 @@ def units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return request.param is not None
 
 
+@pytest.fixture(params=[True, False], ids=["gpu with units", "gpu without"])
+def gpu_units(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A GPU that multiplies in bfloat16 as it can, emulating it if need be."""
+    units = bool(request.param)
+
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or units
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: nullcontext())
+    return units
+
+
 @pytest.mark.parametrize(
     ("precision", "on_cpu", "on_cuda"),
     [
@@ -43,7 +57,6 @@ def test_auto_is_the_device_s(
 
 def test_auto_does_not_depend_on_the_units(units: bool) -> None:
     assert has_bfloat16_units(CPU) == units
-    assert has_bfloat16_units(CUDA)
     assert product_dtype("auto", CPU) == torch.float32
 
 
@@ -51,11 +64,24 @@ def test_warns_of_emulation_alone(units: bool, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING, logger=under_test.__name__):
         warn_of_emulation("auto", CPU)
         warn_of_emulation("float32", CPU)
-        warn_of_emulation("bfloat16", CUDA)
         assert not caplog.messages
         warn_of_emulation("bfloat16", CPU)
     assert len(caplog.messages) == (0 if units else 1)
-    assert units or "no bfloat16 instructions" in caplog.text
+    assert units or "this CPU has no bfloat16 instructions" in caplog.text
+
+
+@pytest.mark.parametrize("precision", ["auto", "bfloat16"])
+def test_warns_of_a_gpu_without_units(
+    gpu_units: bool, precision: Precision, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert has_bfloat16_units(CUDA) == gpu_units
+    with caplog.at_level(logging.WARNING, logger=under_test.__name__):
+        warn_of_emulation("float32", CUDA)
+        assert not caplog.messages
+        warn_of_emulation(precision, CUDA)
+    assert len(caplog.messages) == (0 if gpu_units else 1)
+    assert gpu_units or f"precision: {precision} multiplies" in caplog.text
+    assert gpu_units or "this GPU has no bfloat16 instructions" in caplog.text
 
 
 def test_benchmark_leaves_out_what_would_be_emulated(units: bool) -> None:

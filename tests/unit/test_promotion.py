@@ -188,7 +188,8 @@ def decided(candidate: Measures, champion: Measures | None, **changes: Any) -> D
     config = GateConfig(**{"resamples": 500, **changes.pop("config", {})})
     quality = changes.pop("quality", Quality(0.0))
     popularity = changes.pop("popularity", measures(0.2))
-    return decide(candidate, champion, popularity, config, quality=quality, seed=1)
+    seed_sd = changes.pop("seed_sd", None)
+    return decide(candidate, champion, popularity, config, quality=quality, seed=1, seed_sd=seed_sd)
 
 
 def test_the_better_candidate_is_promoted_with_its_numbers() -> None:
@@ -263,9 +264,24 @@ def test_every_guard_is_kept_on_its_limit_and_broken_beyond_it(key: str) -> None
 
 
 def test_every_limit_of_the_configuration_is_guarded() -> None:
-    found = decided(measures(0.6), measures(0.5))
+    found = decided(measures(0.6), measures(0.5), seed_sd=0.01)
     assert {guard.key for guard in found.guards} == set(GuardsConfig.model_fields)
-    assert set(LIMITS) == set(GuardsConfig.model_fields) - {"max_rejected_share", "allowed_flags"}
+    others = {"max_rejected_share", "min_seed_sds", "allowed_flags"}
+    assert set(LIMITS) == set(GuardsConfig.model_fields) - others
+
+
+@pytest.mark.parametrize(
+    ("seed_sd", "promote"), [(None, True), (0.0, True), (0.125, True), (0.126, False)]
+)
+def test_a_difference_that_another_seed_might_have_made_is_kept_back(
+    seed_sd: float | None, promote: bool
+) -> None:
+    config = {"guards": GuardsConfig(min_seed_sds=2.0)}
+    found = decided(measures(0.75), measures(0.5), config=config, seed_sd=seed_sd)
+    assert found.promote is promote
+    broken = [guard.key for guard in found.guards if not guard.kept]
+    assert broken == ([] if promote else ["min_seed_sds"])
+    assert any(guard.key == "min_seed_sds" for guard in found.guards) is (seed_sd is not None)
 
 
 def test_rejected_rows_and_flags_keep_a_candidate_back() -> None:

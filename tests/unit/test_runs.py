@@ -69,6 +69,22 @@ def test_a_run_is_found_by_what_the_scheduler_calls_it(store: Store) -> None:
     assert Run.load(store, "manual-2026:00+00").spec.run == "manual-2026-00-00"
 
 
+def test_a_digest_is_of_all_but_the_time_of_the_call(store: Store) -> None:
+    first, later = a_run(store), a_run(store, created="2026-11-24T09:00:00+00:00")
+    first.specify("seed: 1\n")
+    before = Run.load(store, "night").digest
+    assert first.digest == before
+    later.specify("seed: 1\n")
+    assert Run.load(store, "night").digest == before
+    digests = {before}
+    for changes in ({"commit": "decade"}, {"end": None}, {"dry_run": True}, {"previous": "p"}):
+        a_run(store, **changes).specify("seed: 1\n")
+        digests.add(Run.load(store, "night").digest)
+    first.specify("seed: 2\n")
+    assert first.digest == Run.load(store, "night").digest
+    assert len(digests | {first.digest}) == 6
+
+
 def test_specified_anew_keeps_what_stages_left(store: Store) -> None:
     first = a_run(store)
     first.specify("seed: 1\n")

@@ -20,7 +20,11 @@ from diffrec_core.search_space import (
 CONFIGS = [
     *((kind, {"kind": kind}) for kind in KINDS),
     ("latent diffrec", {"kind": "diffrec", "latent": True}),
+    ("diffrec of noise", {"kind": "diffrec", "prediction_target": "epsilon"}),
+    ("binary sasrec", {"kind": "sasrec", "loss": "bce"}),
 ]
+DENOISED = {"diffrec", "latent diffrec", "mult_vae", "mult_dae", "binary sasrec"}
+"""Whose loss has a term for each interaction, to be weighed."""
 
 
 def drawn(dimension: Dimension) -> list[Any]:
@@ -42,9 +46,19 @@ def test_every_value_of_every_dimension_is_allowed(name: str, section: dict[str,
     for kind, dimension in itertools.product(kinds, space):
         base = with_value(start, "recency.kind", kind)
         assert get_value(base, dimension.key) is not None
+        if dimension.given and dimension.given[0] != "recency.kind":
+            base = with_value(base, dimension.given[0], dimension.given[1][0])
         if dimension.counts(base):
             for value in drawn(dimension):
                 create(with_value(base, dimension.key, value), name)
+
+
+@pytest.mark.parametrize(("name", "section"), CONFIGS, ids=[name for name, _ in CONFIGS])
+def test_denoising_is_tuned_where_there_is_any(name: str, section: dict[str, Any]) -> None:
+    space = create(section, name).config.search_space()
+    keys = [d.key.partition(".")[2] for d in space if d.key.startswith("denoising.")]
+    expected = ["kind", "drop_rate_max", "exponent"] if name in DENOISED else []
+    assert keys == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,6 +69,13 @@ def test_names_are_distinct_and_conditions_come_first(kind: str) -> None:
     for number, dimension in enumerate(space):
         if dimension.given:
             assert dimension.given[0] in [d.key for d in space[:number]]
+
+
+def test_wide_factors_are_among_those_that_ials_is_tried_with() -> None:
+    space = implementation("ials").Config(kind="ials").search_space()
+    (factors,) = (d.values for d in space if d.key == "factors")
+    assert isinstance(factors, Whole)
+    assert factors.high == 1024
 
 
 def test_a_condition_tells_whether_a_dimension_counts() -> None:

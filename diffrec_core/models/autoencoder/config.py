@@ -7,7 +7,7 @@ from pydantic import Field
 from diffrec_core.config import PositiveTuple
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.search_space import Choice, Dimension, Real, Space
-from diffrec_core.training.denoising import DenoisingConfig
+from diffrec_core.training.denoising import DENOISING_SPACE, DenoisingConfig
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -51,11 +51,12 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
         return None
 
     def search_space(self) -> Space:
-        """Add size and optimisation."""
+        """Add denoising, size and optimisation."""
         recency = ("recency.kind", ("linear", "exponential_position", "exponential_age"))
         return (
             *super().search_space(),
             Dimension("recency_in_training", Choice((False, True)), recency),
+            *DENOISING_SPACE,
             Dimension("hidden_dims", Choice(((), (300,), (600,)))),
             Dimension("latent_dim", Choice((64, 100, 200, 400))),
             Dimension("dropout", Real(0.1, 0.8)),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
@@ -11,13 +10,17 @@ from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.autoencoder.program import AutoencoderProgram
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
-from diffrec_core.training.memory import require_memory
+from diffrec_core.training.memory import (
+    TRAINING_BYTES,
+    learned_values,
+    require_memory,
+    without_memory,
+)
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
-_PARAMETER_BYTES, _SCORE_BYTES = 20, 16
-"""Of a training: weight, gradient, two moments of Adam and the best weight so far; of a score, its
-value and those of the likelihood, forwards and backwards."""
+_SCORE_BYTES = 16
+"""Its value and those of the likelihood, forwards and backwards."""
 
 
 class Autoencoder(Recommender):
@@ -43,11 +46,11 @@ class Autoencoder(Recommender):
         return train(program, self.config, options)
 
     def _require_memory(self, n_items: int, n_users: int, options: TrainingOptions) -> None:
-        with torch.device("meta"):
-            network = AutoencoderNetwork(n_items, self.config)
-        parameters = sum(parameter.numel() for parameter in network.parameters())
+        parameters = learned_values(
+            without_memory(lambda: AutoencoderNetwork(n_items, self.config))
+        )
         users = min(n_users, max(self.config.batch_size, self.config.score_batch_size))
-        needed = _PARAMETER_BYTES * parameters + _SCORE_BYTES * users * n_items
+        needed = TRAINING_BYTES * parameters + _SCORE_BYTES * users * n_items
         why = f"{parameters:,} parameters and the scores of {n_items:,} items for {users:,} users"
         require_memory(self.config.kind, needed, why, options)
 

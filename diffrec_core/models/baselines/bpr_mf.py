@@ -62,6 +62,10 @@ class BprMf(FactorRecommender):
     Config: ClassVar[type[ModelConfig]] = BprMfConfig
     config: BprMfConfig
 
+    @property
+    def _width(self) -> int:
+        return self.config.factors + 1  # the bias
+
     def _item_factors(
         self, x_UI: sparse.csr_matrix, seed: int, advance: Advance
     ) -> NDArray[np.float32]:

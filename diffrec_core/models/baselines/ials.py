@@ -44,7 +44,7 @@ class IalsConfig(ModelConfig):
         """Add the model's own settings."""
         return (
             *super().search_space(),
-            Dimension("factors", Whole(16, 256, log=True)),
+            Dimension("factors", Whole(16, 1024, log=True)),
             Dimension("alpha", Real(0.1, 50.0, log=True)),
             Dimension("l2", Real(0.1, 300.0, log=True)),
         )
@@ -60,6 +60,10 @@ class Ials(FactorRecommender):
 
     Config: ClassVar[type[ModelConfig]] = IalsConfig
     config: IalsConfig
+
+    @property
+    def _width(self) -> int:
+        return self.config.factors
 
     def _item_factors(
         self, x_UI: sparse.csr_matrix, seed: int, advance: Advance

@@ -38,7 +38,7 @@ class LightGCNModelConfig(ModelConfig, LightGCNConfig):
 class LightGCN(Recommender):
     """Scores by the inner product of the item's read-out and the user's propagated layers.
 
-    Recency weights the user's side at scoring time.
+    Recency weights the user's side at scoring time, in validation too.
     """
 
     Config: ClassVar[type[ModelConfig]] = LightGCNModelConfig
@@ -46,10 +46,16 @@ class LightGCN(Recommender):
     embeddings: ItemEmbeddings
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
+        n_items = len(data.items)
         self.embeddings, report = fit_lightgcn(
-            data.histories, len(data.items), self.config, options, data.validation
+            data.histories, n_items, self.config, options, data.validation, score=self._score_with
         )
         return report
+
+    def _score_with(self, embeddings: ItemEmbeddings, histories: Histories) -> Tensor:
+        """Score as the model with these embeddings does, users without a history included."""
+        self.embeddings = embeddings
+        return self.score(histories)
 
     def _score(self, histories: Histories) -> Tensor:
         return score_histories(self.embeddings, histories, self.input_weights(histories))

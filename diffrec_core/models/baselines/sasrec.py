@@ -21,6 +21,7 @@ from diffrec_core.models.sequential.network import SasRecNetwork
 from diffrec_core.models.sequential.program import SasRecProgram, SequenceTrainingConfig
 from diffrec_core.models.sequential.windows import Padded, newest
 from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.training.denoising import DENOISING_SPACE
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
@@ -60,6 +61,7 @@ class SasRecConfig(ModelConfig, SequenceTrainingConfig):
         """Add what is read, size and optimisation."""
         return (
             *super().search_space(),
+            *(DENOISING_SPACE if self.loss == "bce" else ()),
             Dimension("max_length", Choice((20, 50, 100, 200))),
             Dimension("embedding_dim", Choice((32, 64, 128))),
             Dimension("blocks", Whole(1, 3)),

@@ -43,8 +43,8 @@ class LatentCode(NamedTuple):
 
     Attributes:
         corrupted: the input after dropout, which the decoder is to explain.
-        mean: (B, Z).
-        log_variance: (B, Z).
+        mean: (B, Z) float32, whatever the type of the products behind it.
+        log_variance: (B, Z) float32, likewise: losses are not computed in bfloat16.
     """
 
     corrupted: SparseRows
@@ -150,7 +150,10 @@ class ClusterVae(nn.Module):
             encode(part).chunk(2, dim=1) for encode, part in zip(self.encoders, parts, strict=True)
         ]
         means, log_variances = zip(*pairs, strict=True)
-        return LatentCode(corrupted, torch.cat(means, dim=1), torch.cat(log_variances, dim=1))
+        mean, log_variance = (
+            torch.cat(columns, dim=1).to(torch.float32) for columns in (means, log_variances)
+        )
+        return LatentCode(corrupted, mean, log_variance)
 
     def _by_category(self, histories: SparseRows) -> list[SparseRows]:
         """Split each row into C rows, one per category, items numbered within the category."""

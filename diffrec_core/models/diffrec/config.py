@@ -10,7 +10,7 @@ from diffrec_core.models.diffrec.cluster_vae import ClusterVaeConfig
 from diffrec_core.models.diffrec.denoiser import DenoiserConfig
 from diffrec_core.models.diffrec.precision import Precision
 from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
-from diffrec_core.training.denoising import DenoisingConfig
+from diffrec_core.training.denoising import DENOISING_SPACE, DenoisingConfig
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -69,13 +69,17 @@ class DiffRecConfig(
 
     @model_validator(mode="after")
     def _denoising_needs_x_start(self) -> Self:
-        pointwise = self.latent or self.prediction_target == "x_start"
-        if self.denoising.kind != "none" and not pointwise:
+        if self.denoising.kind != "none" and not self._is_pointwise:
             raise ValueError(
                 f"denoising.kind = {self.denoising.kind} needs prediction_target = x_start: the "
                 f"error of the noise is not that of an interaction"
             )
         return self
+
+    @property
+    def _is_pointwise(self) -> bool:
+        """Whether the loss has a term for each interaction."""
+        return self.latent or self.prediction_target == "x_start"
 
     def search_space(self) -> Space:
         """Add process, network and optimisation, and the autoencoder's part if `latent`."""
@@ -84,6 +88,7 @@ class DiffRecConfig(
             *super().search_space(),
             Dimension("recency.keep_total", Choice((False, True)), recency),
             Dimension("recency_in_training", Choice((False, True)), recency),
+            *(DENOISING_SPACE if self._is_pointwise else ()),
             Dimension("steps", Whole(2, 50, log=True)),
             Dimension("noise_scale", Real(1e-4, 1.0, log=True)),
             Dimension("dropout", Real(0.1, 0.7)),

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diffrec_core.diffusion.gaussian import GaussianDiffusion
+from diffrec_core.diffusion.gaussian import GaussianDiffusion, shared_noise
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
 from diffrec_core.diffusion.losses import (
     DiffusionTerms,
@@ -27,6 +27,7 @@ from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.rng import derive_seed
 from diffrec_core.training.denoising import Reweigh, denoised
 from diffrec_core.training.variational import (
     kl_divergence,
@@ -34,6 +35,9 @@ from diffrec_core.training.variational import (
     multinomial_loss,
     sample_latent,
 )
+
+NOISE_SEED = derive_seed(0, "inference noise")
+"""Of every model: scores are a function of weights and history, before saving and after loading."""
 
 
 class DiffRecNetwork(nn.Module):
@@ -78,7 +82,10 @@ class DiffRecNetwork(nn.Module):
         self.denoiser.compile(mode="reduce-overhead" if on_cuda else "default")
 
     def recover(self, histories: SparseRows) -> Tensor:
-        """Scores (B, I): the reverse process from the history, or from its latent mean."""
+        """Scores (B, I): the reverse process from the history, or from its latent mean.
+
+        Where inference draws noise, all rows and all calls have the same.
+        """
         if self.vae is None:
             return self._recover(histories.dense, histories.project)
         z_BZ = self.vae.encode(histories).mean
@@ -134,13 +141,15 @@ class DiffRecNetwork(nn.Module):
         self, x_start: Callable[[], Tensor], project: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """Run the reverse process, given what makes x_start (B, D) and x_start times a table."""
+        noise = shared_noise(NOISE_SEED)
         if not self.in_hidden_space:
             with self._autocast():
-                return self.diffusion.p_sample_loop(self.denoiser, x_start()).to(torch.float32)
+                x_0 = self.diffusion.p_sample_loop(self.denoiser, x_start(), noise)
+            return x_0.to(torch.float32)
         sampler, table_DG = self._reverse.current(self._dtype)
         projected_BG = project(table_DG)
         with self._autocast():
-            return sampler(projected_BG, x_start)
+            return sampler(projected_BG, x_start, noise)
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -29,17 +29,22 @@ def product_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 def has_bfloat16_units(device: torch.device) -> bool:
     """Whether bfloat16 products are computed by instructions made for them."""
-    if device.type != "cpu":
-        return True
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            supported: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return supported
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in _BFLOAT16_UNITS)
 
 
 def warn_of_emulation(precision: Precision, device: torch.device) -> None:
-    """Log a warning if bfloat16 is asked for where it is slower than float32."""
+    """Log a warning if products are in bfloat16 where that is slower than float32."""
     if product_dtype(precision, device) == torch.bfloat16 and not has_bfloat16_units(device):
         log.warning(
-            "precision: bfloat16, but this CPU has no bfloat16 instructions (%s): training takes "
-            "many times as long as with float32; choose precision: auto",
-            ", ".join(_BFLOAT16_UNITS),
+            "precision: %s multiplies in bfloat16, but this %s has no bfloat16 instructions (%s): "
+            "training takes longer than with float32, on a CPU many times; choose precision: "
+            "float32",
+            precision,
+            "GPU" if device.type == "cuda" else "CPU",
+            "compute capability 8" if device.type == "cuda" else ", ".join(_BFLOAT16_UNITS),
         )

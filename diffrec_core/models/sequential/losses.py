@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn.functional import softplus
 
+from diffrec_core.training.denoising import Reweigh
 from diffrec_core.training.lookups import pair_scores, take_rows
 
 _CHUNK_ENTRIES = 1 << 20
@@ -82,10 +83,16 @@ def sampled_softmax_loss(
     return total
 
 
-def binary_loss(scores_NK: Tensor) -> Tensor:
-    """Sum of -ln σ(positive) - Σ ln(1 - σ(negative)) (SASRec, section III-E).
+def binary_loss(scores_NK: Tensor, reweigh: Reweigh | None = None) -> Tensor:
+    """Sum of -w ln σ(positive) - Σ ln(1 - σ(negative)), w = 1 (SASRec, section III-E).
 
     Args:
         scores_NK: the positive's score in column 0, its negatives' after it.
+        reweigh: gives the positives other weights w (see `training.denoising`).
     """
-    return softplus(-scores_NK[:, 0]).sum() + softplus(scores_NK[:, 1:]).sum()
+    positive_N = softplus(-scores_NK[:, 0])
+    if reweigh is not None:
+        with torch.no_grad():
+            weights_N = reweigh(positive_N, torch.ones_like(positive_N))
+        positive_N = weights_N * positive_N
+    return positive_N.sum() + softplus(scores_NK[:, 1:]).sum()

@@ -1,12 +1,12 @@
 """SASRec in training."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
@@ -20,6 +20,7 @@ from diffrec_core.models.sequential.losses import (
 from diffrec_core.models.sequential.network import SasRecNetwork
 from diffrec_core.models.sequential.windows import Padded, cut
 from diffrec_core.rng import generator
+from diffrec_core.training.denoising import DenoisingConfig, Reweigh, reweighing
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.lookups import pair_scores
 from diffrec_core.training.negatives import NegativeSampler
@@ -39,11 +40,23 @@ class SequenceTrainingConfig(TrainingConfig):
     negatives: int | None = Field(default=None, ge=1)
     """softmax: items drawn for each step, null: all items; bce: for each entry, null: 1."""
 
+    denoising: DenoisingConfig = DenoisingConfig()
+    """bce: whether next items that are unlikely count less (see `training.denoising`)."""
+
     batch_size: int = Field(default=128, ge=1)
     """Windows of histories per step."""
 
     learning_rate: float = Field(default=1e-3, gt=0.0)
     """Adam's."""
+
+    @model_validator(mode="after")
+    def _denoising_needs_bce(self) -> Self:
+        if self.denoising.kind != "none" and self.loss != "bce":
+            raise ValueError(
+                f"denoising.kind = {self.denoising.kind} needs loss = bce, which has a term for "
+                f"each interaction"
+            )
+        return self
 
 
 class SasRecProgram:
@@ -103,7 +116,9 @@ class SasRecProgram:
         rng = generator(self.seed, "negatives", epoch.number, step)
         if self.config.loss == "bce":
             users = self.users[part].repeat(windows.lengths - 1)
-            total = self._binary(hidden_ND, targets_N, users, rng)
+            steps_before = (epoch.number - 1) * -(-len(self.windows) // self.config.batch_size)
+            reweigh = reweighing(self.config.denoising, steps_before + step)
+            total = self._binary(hidden_ND, targets_N, users, rng, reweigh)
         else:
             total = self._softmax(hidden_ND, targets_N, rng)
         loss: Tensor = total / (entries_per_window * len(part))
@@ -122,11 +137,12 @@ class SasRecProgram:
         targets_N: Tensor,
         users_N: NDArray[np.int64],
         rng: np.random.Generator,
+        reweigh: Reweigh | None,
     ) -> Tensor:
         drawn = self.sampler.draw(users_N, self.config.negatives or 1, rng)
         negatives_NK = torch.from_numpy(drawn).to(self.device)
         items_NK = torch.cat([targets_N[:, None], negatives_NK], dim=1)
-        return binary_loss(pair_scores(hidden_ND, self.network.items, items_NK))
+        return binary_loss(pair_scores(hidden_ND, self.network.items, items_NK), reweigh)
 
 
 def _users_of_windows(histories: Histories, length: int) -> NDArray[np.int64]:

@@ -46,6 +46,9 @@ def test_files_are_read_one_after_the_other(tmp_path):
     second = write_log(tmp_path / "b.csv", events[100:])
     counts, quarantine, told = ingest(tmp_path, first, second)
     assert (counts.files, counts.read, counts.accepted, counts.rejected) == (2, 192, 192, 0)
+    assert {path: own.read for path, own in counts.by_file.items()} == {
+        str(first): 100, str(second): 92,
+    }  # fmt: skip
     assert quarantine.is_empty()
     sizes = [first.stat().st_size, second.stat().st_size]
     assert told == [(sizes[0], 100), (sum(sizes), 192)]
@@ -117,6 +120,26 @@ class TestCheck:
         assert "reasons: a (2), b (2)" in message
         assert "log.csv:7: a: 'x'" in message
         assert "data/quarantine" in message
+
+    @pytest.mark.parametrize(
+        ("read", "rejected", "share", "refused"),
+        [
+            (11, 11, 0.01, True),
+            (10, 10, 0.01, False),  # as chance may have it
+            (2000, 20, 0.01, False),
+            (2000, 21, 0.01, True),
+            (100, 100, 1.0, False),
+        ],
+    )
+    def test_each_file_must_keep_the_limit_too(self, read, rejected, share, refused):
+        counts = IngestCounts()
+        counts.add_file("good.csv", counts_of(1_000_000, 0))
+        counts.add_file("bad.csv", counts_of(read, rejected))
+        if not refused:
+            counts.check(share, Path("q"))
+            return
+        with pytest.raises(DataError, match=f"{rejected} of {read} rows of bad.csv"):
+            counts.check(share, Path("q"))
 
     def test_no_accepted_row_is_refused_whatever_is_allowed(self):
         with pytest.raises(DataError, match="3 of 3 rows"):

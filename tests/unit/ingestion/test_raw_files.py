@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import os
@@ -282,6 +283,26 @@ def test_a_file_is_checked_against_its_record():
     Path("a.csv").unlink()
     with pytest.raises(DataError, match=r"a.csv was listed by list_raw and is gone"):
         file.check_unchanged()
+
+
+def test_a_file_that_may_grow_is_checked_as_far_as_it_was_listed(caplog):
+    file = RawFile("a.csv", 4, hashlib.sha256(b"abc\n").hexdigest())
+    for content, message in (
+        (b"abc", "3 bytes now, 4 listed"),
+        (b"abd\n", "its SHA-256 differs"),
+        (b"abd\nefg\n", "its SHA-256 differs"),
+    ):
+        put("a.csv", content)
+        with pytest.raises(DataError, match=message):
+            file.check_unchanged(may_grow=True)
+    put("a.csv", b"abc\nefg\n")
+    with caplog.at_level(logging.INFO):
+        file.check_unchanged(may_grow=True)
+    assert "a.csv has grown since list_raw" in caplog.text
+    with pytest.raises(DataError, match="8 bytes now, 4 listed"):
+        file.check_unchanged()
+    with pytest.raises(DataError, match="in the middle of a line"):
+        RawFile("a.csv", 3, ABC).check_unchanged(may_grow=True)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,19 @@ def test_lines_end_with_lf_or_crlf_and_are_numbered_from_one(tmp_path, data, exp
         assert lines(path, chunk_bytes) == list(enumerate(expected, start=1))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_behind_the_size_that_is_asked_for_is_not_read(tmp_path, packed):
+    first, more = b"\xef\xbb\xbfa\nbc\n", b"d\n"
+    pack = gzip.compress if packed else bytes
+    path = write(tmp_path, pack(first) + pack(more))
+    for chunk_bytes in (1, 2, 3, 1000):
+        size = len(pack(first))
+        chunks = list(read_line_chunks(path, chunk_bytes, size=size))
+        assert [line for chunk in chunks for line in chunk.lines["raw"]] == ["a", "bc"]
+        assert max(chunk.position for chunk in chunks) <= size
+    assert [text for _, text in lines(path)] == ["a", "bc", "d"]
+
+
 def test_a_line_that_is_not_utf8_is_one_bad_line(tmp_path):
     path = write(tmp_path, "ok\nna\xefve\r\nü\n".encode("latin-1") + "ü\n".encode())
     (chunk,) = read_line_chunks(path)

@@ -11,6 +11,8 @@ from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.errors import ConfigError, DataError, MemoryLimitError
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.registry import create
+from diffrec_core.models.sequential import program
+from diffrec_core.training.denoising import DenoisingConfig, Reweigh, reweighing
 from diffrec_core.training.trainer import TrainingOptions
 from tests.planted import planted_data, planted_task
 
@@ -99,6 +101,23 @@ def test_recency_changes_what_attention_sees() -> None:
     assert not torch.allclose(plain.score(several), recent.score(several), atol=1e-3)
 
 
+def test_denoising_counts_steps_over_all_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    def noted(config: DenoisingConfig, step: int) -> Reweigh | None:
+        steps.append(step)
+        return reweighing(config, step)
+
+    monkeypatch.setattr(program, "reweighing", noted)
+    section = {**SMALL, "epochs": 3, "loss": "bce", "batch_size": 60}  # of 160 windows
+    plain = fitted(section, planted_data())
+    assert steps == list(range(9))
+    denoising = {"kind": "truncated", "drop_rate_max": 0.5, "drop_rate_anneal_steps": 0}
+    truncated = fitted({**section, "denoising": denoising}, planted_data())
+    histories = planted_data().histories
+    assert not torch.allclose(plain.score(histories), truncated.score(histories), atol=1e-3)
+
+
 def test_it_asks_for_its_memory_before_it_is_built() -> None:
     model = create({"kind": "sasrec"}, "x")
     with pytest.raises(MemoryLimitError, match=r"^sasrec needs .* GiB of memory for .* 24 items"):
@@ -108,6 +127,8 @@ def test_it_asks_for_its_memory_before_it_is_built() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="heads = 3 must divide embedding_dim = 64"):
         create({"kind": "sasrec", "heads": 3}, "x")
+    with pytest.raises(ConfigError, match="kind = truncated needs loss = bce"):
+        create({"kind": "sasrec", "denoising": {"kind": "truncated"}}, "x")
     single = TrainingData(histories=Histories.from_lists([[1], [2]]), items=planted_data().items)
     with pytest.raises(DataError, match="no history has two interactions"):
         create({"kind": "sasrec"}, "x").fit(single)

@@ -65,7 +65,7 @@ def test_popularity_counts_slots_by_group_of_training_popularity():
     item_popularity = np.array([1, 60, 2, 37], dtype=np.int64)
     counts = np.array([0, 30, 0, 10], dtype=np.int64)
     model = make_model("net", 0.2, n_items=4, item_counts=counts)
-    figure = popularity.popularity([model], item_popularity)
+    figure = popularity.popularity([model], item_popularity, 20)
     assert figure.finding == (
         "The 1 most popular of 4 items have 60% of the training interactions. "
         "Their share of the top-20 slots: net 75%."

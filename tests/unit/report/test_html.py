@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from diffrec_core.report.data import ReportData
+from diffrec_core.report.data import ModelResult, ReportData
 from diffrec_core.report.html import render_report
 from tests.unit.report.runs import CURVE, certainty, make_model
 
@@ -320,3 +320,20 @@ def test_size_of_a_full_run(data):
         user_ids={user: str(user) for user in range(12)},
     )
     assert len(render_report(full).encode()) < 1_500_000
+
+
+def at(model: ModelResult, *cutoffs: int) -> ModelResult:
+    """The model as if it had been measured at some cutoffs alone."""
+    names = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in cutoffs]
+    values = dict.fromkeys(["users", *names], model.test["recall@10"])
+    return replace(model, test=values, validation=values)
+
+
+@pytest.mark.parametrize(("cutoffs", "slots"), [((5, 10), 10), ((10, 20), 20), ((10, 50), 20)])
+def test_slots_are_as_many_as_the_lists_have(
+    data: ReportData, cutoffs: tuple[int, int], slots: int
+) -> None:
+    models = [at(model, *cutoffs) for model in data.models]
+    page = render_report(replace(data, models=models, selected_on="validation recall@10"))
+    assert re.findall(r"Their share of the top-(\d+) slots", page) == [str(slots)]
+    assert set(re.findall(r"top-(\d+)", page)) == {str(slots)}

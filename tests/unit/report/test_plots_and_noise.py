@@ -5,6 +5,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from ruamel.yaml import YAML
 
 from diffrec_core.report.cost import MEMORY, scatter
 from diffrec_core.report.noise import noise
@@ -39,7 +40,14 @@ def test_every_figure_is_a_file_of_its_own_with_all_its_panels():
         "calibration": 1,
         "training": len(TRAINED),
         "noise": 3,
+        "timeline": 1,
     }
+
+
+def test_dvc_shows_every_figure(project_root):
+    select = YAML(typ="safe").load(project_root / "dvc.yaml")["stages"]["select"]
+    pictures = [path for path in select["plots"] if isinstance(path, str)]
+    assert pictures == [f"reports/plots/{name}.svg" for name in FIGURES]
 
 
 def test_panels_in_a_file_do_not_cover_each_other():
@@ -66,6 +74,8 @@ def test_a_figure_without_data_says_so(one_item):
     for name in ("slices", "calibration", "training", "noise"):
         assert "not measured" in pictures[name]
     assert "not measured" not in pictures["comparison"]
+    assert "not measured" not in pictures["timeline"]
+    assert "not measured" in plot_pictures(replace(one_item, protocol={}))["timeline"]
 
 
 def test_models_without_room_are_named_beside_the_drawing():

@@ -2,20 +2,24 @@
 
 import json
 import os
+import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
+from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
 from diffrec_core.errors import ArtifactError
 from diffrec_core.training import distributed as ours
+from diffrec_core.training.checkpoint import load_checkpoint
 from diffrec_core.training.distributed import Processes
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, train
+from tests.planted import N_ITEMS, planted_data
 
 # Python 3.12 and later warn of forks in processes with threads; these children start none
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -26,10 +30,15 @@ Work = Callable[[Processes], Any]
 
 def together(folder: Path, work: Work) -> list[Any]:
     """Let two processes do something; return what each of them returned."""
-    children = [_start(folder, work, Processes(rank, COUNT)) for rank in range(COUNT)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    assert codes == [0, 0]
+    assert exit_codes(folder, work) == [0, 0]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(COUNT)]
+
+
+def exit_codes(folder: Path, work: Work) -> list[int]:
+    """Let two processes do something, and wait until both have ended; a signal is negative."""
+    folder.mkdir(exist_ok=True)
+    children = [_start(folder, work, Processes(rank, COUNT)) for rank in range(COUNT)]
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def _start(folder: Path, work: Work, processes: Processes) -> int:
@@ -142,6 +151,47 @@ def test_processes_that_see_different_checkpoints_refuse_to_go_on(tmp_path: Path
 
     message = together(tmp_path, work)[1]
     assert message.startswith("process 1 finds another checkpoint in")
+
+
+class Mortal(Processes):
+    """Dies in the middle of its seventh step, if it is the second of the processes."""
+
+    steps = 0
+
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, weight: float) -> Tensor:
+        Mortal.steps += 1
+        if self.rank == 1 and Mortal.steps == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().average(parameters, loss, weight)
+
+
+def test_a_kill_costs_lightgcn_nothing(tmp_path: Path) -> None:
+    """The tests of torchrun kill the other models so; here no process has to import anything."""
+    data, config = planted_data(), LightGCNConfig(embedding_dim=4, batch_size=200, epochs=4)
+
+    def fit(checkpoint: str, kind: type[Processes]) -> Work:
+        def work(processes: Processes) -> list[Any]:
+            done: list[int] = []
+            options = TrainingOptions(
+                seed=3,
+                advance=lambda epoch, _note: done.append(epoch),
+                checkpoint=tmp_path / checkpoint,
+                checkpoint_every_seconds=0,
+                processes=kind(processes.rank, processes.count),
+            )
+            items, report = fit_lightgcn(data.histories, N_ITEMS, config, options, None)
+            return [done[0], items.read_out.tolist(), list(report.history)]
+
+        return work
+
+    whole = together(tmp_path / "a", fit("whole", Processes))
+    assert whole[0] == whole[1]
+    assert whole[0][0] == 1
+    assert exit_codes(tmp_path / "b", fit("killed", Mortal))[1] == -signal.SIGKILL
+    state, _ = load_checkpoint(tmp_path / "killed", "")
+    assert state.epoch == 1  # of its second epoch, two of four steps were done
+    resumed = together(tmp_path / "c", fit("killed", Processes))
+    assert resumed == [[2, *whole[0][1:]]] * COUNT
 
 
 def test_a_single_process_needs_no_group() -> None:

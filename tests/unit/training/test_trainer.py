@@ -14,6 +14,7 @@ from diffrec_core.training.checkpoint import load_checkpoint
 from diffrec_core.training.divergence import DivergenceError
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, train
+from tests.devices import DEVICES
 
 STEPS, ROWS = 3, 128
 
@@ -30,9 +31,12 @@ class Program:
         die_at: tuple[int, int] = (0, 0),
         spoil: Mapping[tuple[int, int], float] | None = None,
         spoil_weights_at: tuple[int, int] = (0, 0),
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
-        self.module: nn.Module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+        layers = nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1)
+        self.module: nn.Module = nn.Sequential(*layers).to(device)
+        self.device = device
         self.optimizers: Mapping[str, Optimizer] = {"all": AdamW(self.module.parameters(), lr=0.1)}
         self.script, self.die_at, self.validations = script, die_at, 0
         self.spoil, self.spoil_weights_at = spoil or {}, spoil_weights_at
@@ -50,7 +54,7 @@ class Program:
         self.after[epoch.number] = next(self.module.parameters()).detach().clone()
 
     def _step(self, epoch: Epoch, where: tuple[int, int]) -> None:
-        x = torch.randn(ROWS, 3)[epoch.share(ROWS)]
+        x = torch.randn(ROWS, 3, device=self.device)[epoch.share(ROWS)]
         loss = (self.module(x) - 1.0).square().mean() * self.spoil.get(where, 1.0)
         self.optimizers["all"].zero_grad()
         loss.backward()
@@ -68,10 +72,14 @@ class Program:
 CONFIG = TrainingConfig(epochs=10, validate_every_epochs=1, patience_epochs=3)
 
 
-def saving(folder: Path, key: str = "k") -> TrainingOptions:
+def saving(folder: Path, key: str = "k", device: str = "cpu") -> TrainingOptions:
     """Options that write a checkpoint after every step."""
     return TrainingOptions(
-        seed=1, checkpoint=folder / "c", checkpoint_every_seconds=0, checkpoint_key=key
+        seed=1,
+        device=torch.device(device),
+        checkpoint=folder / "c",
+        checkpoint_every_seconds=0,
+        checkpoint_key=key,
     )
 
 
@@ -100,17 +108,19 @@ def test_the_last_epoch_is_validated() -> None:
     assert train(program, config, TrainingOptions(seed=1)).best_epoch == 7
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("die_at", [(1, 1), (5, 0), (5, 2)])
 def test_an_interrupted_training_resumes_at_its_step_to_the_same_bits(
-    tmp_path: Path, die_at: tuple[int, int]
+    tmp_path: Path, die_at: tuple[int, int], device: str
 ) -> None:
     script = [0.1, 0.2, 0.3, 0.25, 0.26, 0.27, 0.1, 0.1, 0.1, 0.1]
-    whole = Program(script)
-    expected = train(whole, CONFIG, TrainingOptions(seed=1))
+    whole = Program(script, device=device)
+    expected = train(whole, CONFIG, TrainingOptions(seed=1, device=torch.device(device)))
+    options = saving(tmp_path, device=device)
     with pytest.raises(KeyboardInterrupt):
-        train(Program(script, die_at), CONFIG, saving(tmp_path))
-    resumed = Program(script[die_at[0] - 1 :])
-    report = train(resumed, CONFIG, saving(tmp_path))
+        train(Program(script, die_at, device=device), CONFIG, options)
+    resumed = Program(script[die_at[0] - 1 :], device=device)
+    report = train(resumed, CONFIG, options)
     assert resumed.steps[0] == die_at
     assert report.history == expected.history
     assert (report.best_epoch, report.best_value) == (expected.best_epoch, expected.best_value)

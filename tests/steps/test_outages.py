@@ -1,0 +1,161 @@
+"""MLflow is away, busy or locked: exit code 5, which is tried again; what is wrong stays 2 or 4."""
+
+import argparse
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
+
+from diffrec_core.errors import ConfigError, StorageError
+from diffrec_core.monitoring.config import MonitorConfig
+from pipeline_steps import _measure_champion, _registry, history, monitor
+from pipeline_steps._outages import is_outage
+from pipeline_steps._scoring import score_versions
+from pipeline_steps._tracking import tracking
+from tests.steps.registries import REGISTER, call, place
+
+NOBODY = "http://127.0.0.1:1"
+"""Nothing listens there."""
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database takes seconds to make: it is made once and copied."""
+    folder = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patch, place(folder, patch):
+        return folder / "mlflow.db"
+
+
+@pytest.fixture
+def client(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MlflowClient]:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    with place(tmp_path, monkeypatch) as client:
+        yield client
+
+
+@pytest.fixture
+def away(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """MLflow waits for a lock for 20 seconds."""
+
+    def ask(*given: object) -> tuple[object, object]:
+        statement, parameters = given[2], given[3]
+        return str(statement).replace("busy_timeout = 20000", "busy_timeout = 1"), parameters
+
+    event.listen(Engine, "before_cursor_execute", ask, retval=True)
+    yield
+    event.remove(Engine, "before_cursor_execute", ask)
+
+
+def test_a_server_that_is_away(away: None) -> None:
+    result = call(history)
+    assert result.returncode == 5
+    assert f"MLflow at {NOBODY} cannot be reached, or is busy" in result.stderr
+    assert "run the same command again" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_locked_database(client: MlflowClient, impatient: None, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        result = call(history)
+        other.execute("ROLLBACK")
+    other.close()
+    assert result.returncode == 5
+    assert "database is locked" in result.stderr
+    assert call(history).returncode == 0
+
+
+def test_a_wrong_name_is_no_outage(client: MlflowClient) -> None:
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(ConfigError, match="gone"), tracking("gone"):
+        pass
+
+
+def test_a_version_cannot_be_scored_where_mlflow_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    cases = pl.DataFrame({"user_id": ["u"], "items": [["i"]], "timestamps": [[1.0]]})
+    with pytest.raises(StorageError, match=r"models:/diffrec/1 cannot be scored \(exit code 5\)"):
+        score_versions(cases, ["models:/diffrec/1"], 3, tmp_path, tracking_uri=NOBODY)
+
+
+def test_the_monitor_says_that_it_does_not_know(
+    away: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = argparse.Namespace(model_name=None)
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    age, metric = monitor._champion(args, {"register": REGISTER}, now, MonitorConfig())
+    assert (age.status, metric.status) == ("unknown", "unknown")
+    assert "cannot be reached" in age.message
+
+
+def test_the_monitor_does_not_take_an_outage_for_a_champion_that_is_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError("MLflow is away")
+
+    monkeypatch.setattr(_measure_champion, "score_versions", fail)
+    monkeypatch.setattr(_measure_champion, "_cases", lambda *_: (None, range(1000)))
+    version = _registry.Version("m", "1", "r", {"data_last": "2026-11-01T00:00:00+00:00"})
+    end = datetime(2026, 11, 24, tzinfo=UTC)
+    periods = SimpleNamespace(start=lambda _: datetime(2026, 11, 23, tzinfo=UTC), end=end)
+    check = _measure_champion.measure_champion(
+        _measure_champion.Champion(version, {}, NOBODY),
+        Path(),
+        periods,  # type: ignore[arg-type]
+        monitor.GateConfig(),
+        MonitorConfig(),
+    )
+    assert check.status == "unknown"
+    assert "MLflow is away" in check.message
+
+
+def http_error(status: int) -> requests.HTTPError:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(response=response)
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (MlflowException("connection refused"), True),
+        (MlflowException("locked", databricks_pb2.TEMPORARILY_UNAVAILABLE), True),
+        (MlflowException("slow", databricks_pb2.DEADLINE_EXCEEDED), True),
+        (MlflowException("busy", databricks_pb2.REQUEST_LIMIT_EXCEEDED), True),
+        (MlflowException("name", databricks_pb2.INVALID_PARAMETER_VALUE), False),
+        (MlflowException("absent", databricks_pb2.RESOURCE_DOES_NOT_EXIST), False),
+        (MlflowException("who are you", databricks_pb2.PERMISSION_DENIED), False),
+        (OperationalError("SELECT", {}, Exception("the database is away")), True),
+        (requests.ConnectionError("reset"), True),
+        (requests.Timeout("slow"), True),
+        (http_error(503), True),
+        (http_error(429), True),
+        (http_error(404), False),
+        (FileNotFoundError("weights.safetensors"), False),
+    ],
+)
+def test_which_errors_pass(error: Exception, passes: bool) -> None:
+    assert is_outage(error) is passes

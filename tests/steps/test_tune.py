@@ -1,0 +1,141 @@
+"""The step `tune` with a real model: what it writes, what MLflow is told, and what a kill costs."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.integration.small_steps import SECTIONS, prepare_parts
+from tests.raw_logs import REPOSITORY, write_params
+
+METRIC = "ndcg@10"
+TUNE = {
+    **SECTIONS,
+    "tune": {"enabled": True, "models": ["ease"], "trials": 4, "seconds": None},
+    "train": {"ease": {"kind": "ease", "l2": 200.0}},
+    "models": {"ease": {"uses": ["", "", ""]}},
+    "select": {"metric": METRIC},
+    "register": {"experiment": "tuning"},
+}
+# the step, killed when its third fit begins
+KILLED = """
+import os, runpy, signal, sys
+from diffrec_core.models.baselines.ease import Ease
+fits, fit = [], Ease._fit
+def counted(*arguments):
+    fits.append(1)
+    if len(fits) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit(*arguments)
+Ease._fit = counted
+sys.argv[0] = "tune"
+runpy.run_module("pipeline_steps.tune", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare_parts(tmp_path_factory.mktemp("parts"))
+
+
+def tune(folder: Path, parts: Path, *program: str) -> "subprocess.CompletedProcess[str]":
+    names = ("interactions", "train", "validation")
+    paths = [f"--{name}={parts / name}" for name in names]
+    outputs = ["--item-clusters=none", "--out=ease.json", "--trials=trials", "--report=report.json"]
+    return subprocess.run(
+        [sys.executable, *program, "--model=ease", *paths, *outputs],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def logged(folder: Path) -> list[list[Run]]:
+    """The children of every parent run, both in the order of their beginning."""
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tuning")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert {run.data.tags["mlflow.runName"] for run in parents} == {"tune ease"}
+    return [
+        [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        for parent in parents
+    ]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "trials" / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_killed_study_goes_on_and_what_it_found_is_written(parts: Path, tmp_path: Path) -> None:
+    write_params(tmp_path, **TUNE)
+    killed = tune(tmp_path, parts, "-c", KILLED)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "ease.json").exists()
+    (before,) = logged(tmp_path)
+    assert len(before) == 2
+
+    resumed = tune(tmp_path, parts, "-m", "pipeline_steps.tune")
+    assert resumed.returncode == 0, resumed.stderr
+    found = rows(tmp_path)
+    assert [(row["trial"], row["state"]) for row in found] == [(n, "complete") for n in "1234"]
+    assert float(found[0]["l2"]) == 200.0, "the first trial is what params.yaml says"
+    assert len({row["l2"] for row in found}) == 4
+    assert {row["last_validation_recall@20"] for row in found} == {""}
+
+    first, second = logged(tmp_path)
+    assert [len(first), len(second)] == [2, 2], "trials of before are not tried again"
+    for row, run in zip(found, [*first, *second], strict=True):
+        assert run.data.params["l2"] == row["l2"]
+        assert run.data.params["recency.kind"] == row["recency.kind"]
+        assert run.data.metrics["ndcg_at_10"] == float(row[METRIC])
+        assert run.data.tags["state"] == "complete"
+
+    best = max(found, key=lambda row: float(row[METRIC]))
+    tuned: dict[str, Any] = json.loads((tmp_path / "ease.json").read_text())
+    assert tuned["metric"] == f"validation {METRIC}"
+    assert tuned["value"] == float(best[METRIC])
+    assert tuned["settings"]["l2"] == float(best["l2"])
+    for name in ("parallel_coordinates", "importance"):
+        assert (tmp_path / "trials" / f"{name}.svg").read_text().startswith("<svg")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["trials"], str(report["best_trial"])) == (4, best["trial"])
+
+
+def test_a_model_that_does_not_fit_is_left_as_it_is_every_time(parts: Path, tmp_path: Path) -> None:
+    little = {**SECTIONS["runtime"], "memory_limit_gib": 1e-9}
+    write_params(tmp_path, **{**TUNE, "runtime": little})
+    for _ in range(2):
+        result = tune(tmp_path, parts, "-m", "pipeline_steps.tune")
+        assert result.returncode == 0, result.stderr
+        assert (
+            "ease is not tuned: no trial of 4 succeeded. The last one: ease needs" in result.stderr
+        )
+        assert json.loads((tmp_path / "ease.json").read_text())["settings"] == {}
+        assert "ease needs" in json.loads((tmp_path / "report.json").read_text())["left_out"]
+
+
+def test_off_it_changes_nothing(parts: Path, tmp_path: Path) -> None:
+    write_params(tmp_path, **{**TUNE, "tune": {"enabled": True, "models": ["other"]}})
+    result = tune(tmp_path, parts, "-m", "pipeline_steps.tune")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "ease.json").read_text())["settings"] == {}
+    assert rows(tmp_path) == []
+    assert not (tmp_path / "mlflow.db").exists()
