@@ -174,7 +174,7 @@ def night_2(story: Story, events: list[Event]) -> None:
     """Training is killed, then the task that watches it, then the scheduler."""
     _arrive(story.project, 1, events)
     # long enough to be met in the middle of it
-    slow = ["train.diffrec.epochs=400", "train.diffrec.patience_epochs=400"]
+    slow = ["train.diffrec.epochs=200", "train.diffrec.patience_epochs=200"]
     story.airflow.api.trigger(DAG, "night-2", ENDS[1], settings=slow)
     _kill_training(story)
     training = _hold_next_training(story)
