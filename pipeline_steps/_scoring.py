@@ -110,8 +110,7 @@ class _Scorer:
         cases.select(_CASES).write_parquet(folder / "cases.parquet")
         places = ["--cases", folder / "cases.parquet", "--k", k]
         places += ["--out", self._out, "--facts", self._facts]
-        places += ["--tracking-uri", tracking_uri] if tracking_uri else []
-        self._process = _start(uri, [str(argument) for argument in places])
+        self._process = _start(uri, [str(argument) for argument in places], tracking_uri)
 
     def __enter__(self) -> Self:
         return self
@@ -142,12 +141,14 @@ class _Scorer:
         )
 
 
-def _start(uri: str, arguments: Sequence[str]) -> "subprocess.Popen[str]":
+def _start(uri: str, arguments: Sequence[str], tracking_uri: str | None) -> "subprocess.Popen[str]":
+    # not on the command line, which everybody on the machine can read: it may hold a password
+    store = {"MLFLOW_TRACKING_URI": tracking_uri} if tracking_uri else {}
     path = os.pathsep.join(filter(None, [str(repository_root()), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "pipeline_steps.score_version", "--model-uri", uri, "--wait"]
     return subprocess.Popen(
         [*command, *arguments],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, **store, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ MLFLOW_TRACKING_URI says otherwise.
 import csv
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ def tracking(experiment: str) -> Iterator[str]:
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
     if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:")):
         raise ConfigError(
-            f"MLFLOW_TRACKING_URI = {uri!r}: use a database (sqlite:///mlflow.db) or a server"
+            f"MLFLOW_TRACKING_URI = {public(uri)!r}: use a database (sqlite:///mlflow.db) or a server"
         )
     with _told_as_ours(uri):
         mlflow.set_tracking_uri(uri)
@@ -116,16 +117,26 @@ def tracking(experiment: str) -> Iterator[str]:
         yield uri
 
 
+def public(uri: str) -> str:
+    """A store's URI without its password: what may stand in files, logs and messages.
+
+    >>> public("postgresql://ann:secret@db/mlflow"), public("sqlite:///mlflow.db")
+    ('postgresql://ann:***@db/mlflow', 'sqlite:///mlflow.db')
+    """
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
 @contextmanager
 def _told_as_ours(uri: str) -> Iterator[None]:
     """Tell outages, which pass, from what another try would end with too."""
     try:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+        place, said = public(uri), str(error).replace(uri, public(uri))
         if not is_outage(error):
-            raise ConfigError(f"MLflow at {uri}: {error}") from error
+            raise ConfigError(f"MLflow at {place}: {said}") from error
         raise StorageError(
-            f"MLflow at {uri} cannot be reached, or is busy: {error}. Is its server up, is its "
+            f"MLflow at {place} cannot be reached, or is busy: {said}. Is its server up, is its "
             f"database there? Then run the same command again (docs/runbook.md: MLflow is down)"
         ) from error
 
@@ -227,7 +238,9 @@ def registry() -> Iterator[str]:
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
     place = uri.removeprefix("sqlite:///").partition("?")[0]
     if uri.startswith("sqlite:") and not Path(place).is_file():
-        raise ConfigError(f"MLflow's store {uri} does not exist: nothing was registered yet")
+        raise ConfigError(
+            f"MLflow's store {public(uri)} does not exist: nothing was registered yet"
+        )
     with _told_as_ours(uri):
         mlflow.set_tracking_uri(uri)
         yield uri

@@ -57,7 +57,10 @@ def run(step: Step) -> None:
     log.info("%s version %s is now %s", config.model_name, number, alias)
     registration = {"name": config.model_name, "version": number, "alias": alias}
     spread = {"seed_sd": _seed_sd(step)}
-    write_json(args.out, {**registration, **spread, "run_id": run_id, "tracking_uri": uri})
+    write_json(
+        args.out,
+        {**registration, **spread, "run_id": run_id, "tracking_uri": _tracking.public(uri)},
+    )
 
 
 def _seed_sd(step: Step) -> dict[str, float]:
