@@ -108,7 +108,8 @@ def tracking(experiment: str) -> Iterator[str]:
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
     if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:")):
         raise ConfigError(
-            f"MLFLOW_TRACKING_URI = {public(uri)!r}: use a database (sqlite:///mlflow.db) or a server"
+            f"MLFLOW_TRACKING_URI = {public(uri)!r}: use a database (sqlite:///mlflow.db) or a "
+            f"server"
         )
     with _told_as_ours(uri):
         mlflow.set_tracking_uri(uri)
