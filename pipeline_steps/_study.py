@@ -184,7 +184,8 @@ class Study:
         kind = next((k for k in _FAILURES if k.exit_code == last[_EXIT_CODE]), DiffRecError)
         return kind(
             f"no trial of {len(self._ended())} succeeded. The last one: {last[_ERROR]}. "
-            f"Remove {self.path} to try again"
+            f"Other settings or data make another study; to try these again, remove {self.path}, "
+            f"which holds the trials of all models"
         )
 
     def _forget_interrupted(self) -> None:
