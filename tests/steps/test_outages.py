@@ -1,6 +1,5 @@
 """MLflow is away, busy or locked: exit code 5, which is tried again; what is wrong stays 2 or 4."""
 
-import argparse
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -19,12 +18,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from diffrec_core.errors import ConfigError, StorageError
+from diffrec_core.monitoring.checks import Check
 from diffrec_core.monitoring.config import MonitorConfig
 from pipeline_steps import _measure_champion, _registry, history, monitor
 from pipeline_steps._outages import is_outage
 from pipeline_steps._scoring import score_versions
 from pipeline_steps._tracking import tracking
-from tests.steps.registries import REGISTER, call, place
+from tests.steps.registries import call, place
 
 NOBODY = "http://127.0.0.1:1"
 """Nothing listens there."""
@@ -100,14 +100,12 @@ def test_a_version_cannot_be_scored_where_mlflow_is_away(
         score_versions(cases, ["models:/diffrec/1"], 3, tmp_path, tracking_uri=NOBODY)
 
 
-def test_the_monitor_says_that_it_does_not_know(
-    away: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    args = argparse.Namespace(model_name=None)
+def test_a_registry_that_is_away_is_an_alarm_of_the_monitor(away: None) -> None:
     now = datetime(2026, 11, 24, tzinfo=UTC)
-    age, metric = monitor._champion(args, {"register": REGISTER}, now, MonitorConfig())
-    assert (age.status, metric.status) == ("unknown", "unknown")
-    assert "cannot be reached" in age.message
+    age, metric = monitor.look_at_champion("diffrec", now, MonitorConfig())
+    assert isinstance(metric, Check)
+    assert (age.status, metric.status) == ("unknown", "alarm")
+    assert "cannot be reached" in metric.message
 
 
 def test_the_monitor_does_not_take_an_outage_for_a_champion_that_is_damaged(
