@@ -84,15 +84,8 @@ def compare(
     answers = {role: _answers(scored[version.uri]) for role, version in versions.items()}
     answers["popularity"] = most_popular(asked, known, config.k)
     found = {role: measure(given, asked, known, config) for role, given in answers.items()}
-    decision = decide(
-        found["candidate"],
-        found.get("champion"),
-        found["popularity"],
-        config,
-        quality=quality,
-        seed=seed,
-        seed_sd=seed_sd,
-    )
+    compared = (found["candidate"], found.get("champion"), found["popularity"])
+    decision = decide(*compared, config, quality=quality, seed=seed, seed_sd=seed_sd)
     measures = {role: _guarded_values(measured) for role, measured in found.items()}
     measures["popularity"]["served_share"] = None  # it looks at nobody's history
     return Comparison(decision, _described(span, asked), measures)
