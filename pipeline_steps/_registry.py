@@ -76,11 +76,25 @@ class Version:
 
 
 def find_version(name: str, fingerprint: str) -> Version | None:
-    """The newest version of `name` that was registered from this very model, if any."""
+    """The first version of `name` that was registered from this very model, if any."""
     found = MlflowClient().search_model_versions(f"name = '{name}'")
     same = [v for v in found if v.tags.get("model_fingerprint") == fingerprint]
-    newest = max(same, key=lambda v: int(v.version), default=None)
-    return None if newest is None else _version(newest)
+    first = min(same, key=lambda v: int(v.version), default=None)
+    return None if first is None else _version(first)
+
+
+def keep_first(name: str, fingerprint: str, number: str) -> Version:
+    """Of the versions of one model that several machines registered at once, keep the first.
+
+    Each machine asks this after it has registered `number`, and takes back its own version if
+    another one came before it. Versions are numbered in the order in which they come, so that all
+    agree on which one stays.
+    """
+    first = find_version(name, fingerprint)
+    if first is None or int(first.number) >= int(number):
+        return get_version(name, number)
+    MlflowClient().delete_model_version(name, number)
+    return first
 
 
 def get_version(name: str, number: str) -> Version:

@@ -44,13 +44,14 @@ def run(step: Step) -> None:
     description = read_description(args.model_dir)
     identity = fingerprint(args.model_dir)
     with _tracking.tracking(config.experiment) as uri:
-        found = _registry.find_version(config.model_name, identity)
+        found, made = _registry.find_version(config.model_name, identity), None
         tags = _tags(step, description, identity)
         run_id = _tracking.log_run(_record(step, tags))
         if found is None:
-            number = _register(step, config, run_id, tags)
-        else:
-            number, run_id = found.number, found.run_id
+            made = _register(step, config, run_id, tags)
+            found = _registry.keep_first(config.model_name, identity, made)
+        number = found.number
+        if number != made:
             log.info("%s version %s holds this model already", config.model_name, number)
         alias = _allowed_alias(config, number)
         _registry.move_alias(config.model_name, alias, number)
@@ -59,7 +60,7 @@ def run(step: Step) -> None:
     spread = {"seed_sd": _seed_sd(step)}
     write_json(
         args.out,
-        {**registration, **spread, "run_id": run_id, "tracking_uri": _tracking.public(uri)},
+        {**registration, **spread, "run_id": found.run_id, "tracking_uri": _tracking.public(uri)},
     )
 
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ FINISHED_PROJECT = {"test_pipeline.py", "test_robustness.py", "test_stage_depend
 """They share a project that has run, which takes minutes to make."""
 
 DVC_SETTINGS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+
+
+def pytest_configure() -> None:
+    """The developer's own registry is none of ours."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,6 +38,20 @@ class FilesStayWhole(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return "finished project" if Path(file).name in FINISHED_PROJECT else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: the nights wait for services for most of their minutes."""
+    ours = getattr(os, "sched_getaffinity", None)  # not on every system
+    return (len(ours(0)) if ours else os.cpu_count() or 1) + 1
+
+
+@pytest.fixture(autouse=True)
+def _no_registry_is_left_behind() -> Iterator[None]:
+    """MLflow keeps its store in the environment, where the next test's commands would find it."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,6 +1,5 @@
 """MLflow is away, busy or locked: exit code 5, which is tried again; what is wrong stays 2 or 4."""
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,27 +23,10 @@ from pipeline_steps import _measure_champion, _registry, history, monitor
 from pipeline_steps._outages import is_outage
 from pipeline_steps._scoring import score_versions
 from pipeline_steps._tracking import tracking
-from tests.steps.registries import call, place
+from tests.steps.registries import call
 
 NOBODY = "http://127.0.0.1:1"
 """Nothing listens there."""
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database takes seconds to make: it is made once and copied."""
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patch, place(folder, patch):
-        return folder / "mlflow.db"
-
-
-@pytest.fixture
-def client(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MlflowClient]:
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    with place(tmp_path, monkeypatch) as client:
-        yield client
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +21,15 @@ NUMBERS = {"metric": "recall@20", "candidate": 0.25, "difference": 0.02, "lower_
 
 
 @pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database takes seconds to make: it is made once and copied."""
-    folder = tmp_path_factory.mktemp("database")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three versions: 1 is champion, 2 challenger; the log is empty."""
+    folder = tmp_path_factory.mktemp("three versions")
     with pytest.MonkeyPatch.context() as patch, place(folder, patch) as client:
         for _ in range(3):
             add_version(client)
         client.set_registered_model_alias(MODEL, "champion", "1")
         client.set_registered_model_alias(MODEL, "challenger", "2")
     return folder / "mlflow.db"
-
-
-@pytest.fixture
-def client(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MlflowClient]:
-    """Three versions: 1 is champion, 2 challenger; the log is empty."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    with place(tmp_path, monkeypatch) as client:
-        yield client
 
 
 @pytest.fixture
@@ -344,3 +332,12 @@ def test_a_record_that_is_none(promotions: Promotions, tmp_path: Path) -> None:
     settings(tmp_path).store.write(f"promotions/{MODEL}/000001.json", b"{}")
     with pytest.raises(ArtifactError, match=r"000001.json in the store is not a record"):
         promotions.newest()
+
+
+def test_machines_that_register_one_model_at_once_agree_on_the_first(client: MlflowClient) -> None:
+    same = {"model_fingerprint": "of one model"}
+    first, second = add_version(client, **same), add_version(client, **same)
+    kept = {_registry.keep_first(MODEL, "of one model", n).number for n in (second, first)}
+    assert kept == {first}
+    left = [v.version for v in client.search_model_versions(f"name = '{MODEL}'")]
+    assert sorted(map(str, left)) == ["1", "2", "3", first]
