@@ -40,13 +40,6 @@ class FilesStayWhole(LoadScopeScheduling):
         return "finished project" if Path(file).name in FINISHED_PROJECT else file
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: the nights wait for services for most of their minutes."""
-    ours = getattr(os, "sched_getaffinity", None)  # not on every system
-    return (len(ours(0)) if ours else os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(autouse=True)
 def _no_registry_is_left_behind() -> Iterator[None]:
     """MLflow keeps its store in the environment, where the next test's commands would find it."""

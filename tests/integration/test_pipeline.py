@@ -35,7 +35,7 @@ TEST_PART = "data/split/test"
 EVERY_ROW = "data/interactions/interactions.parquet"
 """Holds the rows of the test part, too."""
 CHOOSING = (
-    *("pretrain_item_embeddings", "cluster_items", "tune@diffrec"),
+    *("pretrain_item_embeddings", "cluster_items", "tune@lightgcn"),
     # one of every kind of randomness: the contract suite compares two fits of every model
     *("train@ials", "train@t_diffrec", "train@l_diffrec", "select"),
 )
