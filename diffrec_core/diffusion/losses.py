@@ -13,6 +13,7 @@ from diffrec_core.diffusion.gaussian import (
     Denoise,
     DiffusionConfig,
     GaussianDiffusion,
+    Noise,
     schedule_tables,
 )
 from diffrec_core.diffusion.noise_schedule import noise_betas
@@ -69,6 +70,7 @@ def diffusion_loss(
     *,
     weights: Tensor,
     squared_error: SquaredError | None = None,
+    noise_like: Noise = torch.randn_like,
 ) -> DiffusionTerms:
     """Draw timesteps and noise, predict, and weigh the squared error.
 
@@ -79,9 +81,10 @@ def diffusion_loss(
         x_start: (B, D) clean inputs.
         weights: (T,), from `loss_weights`.
         squared_error: in the place of `mean_squared_error`.
+        noise_like: draws the noise.
     """
     t, importance = sampler.sample(len(x_start))
-    noise = torch.randn_like(x_start)
+    noise = noise_like(x_start)
     x_t = diffusion.q_sample(x_start, t, noise)
     output = denoise(x_t, t)
     target = x_start if diffusion.config.prediction_target == "x_start" else noise

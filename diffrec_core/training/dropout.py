@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-_LEVELS = 1 << 16
+from diffrec_core.random_bits import LEVELS, random_levels
 
 
 class Dropout(nn.Module):
@@ -31,9 +31,6 @@ class Dropout(nn.Module):
 
 def keep_scale(shape: torch.Size, p: float) -> Tensor:
     """Draw a dropout mask: 0 with probability `p`, else 1 / (1 - p), float32."""
-    dropped = min(round(p * _LEVELS), _LEVELS - 1)
-    count = shape.numel()
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-    level = words.view(torch.int16)[:count].view(shape)
-    keep = level >= dropped - _LEVELS // 2
-    return keep.to(torch.float32).mul_(_LEVELS / (_LEVELS - dropped))
+    dropped = min(round(p * LEVELS), LEVELS - 1)
+    keep = random_levels(shape.numel()).view(shape) >= dropped - LEVELS // 2
+    return keep.to(torch.float32).mul_(LEVELS / (LEVELS - dropped))

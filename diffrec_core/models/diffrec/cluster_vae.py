@@ -158,8 +158,9 @@ class ClusterVae(nn.Module):
     def _by_category(self, histories: SparseRows) -> list[SparseRows]:
         """Split each row into C rows, one per category, items numbered within the category."""
         n_rows, n_categories = len(histories), len(self.sizes)
-        key = self.category[histories.items] * n_rows + histories.rows
-        order = torch.argsort(key, stable=True)
+        category = self.category[histories.items]
+        order = torch.argsort(category.to(torch.int16), stable=True)  # rows are in order already
+        key = category * n_rows + histories.rows
         counts = torch.bincount(key, minlength=n_categories * n_rows).view(n_categories, n_rows)
         offsets = torch.nn.functional.pad(counts.cumsum(1), (1, 0))
         lengths: list[int] = offsets[:, -1].tolist()

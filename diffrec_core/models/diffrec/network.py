@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from diffrec_core.diffusion.gaussian import GaussianDiffusion, shared_noise
+from diffrec_core.diffusion.gaussian import GaussianDiffusion, Noise, shared_noise
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
 from diffrec_core.diffusion.losses import (
     DiffusionTerms,
@@ -27,6 +27,7 @@ from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.random_bits import coarse_normal_like
 from diffrec_core.rng import derive_seed
 from diffrec_core.training.denoising import Reweigh, denoised
 from diffrec_core.training.variational import (
@@ -135,6 +136,7 @@ class DiffRecNetwork(nn.Module):
             x_start,
             weights=self.loss_weights,
             squared_error=error,
+            noise_like=self._noise_like,
         )
 
     def _recover(
@@ -156,6 +158,12 @@ class DiffRecNetwork(nn.Module):
         """Of the matrix products."""
         return product_dtype(self.config.precision, self.loss_weights.device)
 
+    @property
+    def _noise_like(self) -> Noise:
+        """Draws a training step's noise: on a CPU no finer than products in bfloat16 can tell."""
+        coarse = self._dtype == torch.bfloat16 and self.loss_weights.device.type == "cpu"
+        return coarse_normal_like if coarse else torch.randn_like
+
     def _autocast(self) -> torch.autocast:
         device, dtype = self.loss_weights.device.type, self._dtype
         return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
@@ -173,7 +181,7 @@ class _Reverse:
 
     def __init__(self, diffusion: GaussianDiffusion, denoiser: Denoiser) -> None:
         self.diffusion, self.denoiser = diffusion, denoiser
-        self.of: tuple[tuple[int, int], ...] = ()
+        self.of: tuple[torch.dtype, tuple[tuple[int, int], ...]] | None = None
         self.made: tuple[HiddenSpaceSampler, Tensor] | None = None
 
     def forget(self) -> None:
@@ -184,7 +192,7 @@ class _Reverse:
         """The sampler, with products in `dtype`, and W transposed, (D, G)."""
         # a copy into a tensor counts its version up; a fused optimiser's step does not, hence
         # `forget` before training
-        now = tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
+        now = dtype, tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
         if self.made is None or now != self.of:
             split = self.denoiser.split(self.diffusion.steps)
             table = split.input_weight.T.contiguous()
