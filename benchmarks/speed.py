@@ -11,9 +11,9 @@ KMEANS_PYTORCH a checkout of kmeans_pytorch. None of them is part of this projec
 rows are left empty. Rows go to reports/bench/speed.json, where those that were not measured this
 time stay.
 
-Threads that wait for each other sleep, on all sides, as they do in our steps (OMP_WAIT_POLICY is
-PASSIVE); WAIT_POLICY=ACTIVE shows the other way. Memory is that of a side's main process: the
-loader's workers, which the authors' code starts, are not counted.
+Threads that wait for each other spin for a moment and then sleep, on all sides, as they do in our
+steps (see pipeline_steps/__init__.py); WAIT_POLICY=ACTIVE lets them spin on. Memory is that of a
+side's main process: the loader's workers, which the authors' code starts, are not counted.
 """
 
 import argparse
@@ -48,6 +48,9 @@ _CHECKOUTS = {
 }
 """Variables that name a checkout, and a file that is in it."""
 
+_SPINS = {"PASSIVE": os.environ["GOMP_SPINCOUNT"], "ACTIVE": "INFINITE"}
+"""How long a thread spins by WAIT_POLICY; our own steps' way is in the environment."""
+
 
 class SpeedError(DiffRecError):
     """Some comparisons failed; the log says why, and all others are in the table."""
@@ -59,7 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, default, meaning in (
         ("THREADS", cores, "of every side (default: as many as there are cores)"),
         ("REPEATS", "5", "turns of every side (default: 5)"),
-        ("WAIT_POLICY", "PASSIVE", "OMP_WAIT_POLICY of every side (default: PASSIVE)"),
+        (
+            "WAIT_POLICY",
+            "PASSIVE",
+            "of all threads: PASSIVE, as in our steps (default), or ACTIVE",
+        ),
         *((name, "", f"a checkout, with {file}") for name, file in _CHECKOUTS.items()),
         ("RECBOLE_PYTHON", sys.executable, "runs RecBole (default: our own)"),
     ):
@@ -130,11 +137,12 @@ def _whole_number(name: str, value: str) -> int:
 
 def _environment(args: argparse.Namespace) -> dict[str, str]:
     threads = str(_whole_number("THREADS", args.threads))
-    if args.wait_policy not in {"PASSIVE", "ACTIVE"}:
+    if args.wait_policy not in _SPINS:
         raise ConfigError(f"WAIT_POLICY: {args.wait_policy!r} is neither PASSIVE nor ACTIVE")
     libraries = ("OMP", "MKL", "OPENBLAS")
     return {
         "OMP_WAIT_POLICY": args.wait_policy,
+        "GOMP_SPINCOUNT": _SPINS[args.wait_policy],
         **{f"{library}_NUM_THREADS": threads for library in libraries},
     }
 

@@ -118,7 +118,9 @@ class HiddenSpaceSampler:
         """All T steps; returns Σ share_t h_t, (B, H) float32."""
         total: Tensor | None = None
         for step in reversed(range(self.diffusion.steps)):
-            hidden_BH = self.denoiser.hidden(projected_BG + self.bias_TG[step])
+            # in the products' type, to which they would bring it: activations take half the time
+            state_BG = (projected_BG + self.bias_TG[step]).to(self.feedback_GH.dtype)
+            hidden_BH = self.denoiser.hidden(state_BG)
             if self.share[step] != 0.0:
                 part = hidden_BH.to(torch.float32) * float(self.share[step])
                 total = part if total is None else total.add_(part)

@@ -23,7 +23,7 @@ Score = Callable[[Histories], Tensor]
 NO_ITEM = -1
 """Stands where fewer than k unseen items exist."""
 
-_GROUP, _LEAST_GROUPS = 16, 8
+_GROUP, _LEAST_GROUPS = 8, 3
 """Items in a group of `_largest`, and how many groups a wanted item must have to be worth it."""
 
 _CELLS_AT_A_TIME = 2**22

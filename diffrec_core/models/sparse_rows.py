@@ -1,11 +1,14 @@
 """A batch of weighted histories on the device: what models compute from instead of dense rows."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from diffrec_core.data.histories import Histories
 
@@ -92,7 +95,16 @@ class SparseRows:
         return flat.scatter_(0, self.positions, self.weights).view(len(self), self.n_items)
 
     def project(self, table_IH: Tensor) -> Tensor:
-        """(B, H): the rows times a table, reading only the rows of the table that occur."""
+        """(B, H): the rows times a table, reading only the rows of the table that occur.
+
+        Gradients reach the table, not the weights.
+        """
+        if table_IH.device.type != "cpu":
+            return self._project(table_IH)
+        product: Tensor = _Project.apply(table_IH, self)  # type: ignore[no-untyped-call]
+        return product
+
+    def _project(self, table_IH: Tensor) -> Tensor:
         return torch.nn.functional.embedding_bag(
             self.items,
             table_IH,
@@ -100,3 +112,31 @@ class SparseRows:
             mode="sum",
             per_sample_weights=self.weights.to(table_IH.dtype),
         )
+
+    def _transposed(self) -> Tensor:
+        """(I, B) in torch's compressed rows, on the CPU."""
+        entries = (self.weights.numpy(), self.items.numpy(), self.offsets.numpy())
+        by_item = sparse.csr_matrix(entries, shape=(len(self), self.n_items)).tocsc()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse", UserWarning)  # of its being in beta
+            return torch.sparse_csr_tensor(
+                torch.from_numpy(by_item.indptr),
+                torch.from_numpy(by_item.indices),
+                torch.from_numpy(by_item.data),
+                (self.n_items, len(self)),
+                check_invariants=False,
+            )
+
+
+class _Project(torch.autograd.Function):
+    """The backward pass of `embedding_bag` on a CPU adds up rows of the table one after another."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, table_IH: Tensor, rows: SparseRows) -> Tensor:
+        ctx.rows = rows  # type: ignore[attr-defined]
+        return rows._project(table_IH)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad_BH: Tensor) -> tuple[Tensor, None]:
+        transposed_IB: Tensor = ctx.rows._transposed()  # type: ignore[attr-defined]
+        return transposed_IB.to(grad_BH.dtype) @ grad_BH, None

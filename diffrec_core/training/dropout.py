@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from diffrec_core.random_bits import LEVELS, random_levels
+from diffrec_core.training.random_bits import LEVELS, random_levels
 
 
 class Dropout(nn.Module):

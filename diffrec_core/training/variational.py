@@ -6,6 +6,7 @@ Shapes: B users, I items, N entries of a batch, Z latent dimensions.
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn.functional import softplus
 
 from diffrec_core.models.sparse_rows import SparseRows
@@ -28,11 +29,34 @@ def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
     -Σ_i x_i ln softmax(scores)_i = ln Σ exp(scores) · Σ_i x_i - Σ_i x_i scores_i, where only
     the items of the history have x_i ≠ 0.
     """
-    rows, weights = histories.rows, histories.weights.to(scores.dtype)
-    explained = scores.flatten().gather(0, histories.positions) * weights
-    nothing = scores.new_zeros(len(histories))
-    total = nothing.index_add(0, rows, weights)
-    return torch.logsumexp(scores, dim=1) * total - nothing.index_add(0, rows, explained)
+    result: Tensor = _MultinomialLoss.apply(scores, histories)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _MultinomialLoss(torch.autograd.Function):
+    """exp(scores) is computed once, for both passes; gradients reach the scores alone."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, scores: Tensor, histories: SparseRows) -> Tensor:
+        rows, weights = histories.rows, histories.weights.to(scores.dtype)
+        explained = scores.flatten().gather(0, histories.positions) * weights
+        nothing = scores.new_zeros(len(histories))
+        total = nothing.index_add(0, rows, weights)
+        highest = scores.amax(dim=1)
+        share = (scores - highest[:, None]).exp_()
+        mass = share.sum(dim=1)
+        ctx.save_for_backward(share, total / mass)
+        ctx.histories = histories  # type: ignore[attr-defined]
+        return (highest + mass.log()) * total - nothing.index_add(0, rows, explained)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, None]:
+        share, scale = ctx.saved_tensors  # type: ignore[attr-defined]
+        histories: SparseRows = ctx.histories  # type: ignore[attr-defined]
+        grad = share * (grad_B * scale)[:, None]
+        explained = grad_B[histories.rows] * histories.weights.to(grad_B.dtype)
+        grad.view(-1).index_add_(0, histories.positions, explained, alpha=-1)
+        return grad, None
 
 
 def multinomial_entries(scores: Tensor, histories: SparseRows) -> Tensor:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ def test_without_data_the_synthetic_cases_run(
         speed.main(arguments(tmp_path, threads="3"))
     assert "DIFFREC_BENCH_DATA must name a folder with split.npz" in caplog.text
     assert asked[0]["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert asked[0]["GOMP_SPINCOUNT"] == os.environ["GOMP_SPINCOUNT"]  # as in our steps
     assert asked[0]["OMP_NUM_THREADS"] == "3"
     earlier, written = json.loads((tmp_path / "speed.json").read_text())
     assert earlier["case"] == "lightgcn.memory"

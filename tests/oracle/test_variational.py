@@ -35,6 +35,17 @@ def test_multinomial_loss_is_the_loop() -> None:
     np.testing.assert_allclose(result, multinomial(scores, x), rtol=1e-6)
 
 
+def test_multinomial_loss_has_the_gradient_of_log_softmax() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 2, size=(3, 6)) * rng.random((3, 6))
+    scores = torch.from_numpy(rng.normal(size=(3, 6)) * 4).requires_grad_()
+    of_row = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    (multinomial_loss(scores, sparse(x)) * of_row).sum().backward()
+    found, scores.grad = scores.grad, None
+    (-(torch.log_softmax(scores, 1) * torch.from_numpy(x)).sum(1) * of_row).sum().backward()
+    torch.testing.assert_close(found, scores.grad, rtol=1e-6, atol=1e-7)
+
+
 def test_multinomial_loss_survives_large_scores() -> None:
     scores = torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]])
     assert multinomial_loss(scores, sparse(np.ones((2, 2)))).tolist() == [1000.0, 1000.0]

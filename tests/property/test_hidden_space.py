@@ -168,3 +168,12 @@ def test_bfloat16_scores_are_float32_near_the_exact_ones(device: str) -> None:
     assert result.dtype == torch.float32
     assert not torch.equal(result, expected)
     torch.testing.assert_close(result, expected, rtol=0.05, atol=0.05)
+
+
+def test_a_network_whose_precision_changes_scores_in_it() -> None:
+    rows = histories(6)
+    network, coarse = (build(precision=precision, **NOISE) for precision in ("float32", "bfloat16"))
+    with torch.no_grad():
+        network.recover(rows)  # the sampler of float32 is kept
+        network.config = coarse.config
+        assert torch.equal(network.recover(rows), coarse.recover(rows))

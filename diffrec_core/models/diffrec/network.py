@@ -27,9 +27,9 @@ from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.models.diffrec.precision import product_dtype
 from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.random_bits import coarse_normal_like
 from diffrec_core.rng import derive_seed
 from diffrec_core.training.denoising import Reweigh, denoised
+from diffrec_core.training.random_bits import coarse_normal_like
 from diffrec_core.training.variational import (
     kl_divergence,
     multinomial_entries,
