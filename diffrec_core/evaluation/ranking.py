@@ -91,9 +91,9 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         tied = cut_in_tie.nonzero().squeeze(1)
         for rows in torch.split(tied, max(1, _CELLS_AT_A_TIME // n_items)):
             values[rows], indices[rows] = _cut_a_tie(scores[rows], values[rows, -1:], width)
-    indices, by_index = indices.sort(dim=1)
-    values, by_value = values.gather(1, by_index).sort(dim=1, descending=True, stable=True)
-    indices = indices.gather(1, by_value).masked_fill(values == -torch.inf, NO_ITEM)
+    in_doubt = (values[:, 1:] >= values[:, :-1]).any(dim=1).nonzero().squeeze(1)
+    indices[in_doubt], values[in_doubt] = _in_order(indices[in_doubt], values[in_doubt])
+    indices = indices.masked_fill(values == -torch.inf, NO_ITEM)
     missing = k - width
     return (
         torch.nn.functional.pad(indices, (0, missing), value=NO_ITEM),
@@ -101,8 +101,15 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     )
 
 
+def _in_order(indices: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort each row by value, the highest first, and by index where values are equal."""
+    indices, by_index = indices.sort(dim=1)
+    values, by_value = values.gather(1, by_index).sort(dim=1, descending=True, stable=True)
+    return indices.gather(1, by_value), values
+
+
 def _largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`torch.topk`, sooner where there are many items: the same values, any of equal ones.
+    """`torch.topk`, sooner where there are many items: the same values in order, any of equal ones.
 
     Items are taken in groups, and each group's highest score is looked at first: only the `count`
     groups with the highest of these can hold one of the `count` highest scores.

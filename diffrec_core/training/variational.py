@@ -4,6 +4,8 @@ Source: Liang et al., "Variational Autoencoders for Collaborative Filtering", WW
 Shapes: B users, I items, N entries of a batch, Z latent dimensions.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
@@ -12,9 +14,13 @@ from torch.nn.functional import softplus
 from diffrec_core.models.sparse_rows import SparseRows
 
 
-def sample_latent(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
-    """Draw z by the reparameterisation trick."""
-    return latent_mean + torch.exp(0.5 * latent_log_variance) * torch.randn_like(latent_mean)
+def sample_latent(
+    latent_mean: Tensor,
+    latent_log_variance: Tensor,
+    noise_like: Callable[[Tensor], Tensor] = torch.randn_like,
+) -> Tensor:
+    """Draw z by the reparameterisation trick, from standard normal noise."""
+    return latent_mean + torch.exp(0.5 * latent_log_variance) * noise_like(latent_mean)
 
 
 def kl_divergence(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
@@ -39,23 +45,21 @@ class _MultinomialLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, scores: Tensor, histories: SparseRows) -> Tensor:
         rows, weights = histories.rows, histories.weights.to(scores.dtype)
-        explained = scores.flatten().gather(0, histories.positions) * weights
+        positions = rows * histories.n_items + histories.items
+        explained = scores.flatten().gather(0, positions) * weights
         nothing = scores.new_zeros(len(histories))
         total = nothing.index_add(0, rows, weights)
         highest = scores.amax(dim=1)
         share = (scores - highest[:, None]).exp_()
         mass = share.sum(dim=1)
-        ctx.save_for_backward(share, total / mass)
-        ctx.histories = histories  # type: ignore[attr-defined]
+        ctx.save_for_backward(share, total / mass, rows, positions, weights)
         return (highest + mass.log()) * total - nothing.index_add(0, rows, explained)
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, None]:
-        share, scale = ctx.saved_tensors  # type: ignore[attr-defined]
-        histories: SparseRows = ctx.histories  # type: ignore[attr-defined]
-        grad = share * (grad_B * scale)[:, None]
-        explained = grad_B[histories.rows] * histories.weights.to(grad_B.dtype)
-        grad.view(-1).index_add_(0, histories.positions, explained, alpha=-1)
+        share, scale, rows, positions, weights = ctx.saved_tensors  # type: ignore[attr-defined]
+        grad: Tensor = share * (grad_B * scale)[:, None]
+        grad.view(-1).index_add_(0, positions, grad_B[rows] * weights, alpha=-1)
         return grad, None
 
 

@@ -117,7 +117,7 @@ class DiffRecNetwork(nn.Module):
                 error = _error(histories, reweigh)
                 return self._diffuse(histories.dense(), timesteps, error).loss
             code = self.vae.encode(histories)
-            z_start = sample_latent(code.mean, code.log_variance)
+            z_start = sample_latent(code.mean, code.log_variance, self._noise_like)
             loss, pred_z_start = self._diffuse(z_start, timesteps)
             scores = self.vae.decode(pred_z_start).to(torch.float32)
         observed = code.corrupted
