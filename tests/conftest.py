@@ -43,8 +43,11 @@ class FilesStayWhole(LoadScopeScheduling):
 @pytest.fixture(autouse=True)
 def _no_registry_is_left_behind() -> Iterator[None]:
     """MLflow keeps its store in the environment, where the next test's commands would find it."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     yield
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:  # a fixture of the whole file has put it there
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @pytest.hookimpl(optionalhook=True)
