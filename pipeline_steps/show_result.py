@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import polars as pl
@@ -141,10 +142,11 @@ def selection_line(leaderboard: Mapping[str, Any]) -> Text:
     if any(row["seeds"] > 1 for row in leaderboard["models"].values()):
         line += "  means over seeds, with the standard deviation\n"
     if alike:
-        line += (
-            f"  by test {significance['metric']} not significantly different from it (p > "
-            f"{significance['level']:g}): {', '.join(alike)}\n"
+        found = (
+            f"by test {significance['metric']} not significantly different from it (p > "
+            f"{significance['level']:g}): {', '.join(alike)}"
         )
+        line += fill(found, 80, initial_indent="  ", subsequent_indent="    ") + "\n"
     return Text(line, style="dim")
 
 
