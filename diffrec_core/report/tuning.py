@@ -53,7 +53,7 @@ def parallel_coordinates_figure(trials: Sequence[Trial], label: str) -> str:
 
 def importance_figure(importances: Mapping[str, float], label: str) -> str:
     """Bars of each setting's share in what makes a trial good."""
-    left, width, row_height = 250, 560, 26
+    left, width, row_height = 340, 650, 26
     height = 60 + row_height * max(1, len(importances))
     x = Scale(0.0, max(importances.values(), default=1.0) or 1.0, left, width - 60)
     parts = [
@@ -64,7 +64,7 @@ def importance_figure(importances: Mapping[str, float], label: str) -> str:
     for number, (key, share) in enumerate(importances.items()):
         top = 42 + number * row_height
         parts += [
-            svg.text(left - 8, top + 14, svg.clip(key, 34), "end"),
+            svg.text(left - 8, top + 14, svg.clip(key, 48), "end"),
             svg.rect(left, top + 2, x(share) - left, 16, "bar"),
             svg.text(x(share) + 6, top + 14, f"{share:.2f}", "small"),
         ]
@@ -97,7 +97,7 @@ def _label(value: object) -> str:
 
 def _draw_axis(x: float, key: str, axis: _Axis) -> list[Markup]:
     marks = [svg.line([(x, _TOP), (x, _BOTTOM)], "axis")]
-    marks.append(svg.text(x, _TOP - 14, svg.clip(key, 24), "middle"))
+    marks.append(svg.text(x, _TOP - 14, _short(key), "middle"))
     for y, name in axis[1]:
         marks.append(svg.text(x + 5, y + 4, svg.clip(name, 20), "small"))
     return marks
@@ -116,3 +116,12 @@ def _trial_line(
     ]
     known = [point for point in points if point is not None and not math.isnan(point[1])]
     return [svg.line(known, style)] if known else []
+
+
+def _short(name: str) -> str:
+    """A setting's name on an axis: of a long one, the beginning and the end, which tells it apart.
+
+    >>> _short("recency.half_life (kind: exponential_age)")
+    'recency.h…xponential_age)'
+    """
+    return name if len(name) <= 24 else f"{name[:9]}…{name[-15:]}"
