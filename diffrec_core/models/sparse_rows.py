@@ -1,6 +1,5 @@
 """A batch of weighted histories on the device: what models compute from instead of dense rows."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,23 +112,16 @@ class SparseRows:
             per_sample_weights=self.weights.to(table_IH.dtype),
         )
 
-    def _transposed(self) -> Tensor:
-        """(I, B) in torch's compressed rows, on the CPU."""
+    def _transposed(self) -> "SparseRows":
+        """The (I, B) matrix, on the CPU."""
         entries = (self.weights.numpy(), self.items.numpy(), self.offsets.numpy())
         by_item = sparse.csr_matrix(entries, shape=(len(self), self.n_items)).tocsc()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse", UserWarning)  # of its being in beta
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(by_item.indptr),
-                torch.from_numpy(by_item.indices),
-                torch.from_numpy(by_item.data),
-                (self.n_items, len(self)),
-                check_invariants=False,
-            )
+        offsets, rows = (torch.from_numpy(x).long() for x in (by_item.indptr, by_item.indices))
+        return SparseRows(offsets, rows, torch.from_numpy(by_item.data), len(self))
 
 
 class _Project(torch.autograd.Function):
-    """The backward pass of `embedding_bag` on a CPU adds up rows of the table one after another."""
+    """X W, with the gradient Xᵀ G; `embedding_bag`'s own takes three times as long on a CPU."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, table_IH: Tensor, rows: SparseRows) -> Tensor:
@@ -138,5 +130,5 @@ class _Project(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad_BH: Tensor) -> tuple[Tensor, None]:
-        transposed_IB: Tensor = ctx.rows._transposed()  # type: ignore[attr-defined]
-        return transposed_IB.to(grad_BH.dtype) @ grad_BH, None
+        rows: SparseRows = ctx.rows  # type: ignore[attr-defined]
+        return rows._transposed()._project(grad_BH.contiguous()), None

@@ -45,7 +45,7 @@ class _MultinomialLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, scores: Tensor, histories: SparseRows) -> Tensor:
         rows, weights = histories.rows, histories.weights.to(scores.dtype)
-        positions = rows * histories.n_items + histories.items
+        positions = histories.positions
         explained = scores.flatten().gather(0, positions) * weights
         nothing = scores.new_zeros(len(histories))
         total = nothing.index_add(0, rows, weights)

@@ -159,7 +159,7 @@ class ClusterVae(nn.Module):
         """Split each row into C rows, one per category, items numbered within the category."""
         n_rows, n_categories = len(histories), len(self.sizes)
         category = self.category[histories.items]
-        order = torch.argsort(category.to(torch.int16), stable=True)  # rows are in order already
+        order = torch.argsort(category.to(torch.int32), stable=True)  # rows are in order already
         key = category * n_rows + histories.rows
         counts = torch.bincount(key, minlength=n_categories * n_rows).view(n_categories, n_rows)
         offsets = torch.nn.functional.pad(counts.cumsum(1), (1, 0))
