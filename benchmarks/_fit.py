@@ -90,7 +90,7 @@ def fit(task: Task) -> dict[str, Any]:
     chosen = protocol(split, task.fit["protocol"])
     name, section = task.fit["model"], task.fit["sections"]["model"]
     model = create(section, f"train.{name}", _device())
-    data, row = _training_data(task, split, chosen)
+    data, row = training_data(task, split, chosen)
     with progress(name, epoch_limit(model.config), quiet=False) as advance:
         seed = derive_seed(task.fit["seed"], f"train/{name}")
         report = model.fit(data, _options(seed, advance))
@@ -109,9 +109,10 @@ def fit(task: Task) -> dict[str, Any]:
     }
 
 
-def _training_data(
+def training_data(
     task: Task, split: Split, chosen: Protocol
 ) -> tuple[TrainingData, dict[str, Any]]:
+    """What the model of a task is fitted on, and what its row says of it."""
     clusters, row = None, {}
     if task.fit["embeddings"]:
         embeddings, row["pretrain_seconds"] = _item_embeddings(task)

@@ -163,7 +163,7 @@ class Bench:
         task = Task(asdict(fit), str(self.data))
         try:
             if fit.embeddings == "ours":
-                task = task._replace(embeddings=str(self._pretrained(fit, task)))
+                task = task._replace(embeddings=str(self.pretrained(fit, task)))
             row = {**fit.label, **self.start(task)}
         except FitError as error:
             log.error("%s: %s", fit.name, error)
@@ -171,7 +171,7 @@ class Bench:
         log.info("  recall@20 %.4f in %.1f s", row["recall@20"], row["fit_seconds"])
         return row
 
-    def _pretrained(self, fit: Fit, task: Task) -> Path:
+    def pretrained(self, fit: Fit, task: Task) -> Path:
         """The folder of LightGCN's embeddings for a fit, which are trained once for many."""
         folder = self.out / "cache" / f"item_embeddings-{fit.pretrain_key[:16]}"
         if not folder.exists():
