@@ -140,7 +140,7 @@ class Candidates:
         space = fixed_recency_kind(config.search_space(), self.start)
         first = self.fits[0]
         study = Study(
-            self.bench.out / "tuning" / "studies.db",
+            self.out.with_suffix(".db"),
             f"{self.model} {first.key[:16]}",
             space,
             config.model_dump(mode="json"),
