@@ -92,8 +92,9 @@ check-imports:
 	@lint-imports --no-logo
 check-doctests:
 	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_stage_graph.py
+# hundreds of processes are started, which are not to compile our modules each for itself
 check-tests:
-	@OMP_NUM_THREADS=1 python -m pytest tests -n auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests -n auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
 
 format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .

@@ -72,7 +72,7 @@ def _merge(target: dict[str, Any], values: Mapping[str, Any]) -> None:
             target[key] = value
 
 
-MODELS = ("popularity", "ease", "ials", "lightgcn", "t_diffrec", "l_diffrec")
+MODELS = ("popularity", "ease", "ials", "lightgcn", "diffrec", "l_diffrec")
 """Few, since each costs seconds for each of its stages; `test_model_code` looks at all."""
 TUNED = ("ease", "lightgcn")
 """Of these: `tune` costs seconds more."""
@@ -90,6 +90,7 @@ def small_params(params: dict[str, Any]) -> dict[str, Any]:
             section.update(epochs)
         if section["kind"] == "diffrec":
             section.update(hidden_dims=[8], encoder_dims=[8], steps=3)
+    params["train"]["diffrec"]["recency"] = params["train"]["t_diffrec"]["recency"]
     # of one trial, which takes the settings above: nothing changes
     params["tune"] |= {"enabled": True, "models": [*TUNED], "trials": 1}
     params["evaluate"]["cutoffs"] = [5, 20]

@@ -1,6 +1,7 @@
 """What goes wrong, and what the user is told: exit codes, messages, nothing half-written."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,13 +26,13 @@ def project(new_project: Callable[[], Project]) -> Project:
 
 
 def test_a_killed_training_continues_and_gives_the_same_weights(
-    project: Project, new_project: Callable[[], Project]
+    project: Project, tmp_path: Path
 ) -> None:
-    whole = new_project()
-    for each in (project, whole):
-        each.change(**LONG)
-    whole.repro("train@diffrec")
+    project.change(**LONG)
     project.repro("split")
+    whole = Project(tmp_path / "whole", project.traces)
+    shutil.copytree(project.root, whole.root, symlinks=True)
+    whole.repro("train@diffrec")
     checkpoint = project.root / ".checkpoints/train/diffrec/checkpoint.safetensors"
     with Started(project, "dvc", "repro", "train@diffrec") as running:
         _wait_for(checkpoint.is_file)

@@ -37,7 +37,7 @@ EVERY_ROW = "data/interactions/interactions.parquet"
 CHOOSING = (
     *("pretrain_item_embeddings", "cluster_items", "tune@lightgcn"),
     # one of every kind of randomness: the contract suite compares two fits of every model
-    *("train@ials", "train@t_diffrec", "train@l_diffrec", "select"),
+    *("train@ials", "train@diffrec", "train@l_diffrec", "select"),
 )
 """Stages that learn or choose: none of them may see the test part."""
 
@@ -139,7 +139,7 @@ def test_metrics_plots_and_experiments_can_be_shown(finished_project: Project) -
     assert "leaderboard.json" in metrics.stdout
     assert finished_project.run("dvc", "metrics", "diff").returncode == 0
     plots = finished_project.run("dvc", "plots", "show", "--json")
-    assert "reports/curves/t_diffrec.csv" in plots.stdout
+    assert "reports/curves/diffrec.csv" in plots.stdout
     assert "reports/plots/metrics.csv" in plots.stdout
     for name in FIGURES:
         assert f"reports/plots/{name}.svg" in plots.stdout
@@ -187,24 +187,24 @@ def test_one_changed_parameter_reruns_only_what_depends_on_it(
 ) -> None:
     copy = Project(tmp_path / "copy", finished_project.traces)
     shutil.copytree(finished_project.root, copy.root, symlinks=True)
-    result = copy.run("dvc", "exp", "run", "-S", "train.t_diffrec.steps=2")
+    result = copy.run("dvc", "exp", "run", "-S", "train.diffrec.steps=2")
     assert result.returncode == 0, result.stdout + result.stderr
     ran = re.findall(r"^Running stage '(\S+)'", result.stdout, re.MULTILINE)
     assert [s for s in ran if s.startswith(("train", "evaluate"))] == [
-        "train@t_diffrec",
-        "evaluate@t_diffrec",
+        "train@diffrec",
+        "evaluate@diffrec",
     ]
     assert not {"ingest", "split", "pretrain_item_embeddings"} & set(ran)
     assert "select" in ran
     report = (copy.root / "reports/report.html").read_text(encoding="utf-8")
-    assert "Settings changed: t_diffrec." in report
+    assert "Settings changed: diffrec." in report
     parts = report.partition("Parts of the evaluation.</span>")[2].partition("</table>")[0]
     assert re.findall(r'<th scope="row">(\w+)', parts) == ["train", "validation", "test"]
     assert '<td class="value">3 → 2</td>' in report
     before, now = json.loads((copy.root / "reports/history.json").read_text())["runs"]
     (known,) = json.loads((finished_project.root / "reports/history.json").read_text())["runs"]
     assert before == known
-    assert [run["models"]["t_diffrec"]["config"]["steps"] for run in (before, now)] == [3, 2]
+    assert [run["models"]["diffrec"]["config"]["steps"] for run in (before, now)] == [3, 2]
     assert copy.repro("--force", "--single-item", "select")
     assert (copy.root / "reports/report.html").read_text(encoding="utf-8") == report
 

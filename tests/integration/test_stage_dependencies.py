@@ -106,6 +106,6 @@ def test_a_change_in_diffusion_touches_the_models_that_use_it_and_nothing_before
 ) -> None:
     file = "diffrec_core/diffusion/gaussian.py"
     touched = {name for name, deps in declared.items() if any(_covers(dep, file) for dep in deps)}
-    family = {"t_diffrec", "l_diffrec"}
+    family = {"diffrec", "l_diffrec"}
     expected = {f"{stage}@{model}" for stage in ("tune", "train", "evaluate") for model in family}
     assert touched == expected | _ANY_MODEL
