@@ -17,7 +17,7 @@ What is finished is kept in reports/bench/tuning, so the same command goes on wh
 import argparse
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +40,7 @@ from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.registry import create
 from diffrec_core.rng import derive_seed
-from diffrec_core.search_space import Choice, Dimension, Space, Trial, with_value
+from diffrec_core.search_space import Choice, Dimension, Space, Trial, get_value, with_value
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps import _presets
 from pipeline_steps._runtime import command_line, progress
@@ -101,7 +101,7 @@ class Result:
         settings: dotted keys and values that differ from those to begin with; empty if none did
             better.
         values: what counts, of each seed.
-        before: the same of the settings to begin with.
+        before: the same of the settings to begin with; empty if they failed.
         trials: how many were tried.
     """
 
@@ -122,7 +122,9 @@ class Candidates:
     def __init__(self, bench: Bench, fits: Sequence[Fit]) -> None:
         self.bench, self.fits = bench, fits
         self.model = fits[0].model
-        self.start: Section = dict(fits[0].sections["model"])
+        config = create(fits[0].sections["model"], f"train.{self.model}").config
+        self.space = fixed_recency_kind(config.search_space(), fits[0].sections["model"])
+        self.start: Section = config.model_dump(mode="json")
         self.out = bench.out / "tuning" / f"{self.model}.json"
         self._data: dict[int, TrainingData] = {}
 
@@ -136,14 +138,12 @@ class Candidates:
 
     def search(self, budget: Budget) -> list[Trial]:
         """Try settings with the first seed until the budget is spent; all trials, best first."""
-        config = create(self.start, self.model).config
-        space = fixed_recency_kind(config.search_space(), self.start)
         first = self.fits[0]
         study = Study(
             self.out.with_suffix(".db"),
             f"{self.model} {first.key[:16]}",
-            space,
-            config.model_dump(mode="json"),
+            self.space,
+            self.start,
             first.seed,
         )
         total = budget.trials if budget.seconds is None else None
@@ -161,20 +161,25 @@ class Candidates:
 
     def best(self, trials: Sequence[Trial]) -> Result:
         """The best mean over seeds among the best trials and the settings to begin with."""
-        complete = [trial.settings for trial in trials if trial.state == "complete"]
-        before = self._over_seeds({})
-        tried: list[tuple[dict[str, Any], list[float]]] = [({}, before)]
-        tried += [(dict(s), self._over_seeds(s)) for s in complete[:FINALISTS]]
+        complete = [trial for trial in trials if trial.state == "complete"]
+        begun = [trial for trial in complete if trial.number == 1]  # with what it begins with
+        finalists = [trial for trial in complete if trial.number != 1][:FINALISTS]
+        tried = [(self._changes(t), self._over_seeds(t)) for t in (*begun, *finalists)]
         settings, values = max(tried, key=lambda pair: mean(pair[1]))
+        before = tried[0][1] if begun else []
         result = Result(settings, values, before, len(trials))
         write_json(self.out, {"model": self.model, **asdict(result)})
         return result
 
-    def _over_seeds(self, settings: Mapping[str, Any]) -> list[float]:
+    def _changes(self, trial: Trial) -> dict[str, Any]:
+        return {k: v for k, v in trial.settings.items() if v != get_value(self.start, k)}
+
+    def _over_seeds(self, trial: Trial) -> list[float]:
+        """The value of each seed; the first one's is the trial's own."""
         section = self.start
-        for key, value in settings.items():
+        for key, value in trial.settings.items():
             section = with_value(section, key, value)
-        return [self._kept(section, fit) for fit in self.fits]
+        return [float(trial.value or 0.0), *(self._kept(section, fit) for fit in self.fits[1:])]
 
     def _kept(self, section: Section, fit: Fit) -> float:
         """The value of these settings with the fit's seed, from an earlier run if there is one."""
@@ -248,9 +253,9 @@ def fixed_recency_kind(space: Space, section: Section) -> Space:
 
 def _show(model: str, result: Result) -> None:
     console = Console(soft_wrap=True, highlight=False)
+    before = spread(result.before) if result.before else "none"
     console.print(
-        f"{model}: {spread(result.values)} for {spread(result.before)} of before, "
-        f"{result.trials} trials",
+        f"{model}: {spread(result.values)} for {before} of before, {result.trials} trials",
         markup=False,
     )
     for key, value in result.settings.items():

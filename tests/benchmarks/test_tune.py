@@ -48,10 +48,7 @@ def test_the_test_part_is_nowhere_in_what_settings_are_judged_by(
         parts = {name: arrays[name] for name in names}
     whole, later = candidates(make_bench, "ease", "1").tasks
     for user in whole.users:
-        train, judged, test = (
-            parts[name][parts[name][:, 0] == user, 1].tolist()
-            for name in ("train", "test", "valid")
-        )
+        train, judged, test = (parts[name][parts[name][:, 0] == user, 1].tolist() for name in names)
         row = np.array([user])
         assert whole.histories.take(row).items.tolist() == train
         assert whole.targets.take(row).items.tolist() == judged
@@ -76,6 +73,19 @@ def test_it_begins_with_our_settings_and_the_best_mean_over_seeds_wins(
     assert len(result.values) == 2
     assert mean(result.values) >= max(mean(result.before), max(values) - 1e-12)  # EASE has no seed
     assert result.trials == 4
+
+
+def test_a_trial_is_not_fitted_again_with_its_own_seed(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuning = candidates(make_bench, "ease", "1", "2")
+    trials = tuning.search(Budget(3, None))
+    seeds: list[int] = []
+    monkeypatch.setattr(tuning, "_judge", lambda section, fit, _: seeds.append(fit.seed) or 0.5)
+    result = tuning.best(trials)
+    assert seeds == [2, 2, 2]  # the settings to begin with, and two other trials
+    assert set(result.settings) <= {"l2"}
+    assert result.before == [next(t.value for t in trials if t.number == 1), 0.5]
 
 
 def test_finished_trials_and_fits_are_not_done_again(
