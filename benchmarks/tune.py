@@ -24,8 +24,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks._fit import Task, training_data
@@ -218,19 +216,9 @@ def halves(histories: Histories) -> tuple[Histories, Histories]:
     >>> [half.items.tolist() for half in halves(Histories.from_lists([[1, 2, 3], [4, 5]]))]
     [[1, 4], [2, 3, 5]]
     """
-    place = np.arange(len(histories.items)) - histories.offsets[histories.rows]
-    is_earlier = place < histories.lengths[histories.rows] // 2
-    return _where(histories, is_earlier), _where(histories, ~is_earlier)
-
-
-def _where(histories: Histories, chosen: NDArray[np.bool_]) -> Histories:
-    lengths = np.bincount(histories.rows[chosen], minlength=len(histories))
-    return Histories(
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        histories.items[chosen],
-        histories.timestamps[chosen],
-        histories.weights[chosen],
-    )
+    starts, n_earlier = histories.offsets[:-1], histories.lengths // 2
+    later = histories.runs(starts + n_earlier, histories.lengths - n_earlier)
+    return histories.runs(starts, n_earlier), later
 
 
 def fixed_recency_kind(space: Space, section: Section) -> Space:

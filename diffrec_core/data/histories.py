@@ -70,9 +70,21 @@ class Histories:
         >>> Histories.from_lists([[5, 6], [], [7]]).take(np.array([2, 0])).items.tolist()
         [7, 5, 6]
         """
-        lengths = self.lengths[rows]
+        return self.runs(self.offsets[:-1][rows], self.lengths[rows])
+
+    def runs(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> "Histories":
+        """Return runs of entries as rows of their own.
+
+        Args:
+            starts: (R,) place of each run's first entry among all N.
+            lengths: (R,) how many entries it has.
+
+        >>> one = Histories.from_lists([[5, 6, 7]])
+        >>> one.runs(np.array([1, 0]), np.array([2, 1])).items.tolist()
+        [6, 7, 5]
+        """
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        source = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Histories(offsets, self.items[source], self.timestamps[source], self.weights[source])
 
     @classmethod

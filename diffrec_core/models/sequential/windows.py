@@ -20,7 +20,7 @@ def newest(histories: Histories, length: int) -> Histories:
     [2, 3, 4]
     """
     lengths = np.minimum(histories.lengths, length)
-    return _runs(histories, histories.offsets[1:] - lengths, lengths)
+    return histories.runs(histories.offsets[1:] - lengths, lengths)
 
 
 def cut(histories: Histories, length: int) -> Histories:
@@ -40,21 +40,13 @@ def cut(histories: Histories, length: int) -> Histories:
     newer = counts[rows] - 1 - _places(counts)  # windows of the row that come after this one
     stops = histories.offsets[1:][rows] - newer * length
     starts = np.maximum(stops - length - 1, histories.offsets[:-1][rows])
-    return _runs(histories, starts, stops - starts)
+    return histories.runs(starts, stops - starts)
 
 
 def _places(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """0, 1, … within each run of the given lengths."""
     first = np.cumsum(counts) - counts
     return np.arange(counts.sum()) - np.repeat(first, counts)
-
-
-def _runs(histories: Histories, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Histories:
-    """Take `lengths` entries from `starts` as rows of their own."""
-    source = np.repeat(starts, lengths) + _places(lengths)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    items, times = histories.items[source], histories.timestamps[source]
-    return Histories(offsets, items, times, histories.weights[source])
 
 
 @dataclass(frozen=True, slots=True)
