@@ -1,6 +1,7 @@
 """A batch of weighted histories on the device: what models compute from instead of dense rows."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch.autograd.function import FunctionCtx
 from diffrec_core.data.histories import Histories
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SparseRows:
     """B rows of the user-item matrix in compressed form.
 
@@ -47,7 +48,7 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def rows(self) -> Tensor:
         """(N,) the row of each entry."""
         lengths = self.offsets.diff()

@@ -33,38 +33,44 @@ def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
     """(B,) negative multinomial log-likelihood (Liang et al., WWW 2018, eq. 2).
 
     -Σ_i x_i ln softmax(scores)_i = ln Σ exp(scores) · Σ_i x_i - Σ_i x_i scores_i, where only
-    the items of the history have x_i ≠ 0.
+    the items of the history have x_i ≠ 0. Scores may be bfloat16; what is computed of them is not.
     """
     result: Tensor = _MultinomialLoss.apply(scores, histories)  # type: ignore[no-untyped-call]
     return result
 
 
 class _MultinomialLoss(torch.autograd.Function):
-    """exp(scores) is computed once, for both passes; gradients reach the scores alone."""
+    """exp(scores) is computed once, for both passes; gradients reach the scores alone.
+
+    It becomes the gradient where it lies: a further (B, I) would have to come from memory.
+    """
 
     @staticmethod
     def forward(ctx: FunctionCtx, scores: Tensor, histories: SparseRows) -> Tensor:
-        rows, weights = histories.rows, histories.weights.to(scores.dtype)
-        positions = histories.positions
+        precise = torch.promote_types(scores.dtype, torch.float32)
+        rows, positions = histories.rows, histories.positions
+        weights = histories.weights.to(precise)
         explained = scores.flatten().gather(0, positions) * weights
-        nothing = scores.new_zeros(len(histories))
+        nothing = weights.new_zeros(len(histories))
         total = nothing.index_add(0, rows, weights)
-        highest = scores.amax(dim=1)
-        share = (scores - highest[:, None]).exp_()
+        highest = scores.amax(dim=1).to(precise)
+        share = scores.to(precise, copy=True).sub_(highest[:, None]).exp_()
         mass = share.sum(dim=1)
         ctx.save_for_backward(share, total / mass, rows, positions, weights)
+        ctx.dtype = scores.dtype  # type: ignore[attr-defined]
         return (highest + mass.log()) * total - nothing.index_add(0, rows, explained)
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, None]:
         share, scale, rows, positions, weights = ctx.saved_tensors  # type: ignore[attr-defined]
-        grad: Tensor = share * (grad_B * scale)[:, None]
+        grad: Tensor = share.mul_((grad_B * scale)[:, None])
         grad.view(-1).index_add_(0, positions, grad_B[rows] * weights, alpha=-1)
-        return grad, None
+        return grad.to(ctx.dtype), None  # type: ignore[attr-defined]
 
 
 def multinomial_entries(scores: Tensor, histories: SparseRows) -> Tensor:
     """(N,) -ln softmax(scores) of every entry, whatever it weighs."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     explained = scores.flatten().gather(0, histories.positions)
     return torch.logsumexp(scores, dim=1)[histories.rows] - explained
 

@@ -46,6 +46,19 @@ def test_multinomial_loss_has_the_gradient_of_log_softmax() -> None:
     torch.testing.assert_close(found, scores.grad, rtol=1e-6, atol=1e-7)
 
 
+def test_multinomial_loss_of_coarse_scores_is_computed_in_float32() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.integers(0, 2, size=(5, 9)) * rng.random((5, 9))
+    coarse = torch.from_numpy(rng.normal(size=(5, 9))).to(torch.bfloat16).requires_grad_()
+    fine = coarse.detach().to(torch.float32).requires_grad_()
+    loss = multinomial_loss(coarse, sparse(x))
+    assert torch.equal(loss, multinomial_loss(fine, sparse(x)))
+    loss.sum().backward()
+    multinomial_loss(fine, sparse(x)).sum().backward()
+    assert fine.grad is not None and coarse.grad is not None
+    assert torch.equal(coarse.grad, fine.grad.to(torch.bfloat16))
+
+
 def test_multinomial_loss_survives_large_scores() -> None:
     scores = torch.tensor([[1000.0, 0.0], [-1000.0, 0.0]])
     assert multinomial_loss(scores, sparse(np.ones((2, 2)))).tolist() == [1000.0, 1000.0]

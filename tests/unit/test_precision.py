@@ -13,6 +13,7 @@ from diffrec_core.models.diffrec.precision import (
     Precision,
     has_bfloat16_units,
     product_dtype,
+    rounded_inputs,
     warn_of_emulation,
 )
 
@@ -68,6 +69,28 @@ def test_warns_of_emulation_alone(units: bool, caplog: pytest.LogCaptureFixture)
         warn_of_emulation("bfloat16", CPU)
     assert len(caplog.messages) == (0 if units else 1)
     assert units or "this CPU has no bfloat16 instructions" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "inside"), [(torch.bfloat16, "medium"), (torch.float32, "highest")]
+)
+def test_inputs_are_rounded_as_long_as_is_asked(dtype: torch.dtype, inside: str) -> None:
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(KeyError), rounded_inputs(dtype):
+        assert torch.get_float32_matmul_precision() == inside
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_products_of_rounded_inputs_are_finer_than_bfloat16() -> None:
+    left, right = torch.rand(64, 300), torch.rand(300, 500)
+    with rounded_inputs(torch.bfloat16):
+        product = left @ right
+    exact = left.double() @ right.double()
+    assert product.dtype == torch.float32
+    values, coarse_values = (set(x.flatten().tolist()) for x in (product, exact.bfloat16()))
+    assert len(values) > 4 * len(coarse_values)  # hence fewer ties
+    torch.testing.assert_close(product.double(), exact, rtol=2**-8, atol=0.0)
 
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16"])

@@ -25,7 +25,7 @@ from diffrec_core.models.diffrec.cluster_vae import ClusterVae
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
-from diffrec_core.models.diffrec.precision import product_dtype
+from diffrec_core.models.diffrec.precision import product_dtype, rounded_inputs
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.rng import derive_seed
 from diffrec_core.training.denoising import Reweigh, denoised
@@ -87,10 +87,11 @@ class DiffRecNetwork(nn.Module):
 
         Where inference draws noise, all rows and all calls have the same.
         """
-        if self.vae is None:
-            return self._recover(histories.dense, histories.project)
-        z_BZ = self.vae.encode(histories).mean
-        return self.vae.decode(self._recover(lambda: z_BZ, lambda table_ZG: z_BZ @ table_ZG))
+        with rounded_inputs(self._dtype):
+            if self.vae is None:
+                return self._recover(histories.dense, histories.project)
+            z_BZ = self.vae.encode(histories).mean
+            return self.vae.decode(self._recover(lambda: z_BZ, lambda table_ZG: z_BZ @ table_ZG))
 
     def losses(
         self,
@@ -119,7 +120,7 @@ class DiffRecNetwork(nn.Module):
             code = self.vae.encode(histories)
             z_start = sample_latent(code.mean, code.log_variance, self._noise_like)
             loss, pred_z_start = self._diffuse(z_start, timesteps)
-            scores = self.vae.decode(pred_z_start).to(torch.float32)
+            scores = self.vae.decode(pred_z_start)
         observed = code.corrupted
         target = denoised(observed, lambda: multinomial_entries(scores, observed), reweigh)
         reconstruction = multinomial_loss(scores, target)

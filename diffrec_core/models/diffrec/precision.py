@@ -1,6 +1,8 @@
 """In which type a device multiplies matrices."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -25,6 +27,23 @@ def product_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if chosen == "auto":
         chosen = "bfloat16" if device.type == "cuda" else "float32"
     return torch.bfloat16 if chosen == "bfloat16" else torch.float32
+
+
+@contextmanager
+def rounded_inputs(dtype: torch.dtype) -> Iterator[None]:
+    """Let float32 products round what they multiply, if `dtype` is bfloat16.
+
+    Their sums and results stay float32, unlike those of autocast: scores that are rounded would
+    tie. Devices round as finely as they have units for; a CPU that has none for it computes
+    without rounding, by kernels that are half as fast again. Holds for the whole process.
+    """
+    before = torch.get_float32_matmul_precision()
+    if dtype == torch.bfloat16:
+        torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
