@@ -24,6 +24,8 @@ EVERY ?= week
 # Settings for `make run` to use, of those in presets/ (empty: params.yaml as it is).
 PRESET ?=
 MODEL ?= models:/diffrec@champion
+# How many processes `make test` tests with: one more than cores, since some wait for services.
+TEST_WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
 # What `make tune` tunes (empty: every model), and for how long each: trials, or 90s, 10m, 2h.
 MODELS ?=
 BUDGET ?= 20
@@ -94,7 +96,7 @@ check-doctests:
 	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_stage_graph.py
 # hundreds of processes are started, which are not to compile our modules each for itself
 check-tests:
-	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests -n auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests -n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 format: .venv/.dev-stamp ## put the code into its form
 	@ruff check --fix . && ruff format .
