@@ -6,7 +6,7 @@ from pydantic import Field
 
 from diffrec_core.config import PositiveTuple
 from diffrec_core.models.base import ModelConfig
-from diffrec_core.search_space import Choice, Dimension, Real, Space
+from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
 from diffrec_core.training.denoising import DENOISING_SPACE, DenoisingConfig
 from diffrec_core.training.trainer import TrainingConfig
 
@@ -61,4 +61,5 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
             Dimension("latent_dim", Choice((64, 100, 200, 400))),
             Dimension("dropout", Real(0.1, 0.8)),
             Dimension("learning_rate", Real(1e-4, 1e-2, log=True)),
+            Dimension("batch_size", Whole(50, 500, log=True)),
         )

@@ -93,6 +93,7 @@ class DiffRecConfig(
             Dimension("noise_scale", Real(1e-4, 1.0, log=True)),
             Dimension("dropout", Real(0.1, 0.7)),
             Dimension("learning_rate", Real(3e-5, 3e-3, log=True)),
+            Dimension("batch_size", Whole(50, 500, log=True)),
         )
         if not self.latent:
             widths = ((100, 300), (200, 600), (300,), (600,), (1000,))
