@@ -61,8 +61,7 @@ class DiffRecProgram:
         for step in epoch.steps(len(batches)):
             users = batches[step]
             loss = self._loss(self._rows(users[epoch.share(len(users))]), epoch, step)
-            for optimizer in self.optimizers.values():
-                optimizer.zero_grad(set_to_none=True)
+            self.network.zero_grad()  # of all optimizers at once
             loss.backward()  # type: ignore[no-untyped-call]
             epoch.average(loss)
             for optimizer in self.optimizers.values():
