@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,13 +147,15 @@ class Study:
     def importances(self) -> dict[str, float]:
         """Share of each dimension in what makes trials good (PED-ANOVA), largest first.
 
-        Empty before there are enough complete trials to tell.
+        Empty before there are enough complete trials to tell; rough for what few of them had, such
+        as a setting that counts with one value of another alone.
         """
         complete = [t for t in self._ended() if t.state == TrialState.COMPLETE]
         values = {trial.value for trial in complete}
         if len(complete) <= _RANDOM_TRIALS or len(values) < 2 or not self.space:
             return {}
-        shares = optuna.importance.get_param_importances(self._study)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of how rough it is
+            shares = optuna.importance.get_param_importances(self._study)
         return {key: float(share) for key, share in shares.items()}
 
     def _ended(self) -> list[FrozenTrial]:

@@ -249,6 +249,15 @@ def test_importance_names_what_matters(tmp_path: Path) -> None:
     assert next(iter(searched.importances)) == "x"
 
 
+def test_importance_does_not_warn_of_what_one_trial_had(tmp_path: Path) -> None:
+    kinds, of_d = Choice(tuple("abcdefgh")), ("kind", ("d",))
+    space = (Dimension("kind", kinds), Dimension("size", Real(0.0, 1.0), of_d))
+    searched = Study(tmp_path / "s.db", "kinds", space, {"kind": "b", "size": 0.5}, 0)
+    searched.run(lambda section, _: float(ord(section["kind"])), Budget(9, None), ignore)
+    assert [trial.settings["kind"] for trial in searched.trials].count("d") == 1
+    assert "kind" in searched.importances  # a warning would be an error here
+
+
 def test_without_dimensions_there_is_one_trial(tmp_path: Path) -> None:
     only = Study(tmp_path / "s.db", "popularity", (), {"a": 1}, 0)
     (trial,) = only.run(lambda section, _: float(section["a"]), Budget(20, None), ignore)
