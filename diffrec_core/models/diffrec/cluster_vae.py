@@ -186,7 +186,7 @@ def _order(category: Tensor) -> Tensor:
     numpy sorts keys of 16 bits by radix, on a CPU five to ten times sooner than torch.
     """
     if category.device.type != "cpu":
-        return torch.argsort(category, stable=True)
+        return torch.argsort(category.to(torch.int32), stable=True)
     keys: NDArray[np.integer] = category.numpy()
     if keys.max(initial=0) < 1 << 16:
         keys = keys.astype(np.uint16)
