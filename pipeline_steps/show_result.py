@@ -30,7 +30,7 @@ METRICS = ("recall@20", "ndcg@20")
 SAMPLE_USERS = 3
 SAMPLE_RANKS = 3
 NEXT_COMMANDS = {
-    "make ui": "MLflow: runs, curves, the registry",
+    "make mlflow": "MLflow: runs, curves, the registry",
     "make serve": "the champion behind an HTTP endpoint",
     "make airflow": "the nightly DAG on this machine",
     "source .venv/bin/activate": "makes dvc and mlflow commands, for:",
