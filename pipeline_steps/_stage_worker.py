@@ -79,6 +79,7 @@ def _run_stage(stage: str, run: Run, workspace: Workspace, found: Settings) -> i
         log.info("%s: nothing that it reads has changed", stage)
     else:
         workspace.push(stage)
+        log.info("%s: done, its outputs are in the remote", stage)
     run.leave_entry(stage, entry)
     if stage == "list_raw":
         _copy_if_there(workspace.root / _CHECKSUMS, found.workspaces.parent / "checksums.json")

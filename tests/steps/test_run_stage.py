@@ -54,7 +54,8 @@ def test_only_what_a_stage_reads_was_brought(tiny: Tiny) -> None:
 def test_workspaces_of_finished_work_are_gone_and_the_logs_stay(tiny: Tiny) -> None:
     for stage in STAGES:
         assert not (tiny.work(stage, "first") / "repo").exists()
-        assert (tiny.work(stage, "first") / "stage.log").exists()
+        log = (tiny.work(stage, "first") / "stage.log").read_text()
+        assert f"{stage}: done, its outputs are in the remote" in log
 
 
 @pytest.mark.parametrize("machine", [None, "fresh"])
