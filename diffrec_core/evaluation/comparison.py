@@ -16,11 +16,12 @@ from diffrec_core.data.schema import USER
 from diffrec_core.evaluation.per_user import side_by_side
 from diffrec_core.evaluation.significance import (
     Floats,
+    SeedSpread,
     bootstrap_means,
+    difference_p_values,
     group_models,
     holm,
     interval,
-    permutation_p_values,
 )
 
 Tables = Mapping[str, pl.DataFrame]
@@ -50,8 +51,9 @@ class PartComparison:
     Attributes:
         intervals: model → metric → lower and upper end.
         against_winner: model → `difference` of the metric of the choice to the winner's, its
-            `difference_interval`, `p` and `p_holm`, and its `group`, a letter; of the winner itself
-            the group alone.
+            `difference_interval` over users, `p_users` and `p_seeds`, `p`, which is the larger,
+            and `p_holm`, and its `group`, a letter; of the winner itself the group alone.
+            `p_seeds` is None where neither of both has a spread over seeds.
         groups: names of the models of each group, the best first.
     """
 
@@ -61,12 +63,17 @@ class PartComparison:
 
 
 def compare_models(
-    tables: Tables, winner: str, metric: str, resampling: Resampling
+    tables: Tables,
+    spreads: Mapping[str, SeedSpread],
+    winner: str,
+    metric: str,
+    resampling: Resampling,
 ) -> PartComparison:
     """Compare models on one part of the data.
 
     Args:
         tables: per-user values of each model, of the same users.
+        spreads: of the metric between each model's seeds.
         winner: the model that validation has chosen.
         metric: what it was chosen by.
         resampling: how to test.
@@ -77,6 +84,7 @@ def compare_models(
     names = list(tables)
     groups = group_models(
         side_by_side(tables, metric),
+        [spreads[name] for name in names],
         level=resampling.level,
         resamples=resampling.resamples,
         seed=resampling.seed,
@@ -86,7 +94,13 @@ def compare_models(
     return PartComparison(
         intervals,
         _against_winner(
-            tables, winner, metric, resampled=resampled, groups=named, resampling=resampling
+            tables,
+            spreads,
+            winner,
+            metric,
+            resampled=resampled,
+            groups=named,
+            resampling=resampling,
         ),
         named,
     )
@@ -117,6 +131,7 @@ def _metrics_of(tables: Tables) -> list[str]:
 
 def _against_winner(
     tables: Tables,
+    spreads: Mapping[str, SeedSpread],
     winner: str,
     metric: str,
     *,
@@ -128,18 +143,25 @@ def _against_winner(
     names = list(tables)
     values, own = side_by_side(tables, metric), names.index(winner)
     others = [column for column in range(len(names)) if column != own]
-    differences = values[:, others] - values[:, [own]]
-    p_values = permutation_p_values(
-        differences, resamples=resampling.resamples, seed=resampling.seed
+    of_users, of_seeds = difference_p_values(
+        values,
+        own,
+        others,
+        [spreads[name] for name in names],
+        resamples=resampling.resamples,
+        seed=resampling.seed,
     )
+    p_values = np.maximum(of_users, of_seeds)
     ends = interval(resampled[:, others] - resampled[:, [own]], resampling.level)
     letters = {name: letter(place) for place, group in enumerate(groups) for name in group}
     rows: dict[str, dict[str, Any]] = {winner: {"group": letters[winner]}}
     for place, adjusted in enumerate(holm(p_values)):
         name = names[others[place]]
         rows[name] = {
-            "difference": float(differences[:, place].mean()),
+            "difference": float((values[:, others[place]] - values[:, own]).mean()),
             "difference_interval": ends[:, place].tolist(),
+            "p_users": float(of_users[place]),
+            "p_seeds": float(of_seeds[place]) if spreads[name].sd or spreads[winner].sd else None,
             "p": float(p_values[place]),
             "p_holm": float(adjusted),
             "group": letters[name],

@@ -10,6 +10,7 @@ from pydantic import Field
 from diffrec_core.config import Config
 from diffrec_core.errors import ConfigError, DataError
 from diffrec_core.evaluation.comparison import Resampling, compare_models
+from diffrec_core.evaluation.significance import SeedSpread
 
 _ACCURACY = r"^(recall|precision|ndcg|map|mrr|hit_rate)@\d+$"
 """Metrics of which more is better, between 0 and 1, with a value for every user."""
@@ -105,7 +106,13 @@ def with_significance(
     groups = {}
     for part, tables in per_user.items():
         ranked = {name: tables[name] for name in rows}
-        compared = compare_models(ranked, leaderboard["selected"], config.metric, resampling)
+        spreads = {
+            name: SeedSpread(row["sd"][part].get(config.metric, 0.0), row["seeds"])
+            for name, row in rows.items()
+        }
+        compared = compare_models(
+            ranked, spreads, leaderboard["selected"], config.metric, resampling
+        )
         groups[part] = compared.groups
         for name, row in rows.items():
             row["intervals"][part] = compared.intervals[name]
@@ -115,7 +122,8 @@ def with_significance(
         "level": config.significance_level,
         "resamples": config.resamples,
         "intervals": "bootstrap over users, percentiles",
-        "test": "paired sign-flip permutation over users, two-sided, Holm's correction over models",
+        "test": "paired sign-flip permutation over users and Welch's t over seeds, two-sided, the "
+        "larger p; Holm's correction over models",
         "groups": groups,
     }
     return {**leaderboard, "significance": significance, "models": rows}

@@ -4,25 +4,30 @@
                   lies between the quantiles of the resampled means (percentile interval)
     permutation   if two models were alike, it would not matter for any user which of them is
                   which: signs of the users' differences are flipped, two-sided
+    seeds         another seed of training would have given other means: Welch's t-test, of the
+                  standard deviations between the seeds; two-sided
     Holm          bounds the chance of any false alarm among several tests
     groups        the best model and all that do not differ from it significantly; then the best
                   of the rest, and so on
 
-Users are the unit: they are taken as independent, and the models as given. What another seed of
-training would have changed is not in these numbers.
+Chance has two sources, who the users are and which seeds the models were trained from. A difference
+is told from it if it is told from either: the larger of both p-values counts (an intersection-union
+test, Berger 1982). The seeds of a model that was trained once say nothing.
 
 Equal seeds give equal draws, whatever the models are: so differences are paired, and p of (a, b)
 is p of (b, a).
 
 Sources: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 15; Smucker,
 Allan & Carterette (CIKM 2007) on the tests for rankings; Phipson & Smyth (2010) on p-values of
-random permutations; Holm (1979).
+random permutations; Welch (1947); Holm (1979).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from diffrec_core.errors import DataError
 from diffrec_core.rng import generator
@@ -34,6 +39,19 @@ _ENTRIES_AT_A_TIME = 2**20
 
 _ROUNDING = 1e-12
 """Sums that differ by less, relative to the sum of what they are made of, count as equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpread:
+    """How far the means of one model, trained from several seeds, lie from each other.
+
+    Attributes:
+        sd: their sample standard deviation; 0 if there is one, or no chance in the training.
+        seeds: how many there are.
+    """
+
+    sd: float = 0.0
+    seeds: int = 1
 
 
 def bootstrap_means(
@@ -139,6 +157,36 @@ def _flips(n_users: int, resamples: int, rows: int, seed: int) -> Iterator[Float
         yield np.unpackbits(drawn.view(np.uint8), axis=1, count=n_users).astype(np.float64)
 
 
+def seed_p_value(difference: float, one: SeedSpread, other: SeedSpread) -> float:
+    """Two-sided Welch test of "the means over all seeds are equal".
+
+    A model without spread is taken as known exactly; of two such, any difference is told from
+    seeds, since none can have made it.
+
+    Args:
+        difference: of the two means over the seeds.
+        one: of one model.
+        other: of the other.
+
+    Returns:
+        p, between 0 and 1.
+
+    >>> three = SeedSpread(sd=0.01, seeds=3)
+    >>> round(seed_p_value(0.02, three, three), 4)
+    0.0705
+    >>> seed_p_value(0.02, SeedSpread(), SeedSpread())
+    0.0
+    """
+    varied = [spread for spread in (one, other) if spread.sd > 0.0]
+    squares = [spread.sd**2 / spread.seeds for spread in varied]
+    if not squares:
+        return 0.0
+    degrees = sum(squares) ** 2 / sum(
+        square**2 / (spread.seeds - 1) for square, spread in zip(squares, varied, strict=True)
+    )
+    return float(2.0 * special.stdtr(degrees, -abs(difference) / sum(squares) ** 0.5))
+
+
 def holm(p_values: ArrayLike) -> Floats:
     """Adjust p-values of a family of tests: reject where the adjusted one is at most the level.
 
@@ -156,17 +204,54 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def group_models(values: Floats, *, level: float, resamples: int, seed: int) -> list[list[int]]:
+def difference_p_values(
+    values: Floats,
+    own: int,
+    others: Sequence[int],
+    spreads: Sequence[SeedSpread],
+    *,
+    resamples: int,
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Hold models against one of them: is it chance of the users, is it chance of the seeds?
+
+    Args:
+        values: (U, M) one column for each model, means over its seeds.
+        own: the column of that one.
+        others: (N,) the columns of the others.
+        spreads: (M,) of each model's seeds.
+        resamples: of the permutation test.
+        seed: likewise.
+
+    Returns:
+        (N,) p-values of the permutation test over users and (N,) of Welch's test over seeds.
+
+    Raises:
+        DataError: there is no user.
+    """
+    differences = values[:, others] - values[:, [own]]
+    of_users = permutation_p_values(differences, resamples=resamples, seed=seed)
+    of_seeds = [
+        seed_p_value(difference, spreads[own], spreads[other])
+        for difference, other in zip(differences.mean(axis=0), others, strict=True)
+    ]
+    return of_users, np.array(of_seeds)
+
+
+def group_models(
+    values: Floats, spreads: Sequence[SeedSpread], *, level: float, resamples: int, seed: int
+) -> list[list[int]]:
     """Put together models that cannot be told from the best among them.
 
     The first group is the model with the highest mean and every other whose difference to it is
-    not significant: permutation test, Holm's correction over all models compared with that one.
+    not significant: Holm's correction over all models compared with that one.
     The next group is made likewise of the rest. Within a group, and so between groups, "not told
     apart" is not "equal"; and a model may stand in a later group than one with a lower mean, whose
     users vary more.
 
     Args:
         values: (U, M) one column for each model.
+        spreads: (M,) of each model's seeds.
         level: largest p-value that is significant.
         resamples: of the permutation test.
         seed: likewise.
@@ -179,8 +264,10 @@ def group_models(values: Floats, *, level: float, resamples: int, seed: int) -> 
     groups = []
     while rest:
         best, *others = rest
-        differences = values[:, [best]] - values[:, others]
-        p_values = holm(permutation_p_values(differences, resamples=resamples, seed=seed))
+        of_users, of_seeds = difference_p_values(
+            values, best, others, spreads, resamples=resamples, seed=seed
+        )
+        p_values = holm(np.maximum(of_users, of_seeds))
         alike = {column for column, p in zip(others, p_values, strict=True) if p > level}
         groups.append([best, *(column for column in others if column in alike)])
         rest = [column for column in others if column not in alike]

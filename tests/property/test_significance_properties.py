@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from diffrec_core.evaluation.significance import (
+    SeedSpread,
     bootstrap_means,
     group_models,
     holm,
     interval,
     permutation_p_values,
+    seed_p_value,
 )
 from tests.oracle.strategies import effort
 
@@ -79,9 +81,18 @@ def test_holm_is_monotone_and_between_none_and_bonferroni(
 
 
 @effort(60)
-@given(tables(least_models=1), st.integers(0, 99), st.sampled_from([0.01, 0.05, 0.3]))
-def test_groups_divide_the_models_by_their_best(values: Floats, seed: int, level: float) -> None:
-    groups = group_models(values, level=level, resamples=128, seed=seed)
+@given(
+    tables(least_models=1),
+    st.integers(0, 99),
+    st.sampled_from([0.01, 0.05, 0.3]),
+    st.sampled_from([0.0, 1e-3, 1.0]),
+)
+def test_groups_divide_the_models_by_their_best(
+    values: Floats, seed: int, level: float, sd: float
+) -> None:
+    spread = SeedSpread(sd, seeds=3)
+    spreads = [spread] * values.shape[1]
+    groups = group_models(values, spreads, level=level, resamples=128, seed=seed)
     means = [column.mean() for column in np.ascontiguousarray(values.T)]
     assert sorted(model for group in groups for model in group) == list(range(len(means)))
     assert means[groups[0][0]] == max(means)
@@ -92,3 +103,4 @@ def test_groups_divide_the_models_by_their_best(values: Floats, seed: int, level
         # the next group's best was told from this group's best, even without correction
         difference = values[:, [before[0]]] - values[:, [after[0]]]
         assert permutation_p_values(difference, resamples=128, seed=seed)[0] <= level
+        assert seed_p_value(float(difference.mean()), spread, spread) <= level

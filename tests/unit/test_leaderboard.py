@@ -22,6 +22,7 @@ from diffrec_core.evaluation.per_user import (
     side_by_side,
     write_per_user,
 )
+from diffrec_core.evaluation.significance import SeedSpread
 
 FIT = {
     "config": {"kind": "ease"},
@@ -125,11 +126,13 @@ def table(seed: int, mean: float, users: int = 200) -> pl.DataFrame:
 
 
 RESAMPLING = Resampling(level=0.05, resamples=2000, seed=3)
+ONCE = SeedSpread()
+"""Of a model that was trained from one seed."""
 
 
 def test_models_are_held_against_the_winner_and_grouped() -> None:
     tables = {"a": table(1, 0.3), "b": table(2, 0.301), "c": table(3, 0.1), "d": table(4, 0.102)}
-    result = compare_models(tables, "a", "recall@20", RESAMPLING)
+    result = compare_models(tables, dict.fromkeys(tables, ONCE), "a", "recall@20", RESAMPLING)
     assert result.groups == [["b", "a"], ["d", "c"]]
     rows = result.against_winner
     assert {name: row["group"] for name, row in rows.items()} == {
@@ -142,7 +145,8 @@ def test_models_are_held_against_the_winner_and_grouped() -> None:
     assert rows["c"]["difference"] == pytest.approx(-0.2)
     low, high = rows["c"]["difference_interval"]
     assert low < -0.2 < high < -0.1
-    assert rows["c"]["p"] == 1 / 2001
+    assert rows["c"]["p"] == rows["c"]["p_users"] == 1 / 2001
+    assert rows["c"]["p_seeds"] is None
     assert rows["c"]["p_holm"] == 3 / 2001
     assert rows["b"]["p"] == rows["b"]["p_holm"] > 0.5
     low, high = result.intervals["a"]["recall@20"]
@@ -153,17 +157,35 @@ def test_models_are_held_against_the_winner_and_grouped() -> None:
 
 def test_a_winner_who_is_not_the_best_here_may_be_in_a_later_group() -> None:
     """As on the test part, which did not choose."""
-    result = compare_models({"a": table(1, 0.1), "b": table(2, 0.4)}, "a", "recall@20", RESAMPLING)
+    tables, spreads = {"a": table(1, 0.1), "b": table(2, 0.4)}, {"a": ONCE, "b": ONCE}
+    result = compare_models(tables, spreads, "a", "recall@20", RESAMPLING)
     assert result.groups == [["b"], ["a"]]
     assert result.against_winner["a"] == {"group": "B"}
     assert result.against_winner["b"]["difference"] == pytest.approx(0.3)
 
 
 def test_a_single_model_has_intervals_and_no_rival() -> None:
-    result = compare_models({"a": table(1, 0.3)}, "a", "recall@20", RESAMPLING)
+    result = compare_models({"a": table(1, 0.3)}, {"a": ONCE}, "a", "recall@20", RESAMPLING)
     assert result.groups == [["a"]]
     assert result.against_winner == {"a": {"group": "A"}}
     assert set(result.intervals["a"]) == {"recall@20", "ndcg@20"}
+
+
+def test_what_users_tell_apart_another_seed_may_not() -> None:
+    """Means .2 apart: far beyond the users' chance, and within that of two seeds ± .1."""
+    tables = {"a": table(1, 0.3), "b": table(2, 0.1), "c": table(3, 0.1)}
+    spreads = {"a": SeedSpread(0.1, 2), "b": SeedSpread(0.1, 2), "c": SeedSpread(0.001, 3)}
+    result = compare_models(tables, spreads, "a", "recall@20", RESAMPLING)
+    row = result.against_winner["b"]
+    assert row["p_users"] == 1 / 2001
+    # Welch: t = .2 / .1 with two degrees of freedom, whose p is 1 - t / sqrt(2 + t²)
+    assert row["p_seeds"] == pytest.approx(1 - 2 / 6**0.5)
+    assert row["p"] == row["p_seeds"]
+    assert result.groups == [["a", "b", "c"]]
+    steadier = {**spreads, "a": SeedSpread(0.001, 3), "b": SeedSpread(0.001, 3)}
+    result = compare_models(tables, steadier, "a", "recall@20", RESAMPLING)
+    assert result.groups[0] == ["a"]
+    assert result.against_winner["b"]["p"] == 1 / 2001
 
 
 def test_users_are_paired_or_refused() -> None:
@@ -198,6 +220,22 @@ def test_a_leaderboard_says_how_sure_it_is() -> None:
     assert {key: row[key] for key in plain["models"]["a"]} == plain["models"]["a"]
     assert "significance" not in plain
     assert with_significance(plain, per_user, config, seed=1) == result
+
+
+def test_a_leaderboard_asks_the_seeds_too() -> None:
+    """The spread of the part and of the metric of the choice, and of no other."""
+    measured = {"a": evaluation(0.3, 0.5), "b": evaluation(0.2, 0.4)}
+    for one in measured.values():
+        one |= {"seeds": 2, "sd": {"validation": {"recall@20": 0.1}, "test": {"recall@20": 1e-4}}}
+    per_user = {
+        "validation": {"a": table(1, 0.3), "b": table(2, 0.2)},
+        "test": {"a": table(1, 0.5), "b": table(2, 0.4)},
+    }
+    result = with_significance(board(measured), per_user, SelectConfig(resamples=500), seed=1)
+    assert result["significance"]["groups"] == {
+        "validation": [["a", "b"]],
+        "test": [["a"], ["b"]],
+    }
 
 
 def test_per_user_values_come_back_to_the_last_bit(tmp_path: Path) -> None:

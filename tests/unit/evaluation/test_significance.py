@@ -9,11 +9,13 @@ from scipy import stats
 
 from diffrec_core.errors import DataError
 from diffrec_core.evaluation.significance import (
+    SeedSpread,
     bootstrap_means,
     group_models,
     holm,
     interval,
     permutation_p_values,
+    seed_p_value,
 )
 
 Floats = NDArray[np.float64]
@@ -155,6 +157,19 @@ def test_holm_by_hand() -> None:
     assert holm([]).tolist() == []
 
 
+@pytest.mark.parametrize("counts", [(3, 3), (2, 5), (10, 4)])
+def test_seeds_are_tested_as_scipy_tests_them(counts: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(counts))
+    one, other = (rng.normal(place, 0.1 + place, size=n) for place, n in enumerate(counts))
+    spreads = [SeedSpread(float(values.std(ddof=1)), len(values)) for values in (one, other)]
+    found = seed_p_value(float(one.mean() - other.mean()), *spreads)
+    assert found == pytest.approx(stats.ttest_ind(one, other, equal_var=False).pvalue)
+    assert found == seed_p_value(float(other.mean() - one.mean()), *spreads[::-1])
+    # against what has no chance in it, one sample against a number
+    against = seed_p_value(float(one.mean() - 0.3), spreads[0], SeedSpread(seeds=3))
+    assert against == pytest.approx(stats.ttest_1samp(one, 0.3).pvalue)
+
+
 def models(*means: float, users: int = 400, spread: float = 0.2, seed: int = 0) -> Floats:
     """Paired models: users differ by much, models by a constant and a little noise."""
     rng = np.random.default_rng(seed)
@@ -164,7 +179,8 @@ def models(*means: float, users: int = 400, spread: float = 0.2, seed: int = 0) 
 
 
 def groups_of(values: Floats, level: float = 0.05) -> list[list[int]]:
-    return group_models(values, level=level, resamples=2000, seed=1)
+    once = [SeedSpread()] * values.shape[1]
+    return group_models(values, once, level=level, resamples=2000, seed=1)
 
 
 def test_planted_groups_are_found() -> None:
