@@ -13,7 +13,9 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 PROJECT = Path(__file__).resolve().parent.parent
-FINISHED_PROJECT = {"test_pipeline.py", "test_robustness.py", "test_stage_dependencies.py"}
+FINISHED_PROJECT = {
+    *("test_failures.py", "test_pipeline.py", "test_robustness.py", "test_stage_dependencies.py")
+}
 """They share a project that has run, which takes minutes to make."""
 
 DVC_SETTINGS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")

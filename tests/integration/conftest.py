@@ -133,3 +133,15 @@ def finished_project(new_project: Callable[[], Project]) -> Project:
     project = new_project()
     project.repro()
     return project
+
+
+@pytest.fixture
+def copied_project(finished_project: Project, tmp_path: Path) -> Project:
+    """A project that has run, to be changed."""
+    return copy_of(finished_project, tmp_path / "copy")
+
+
+def copy_of(project: Project, folder: Path) -> Project:
+    """Copy a project with all that it made."""
+    shutil.copytree(project.root, folder, symlinks=True)
+    return Project(folder, project.traces)

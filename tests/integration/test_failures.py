@@ -1,7 +1,6 @@
 """What goes wrong, and what the user is told: exit codes, messages, nothing half-written."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from diffrec_core.artifacts import sha256_file
-from tests.integration.conftest import Project
+from tests.integration.conftest import Project, copy_of
 
 pytestmark = pytest.mark.integration
 
@@ -26,12 +25,11 @@ def project(new_project: Callable[[], Project]) -> Project:
 
 
 def test_a_killed_training_continues_and_gives_the_same_weights(
-    project: Project, tmp_path: Path
+    copied_project: Project, tmp_path: Path
 ) -> None:
+    project = copied_project
     project.change(**LONG)
-    project.repro("split")
-    whole = Project(tmp_path / "whole", project.traces)
-    shutil.copytree(project.root, whole.root, symlinks=True)
+    whole = copy_of(project, tmp_path / "whole")
     whole.repro("train@diffrec")
     checkpoint = project.root / ".checkpoints/train/diffrec/checkpoint.safetensors"
     with Started(project, "dvc", "repro", "train@diffrec") as running:
@@ -82,16 +80,15 @@ def test_too_few_users_say_which_filter_to_lower(project: Project) -> None:
     assert not (project.root / "data/interactions").exists()
 
 
-def test_an_unknown_key_is_refused_with_its_full_name(project: Project) -> None:
-    project.repro("split")
-    project.change(train={"diffrec": {"stepz": 3}})
-    result = project.run("dvc", "repro", "train@diffrec")
+def test_an_unknown_key_is_refused_with_its_full_name(copied_project: Project) -> None:
+    copied_project.change(train={"diffrec": {"stepz": 3}})
+    result = copied_project.run("dvc", "repro", "train@diffrec")
     assert "train.diffrec.stepz is not a known key (did you mean 'steps'?)" in result.stderr
     assert result.returncode != 0
 
 
-def test_a_corrupt_model_file_is_refused_by_its_checksum(project: Project) -> None:
-    project.repro("train@ease", "pretrain_item_embeddings")
+def test_a_corrupt_model_file_is_refused_by_its_checksum(copied_project: Project) -> None:
+    project = copied_project
     weights = project.root / "models/candidates/ease/seed-1/weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 0xFF

@@ -12,7 +12,7 @@ import pytest
 from diffrec_core.artifacts import read_manifest
 from diffrec_core.data.schema import RECOMMENDATIONS, RECOMMENDATIONS_SCHEMA
 from diffrec_core.report.plots import FIGURES
-from tests.integration.conftest import Project
+from tests.integration.conftest import Project, copy_of
 from tests.raw_logs import block_of
 
 pytestmark = pytest.mark.integration
@@ -153,16 +153,13 @@ def run_again(finished_project: Project, tmp_path_factory: pytest.TempPathFactor
 
     What learns or chooses runs while its rows are nowhere at all.
     """
-    copy = Project(tmp_path_factory.mktemp("again") / "copy", finished_project.traces)
-    shutil.copytree(finished_project.root, copy.root, symlinks=True)
+    copy = copy_of(finished_project, tmp_path_factory.mktemp("again") / "copy")
     shutil.rmtree(copy.root / TEST_PART)
     rows = (copy.root / EVERY_ROW).read_bytes()
     (copy.root / EVERY_ROW).unlink()
-    for stage in CHOOSING:
-        copy.repro("--force", "--single-item", stage)
+    copy.repro("--force", "--single-item", *CHOOSING)
     (copy.root / EVERY_ROW).write_bytes(rows)
-    for stage in ("ingest", "build_interactions", "refit", "recommend"):
-        copy.repro("--force", "--single-item", stage)
+    copy.repro("--force", "--single-item", "ingest", "build_interactions", "refit", "recommend")
     return copy
 
 
@@ -183,10 +180,9 @@ def test_evaluate_reads_the_test_part_which_nothing_else_needed(run_again: Proje
 
 
 def test_one_changed_parameter_reruns_only_what_depends_on_it(
-    finished_project: Project, tmp_path: Path
+    finished_project: Project, copied_project: Project
 ) -> None:
-    copy = Project(tmp_path / "copy", finished_project.traces)
-    shutil.copytree(finished_project.root, copy.root, symlinks=True)
+    copy = copied_project
     result = copy.run("dvc", "exp", "run", "-S", "train.diffrec.steps=2")
     assert result.returncode == 0, result.stdout + result.stderr
     ran = re.findall(r"^Running stage '(\S+)'", result.stdout, re.MULTILINE)
