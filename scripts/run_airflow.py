@@ -32,6 +32,8 @@ def main(port: int, gpu_slots: str) -> int:
         if _run(command, log) != 0:
             sys.stderr.write(log.read_text())
             return 1
+    # A shell has what it starts in the background ignore SIGINT, and Airflow would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # In a session of its own: Ctrl-C in a terminal reaches this process alone, which tells Airflow
     # once. Told twice, its parts would leave without waiting for their tasks.
     airflow = subprocess.Popen([_program(), "standalone"], start_new_session=True)
