@@ -63,11 +63,14 @@ class SparseRows:
         >>> rows.take(torch.tensor([1, 0])).items.tolist()
         [6, 4, 5]
         """
-        starts, lengths = self.offsets[rows], self.offsets.diff()[rows]
+        starts = self.offsets.index_select(0, rows)
+        lengths = self.offsets.index_select(0, rows + 1) - starts
         offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
         shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
         source = torch.arange(len(shift), device=shift.device) + shift
-        return SparseRows(offsets, self.items[source], self.weights[source], self.n_items)
+        # index_select: on a CPU, `[]` takes three times as long
+        items, weights = (x.index_select(0, source) for x in (self.items, self.weights))
+        return SparseRows(offsets, items, weights, self.n_items)
 
     def with_weights(self, weights: Tensor) -> "SparseRows":
         """Return the same entries with other weights, (N,)."""

@@ -40,7 +40,7 @@ def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
 
 
 class _MultinomialLoss(torch.autograd.Function):
-    """exp(scores) is computed once, for both passes; gradients reach the scores alone.
+    """The softmax is computed once, for both passes; gradients reach the scores alone.
 
     It becomes the gradient where it lies: a further (B, I) would have to come from memory.
     """
@@ -53,17 +53,18 @@ class _MultinomialLoss(torch.autograd.Function):
         explained = scores.flatten().gather(0, positions) * weights
         nothing = weights.new_zeros(len(histories))
         total = nothing.index_add(0, rows, weights)
-        highest = scores.amax(dim=1).to(precise)
-        share = scores.to(precise, copy=True).sub_(highest[:, None]).exp_()
-        mass = share.sum(dim=1)
-        ctx.save_for_backward(share, total / mass, rows, positions, weights)
+        exact = scores.to(precise)
+        share = torch.softmax(exact, dim=1)
+        # ln Σ exp(scores) of the row's highest score, whose share is the highest
+        log_mass = exact.amax(dim=1) - share.amax(dim=1).log()
+        ctx.save_for_backward(share, total, rows, positions, weights)
         ctx.dtype = scores.dtype  # type: ignore[attr-defined]
-        return (highest + mass.log()) * total - nothing.index_add(0, rows, explained)
+        return log_mass * total - nothing.index_add(0, rows, explained)
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, None]:
-        share, scale, rows, positions, weights = ctx.saved_tensors  # type: ignore[attr-defined]
-        grad: Tensor = share.mul_((grad_B * scale)[:, None])
+        share, total, rows, positions, weights = ctx.saved_tensors  # type: ignore[attr-defined]
+        grad: Tensor = share.mul_((grad_B * total)[:, None])
         grad.view(-1).index_add_(0, positions, grad_B[rows] * weights, alpha=-1)
         return grad.to(ctx.dtype), None  # type: ignore[attr-defined]
 

@@ -158,14 +158,16 @@ class ClusterVae(nn.Module):
     def _by_category(self, histories: SparseRows) -> list[SparseRows]:
         """Split each row into C rows, one per category, items numbered within the category."""
         n_rows, n_categories = len(histories), len(self.sizes)
-        category = self.category[histories.items]
+        category = self.category.index_select(0, histories.items)
         order = _order(category)  # rows are in order already
         key = category * n_rows + histories.rows
         counts = torch.bincount(key, minlength=n_categories * n_rows).view(n_categories, n_rows)
         offsets = torch.nn.functional.pad(counts.cumsum(1), (1, 0))
         lengths: list[int] = offsets[:, -1].tolist()
-        items = torch.split(self.place[histories.items][order], lengths)
-        weights = torch.split(histories.weights[order], lengths)
+        items = torch.split(
+            self.place.index_select(0, histories.items.index_select(0, order)), lengths
+        )
+        weights = torch.split(histories.weights.index_select(0, order), lengths)
         return [
             SparseRows(offsets[c], items[c], weights[c], self.sizes[c]) for c in range(n_categories)
         ]
