@@ -37,7 +37,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test tune robustness sample bench bench-paper bench-tune mlflow ui serve airflow demo-nights lint format lock clean FORCE
+.PHONY: help run test tune robustness sample bench bench-paper bench-authors bench-tune mlflow ui serve airflow demo-nights lint format lock clean FORCE
 
 help: ## list the targets
 	@echo "make run    the main job; then: make mlflow, make serve, make airflow"
@@ -109,6 +109,9 @@ bench: .venv/.pipeline-stamp ## speed and memory beside others' code and what no
 
 bench-paper: .venv/.pipeline-stamp ## every model on the paper's MovieLens-1M split, beside its numbers
 	@python -m benchmarks.paper
+
+bench-authors: .venv/.pipeline-stamp ## the DiffRec authors' own code with several seeds (REFERENCE=checkout)
+	@python -m benchmarks.authors
 
 bench-tune: .venv/.pipeline-stamp ## better settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS)
 	@python -m benchmarks.tune

@@ -12,11 +12,19 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks._laps import Laps
-from benchmarks._peers import CUTOFFS, drive, faiss_kmeans, module, stand_in_for
+from benchmarks._peers import (
+    CUTOFFS,
+    drive,
+    faiss_kmeans,
+    module,
+    stand_in_for,
+    until_no_better,
+)
 
 _BATCH, _EMBEDDING = 400, 10
 _SEED = 1
@@ -47,9 +55,9 @@ class _Authors:
         stand_in_for("kmeans_pytorch", kmeans=faiss_kmeans)
         sys.path.insert(0, str(Path(settings["reference"]) / self.folder))
         self.settings, self.model = settings, settings["model"]
-        torch.manual_seed(_SEED)
+        torch.manual_seed(settings.get("seed", _SEED))
         self.parts = _matrices(Path(settings["data"]))
-        rows = module("data_utils").DataDiffusion(torch.FloatTensor(self.parts["train"].toarray()))
+        rows = module("data_utils").DataDiffusion(torch.FloatTensor(self._inputs().toarray()))
         self.loader = DataLoader(
             rows,
             batch_size=_BATCH,
@@ -61,6 +69,10 @@ class _Authors:
         self.n_items = self.parts["train"].shape[1]
         self.diffusion = self._diffusion()
         self._build()
+
+    def _inputs(self) -> sp.csr_matrix:
+        """What the model sees of the histories."""
+        return self.parts["train"]
 
     def _diffusion(self) -> Any:
         library, model = module("models.gaussian_diffusion"), self.model
@@ -115,6 +127,16 @@ class _Authors:
 
     def _items(self, places: Tensor) -> Tensor:
         return places
+
+
+class _TemporalAuthors(_Authors):
+    """T-DiffRec: the items of a history weigh more the later they came."""
+
+    def _inputs(self) -> sp.csr_matrix:
+        recency, train = self.model["recency"], _pairs(Path(self.settings["data"]))["train"]
+        counts = np.bincount(train[:, 0])
+        weights = [np.linspace(recency["weight_min"], recency["weight_max"], n) for n in counts]
+        return sp.csr_matrix((np.concatenate(weights), train.T), shape=self.parts["train"].shape)
 
 
 class _LatentAuthors(_Authors):
@@ -180,10 +202,31 @@ class _LatentAuthors(_Authors):
         return items
 
 
+PEERS = {"diffrec": _Authors, "t_diffrec": _TemporalAuthors}
+"""What `to_early_stopping` can train."""
+
+
+def to_early_stopping(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train one of PEERS as their main.py does; the test metrics of its best epoch.
+
+    Args:
+        name: of the model.
+        settings: as of `_Authors`, and `seed`.
+    """
+    return until_no_better(
+        PEERS[name](settings), settings["model"]["epochs"], settings["model"]["patience_epochs"]
+    )
+
+
+def _pairs(folder: Path) -> dict[str, NDArray[np.int64]]:
+    """The parts of the split as (N, 2) users and items, a user's in the order of time."""
+    with np.load(folder / "split.npz", allow_pickle=False) as arrays:
+        return {name: arrays[name].astype(np.int64) for name in ("train", "valid", "test")}
+
+
 def _matrices(folder: Path) -> dict[str, sp.csr_matrix]:
     """The parts of the split as float64 matrices of one shape, as the authors load them."""
-    with np.load(folder / "split.npz", allow_pickle=False) as arrays:
-        pairs = {name: arrays[name].astype(np.int64) for name in ("train", "valid", "test")}
+    pairs = _pairs(folder)
     shape = np.max([part.max(axis=0) for part in pairs.values()], axis=0) + 1
     return {
         name: sp.csr_matrix((np.ones(len(part)), part.T), shape=tuple(shape))

@@ -61,6 +61,24 @@ def _schedule(peer: Peer, epochs: int, laps: Laps) -> None:
         laps.lap({**best, "test seconds": seconds})
 
 
+def until_no_better(peer: Peer, epochs: int, patience: int) -> dict[str, Any]:
+    """Train until the best validation is `patience` epochs old, or `epochs` are over.
+
+    Returns:
+        The test metrics of the best epoch, and `best_epoch`.
+    """
+    best, found = -1.0, {}
+    for epoch in range(1, epochs + 1):
+        peer.train_epoch()
+        if epoch % _EVERY_EPOCHS == 0:
+            value = peer.evaluate("valid")["recall@20"]
+            if value > best:
+                best, found = value, {**peer.evaluate("test"), "best_epoch": epoch}
+        if found and epoch - found["best_epoch"] >= patience:
+            break
+    return found
+
+
 def kmeans_pytorch(settings: dict[str, Any], laps: Laps) -> None:
     """Cluster points with kmeans_pytorch; settings as of `_ours.kmeans`, and `kmeans_pytorch`."""
     from benchmarks._ours import points  # noqa: PLC0415  # loads our library, which peers do without

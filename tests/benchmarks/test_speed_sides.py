@@ -192,6 +192,40 @@ def test_the_authors_lists_of_metrics_get_names() -> None:
     assert (named["precision@10"], named["recall@20"], named["mrr@100"]) == (0.0, 11.0, 33.0)
 
 
+def test_the_authors_temporal_inputs_are_linear_in_the_place(wide_data: str) -> None:
+    recency = {"kind": "linear", "weight_min": 0.1, "weight_max": 1.0}
+    peer = object.__new__(_authors._TemporalAuthors)  # without a checkout there is no network
+    peer.settings, peer.model = {"data": wide_data}, {"recency": recency}
+    peer.parts = _authors._matrices(Path(wide_data))
+    weights = peer._inputs()
+    with np.load(Path(wide_data) / "split.npz") as arrays:
+        of_user_3 = arrays["train"][arrays["train"][:, 0] == 3, 1]
+    found = weights[3].toarray().ravel()[of_user_3]
+    np.testing.assert_allclose(found, [0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0])
+    assert weights.nnz == peer.parts["train"].nnz
+
+
+class Declining(Peer):
+    """Validations fall from the second one on; the test of a validation is ten times as much."""
+
+    def __init__(self) -> None:
+        self.validations, self.epochs = iter([0.1, 0.3, 0.2, 0.2, 0.25, 0.2, 0.9]), 0
+
+    def train_epoch(self) -> None:
+        self.epochs += 1
+
+    def evaluate(self, part: str) -> dict[str, float]:
+        self.recall = next(self.validations) if part == "valid" else 10 * self.recall
+        return {"recall@20": self.recall}
+
+
+@pytest.mark.parametrize(("epochs", "ended"), [(1000, 30), (12, 12)])
+def test_a_peer_is_trained_until_its_best_is_old(epochs: int, ended: int) -> None:
+    peer = Declining()
+    assert _peers.until_no_better(peer, epochs, 20) == {"recall@20": 3.0, "best_epoch": 10}
+    assert peer.epochs == ended
+
+
 def test_a_stand_in_is_for_what_is_not_installed() -> None:
     _peers.stand_in_for("json", dumps=None)
     assert json.dumps([]) == "[]"
