@@ -11,8 +11,8 @@
                   of the rest, and so on
 
 Chance has two sources, who the users are and which seeds the models were trained from. A difference
-is told from it if it is told from either: the larger of both p-values counts (an intersection-union
-test, Berger 1982). The seeds of a model that was trained once say nothing.
+must be more than either can make: the larger of both p-values counts (an intersection-union test,
+Berger 1982). The seed of a model that was trained once says nothing.
 
 Equal seeds give equal draws, whatever the models are: so differences are paired, and p of (a, b)
 is p of (b, a).
