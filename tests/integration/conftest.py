@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from ruamel.yaml import YAML
 
+from tests.integration.small_steps import prepare
 from tests.raw_logs import ingest_section, planted_events, write_log, write_titles
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -145,3 +147,15 @@ def copy_of(project: Project, folder: Path) -> Project:
     """Copy a project with all that it made."""
     shutil.copytree(project.root, folder, symlinks=True)
     return Project(folder, project.traces)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What trainings read, made once for all of pytest's processes; to be left as it is."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "clusters").exists():
+            folder.mkdir()
+            prepare(folder)
+    return folder

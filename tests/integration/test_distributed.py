@@ -18,7 +18,7 @@ from statistics import fmean
 
 import pytest
 
-from tests.integration.small_steps import SECTIONS, Workplace, prepare
+from tests.integration.small_steps import SECTIONS, Workplace
 
 pytestmark = pytest.mark.integration
 
@@ -32,14 +32,13 @@ NewWorkplace = Callable[..., Workplace]
 
 
 @pytest.fixture(scope="module")
-def new_workplace(tmp_path_factory: pytest.TempPathFactory) -> NewWorkplace:
+def new_workplace(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> NewWorkplace:
     """Makes folders that share prepared data; changes of a model's section may be given."""
-    data = prepare(tmp_path_factory.mktemp("data"))
 
     def make(model: str, **changes: object) -> Workplace:
         root = tmp_path_factory.mktemp("work")
         section = {**SECTIONS["train"][model], **changes}
-        return Workplace.make(root, data, train={model: section})
+        return Workplace.make(root, prepared, train={model: section})
 
     return make
 

@@ -16,7 +16,7 @@ from tests.integration.conftest import Project, copy_of
 pytestmark = pytest.mark.integration
 
 WEIGHTS = "models/candidates/diffrec/seed-1/weights.safetensors"
-LONG = {"train": {"diffrec": {"epochs": 400, "patience_epochs": 400, "validate_every_epochs": 50}}}
+LONG = {"train": {"diffrec": {"epochs": 150, "patience_epochs": 150, "validate_every_epochs": 50}}}
 
 
 @pytest.fixture

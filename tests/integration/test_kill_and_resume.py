@@ -10,28 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.small_steps import Workplace, prepare
+from tests.integration.small_steps import Workplace
 
 pytestmark = pytest.mark.integration
 
-KILLS = 3
-
 
 @pytest.fixture(scope="module")
-def new_workplace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Workplace]:
+def new_workplace(
+    tmp_path_factory: pytest.TempPathFactory, prepared: Path
+) -> Callable[[], Workplace]:
     """Makes folders that share prepared data."""
-    data = prepare(tmp_path_factory.mktemp("data"))
-    return lambda: Workplace.make(tmp_path_factory.mktemp("work"), data)
+    return lambda: Workplace.make(tmp_path_factory.mktemp("work"), prepared)
 
 
-@pytest.mark.parametrize("model", ["diffrec", "l_diffrec", "lightgcn"])
+@pytest.mark.parametrize(("model", "kills"), [("diffrec", 3), ("l_diffrec", 2), ("lightgcn", 2)])
 def test_a_training_killed_several_times_gives_the_same_weights_and_curves(
-    new_workplace: Callable[[], Workplace], model: str
+    new_workplace: Callable[[], Workplace], model: str, kills: int
 ) -> None:
     whole, killed = new_workplace(), new_workplace()
     assert whole.train(model).returncode == 0
     draw = random.Random(model)
-    for _ in range(KILLS):
+    for _ in range(kills):
         _kill_once_it_goes_on(killed, model, delay=draw.uniform(0.0, 0.2))
         assert not killed.weights(model).exists()
     last = killed.train(model)

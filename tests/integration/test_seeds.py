@@ -15,7 +15,7 @@ import pytest
 
 from diffrec_core.artifacts import write_manifest
 from diffrec_core.data.schema import CANDIDATE_SCHEMA
-from tests.integration.small_steps import SECTIONS, Workplace, prepare
+from tests.integration.small_steps import SECTIONS, Workplace
 
 pytestmark = pytest.mark.integration
 
@@ -24,10 +24,9 @@ EASE = {"train": {"ease": {"kind": "ease"}}, "models": {"ease": {"uses": ["", ""
 
 
 @pytest.fixture(scope="module")
-def new_workplace(tmp_path_factory: pytest.TempPathFactory) -> NewWorkplace:
+def new_workplace(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> NewWorkplace:
     """Makes folders that share prepared data."""
-    data = prepare(tmp_path_factory.mktemp("data"))
-    return lambda **sections: Workplace.make(tmp_path_factory.mktemp("work"), data, **sections)
+    return lambda **sections: Workplace.make(tmp_path_factory.mktemp("work"), prepared, **sections)
 
 
 def evaluate(workplace: Workplace, model: str, candidate: Path) -> dict[str, Any]:
