@@ -5,7 +5,8 @@
 
 Protocol A, with the settings of the preset ml-1m-clean, as their main.py does it: a validation
 every 5 epochs, the end once the best is 20 epochs old, and the test of that epoch. Each training
-takes minutes, in a process of its own; what is finished is kept in reports/bench/authors.json.
+takes minutes, in a process of its own; what is finished is kept in reports/bench/authors.json, and
+done again if the settings changed.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from benchmarks import _authors
 from benchmarks._ml1m import METRICS, data_folder, missing_data
 from benchmarks._paper_table import spread
 from benchmarks._specs import settings_of
-from diffrec_core.artifacts import read_json, write_json
+from diffrec_core.artifacts import read_json, sha256_json, write_json
 from diffrec_core.errors import ConfigError
 from pipeline_steps._runtime import command_line
 
@@ -67,9 +68,12 @@ def main(args: argparse.Namespace) -> None:
     rows: list[Row] = read_json(path) if path.is_file() else []
     for model in args.models:
         for seed in map(int, args.seeds):
-            if not any((row["model"], row["seed"]) == (model, seed) for row in rows):
+            told = {"model": model, "seed": seed, "settings": sha256_json(settings_of(model))}
+            if not any(row.items() >= told.items() for row in rows):
                 log.info("%s seed %d", model, seed)
-                rows.append(_in_own_process(model, seed, args.reference, folder))
+                found = _in_own_process(model, seed, args.reference, folder)
+                others = [row for row in rows if (row["model"], row["seed"]) != (model, seed)]
+                rows = [*others, {**told, "protocol": "A", **found}]
                 write_json(path, rows)
     _show(args.models, rows)
 
@@ -81,9 +85,9 @@ def _in_own_process(model: str, seed: int, reference: str, data: Path) -> Row:
     }
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        found = pool.submit(_authors.to_early_stopping, model, settings).result()
+        found: Row = pool.submit(_authors.to_early_stopping, model, settings).result()
     log.info("  recall@20 %.4f, epoch %d", found["recall@20"], found["best_epoch"])
-    return {"model": model, "protocol": "A", "seed": seed, **found}
+    return found
 
 
 def _show(models: Sequence[str], rows: Sequence[Row]) -> None:

@@ -51,8 +51,7 @@ def test_a_training_that_is_finished_is_kept(
         trained.append(seed)
         if seed == 2 and len(trained) == 2:
             raise KeyboardInterrupt
-        measured = {"recall@10": 0.1, "recall@20": 0.2 * seed, "ndcg@10": 0.1, "ndcg@20": 0.1}
-        return {"model": model, "seed": seed, **measured}
+        return {"recall@10": 0.1, "recall@20": 0.2 * seed, "ndcg@10": 0.1, "ndcg@20": 0.1}
 
     monkeypatch.setattr(authors, "_in_own_process", train)
     with pytest.raises(KeyboardInterrupt):
@@ -61,3 +60,7 @@ def test_a_training_that_is_finished_is_kept(
     assert trained == [1, 2, 2]
     assert [row["seed"] for row in read_json(tmp_path / "authors.json")] == [1, 2]
     assert "0.3000 ± .1414" in capsys.readouterr().out
+    monkeypatch.setattr(authors, "settings_of", lambda model: {"other": model})
+    authors.main(told(tmp_path, ["t_diffrec"]))
+    assert trained == [1, 2, 2, 1, 2]  # other settings, other rows
+    assert len(read_json(tmp_path / "authors.json")) == 2
