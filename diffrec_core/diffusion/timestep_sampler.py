@@ -93,8 +93,8 @@ class TimestepSampler(nn.Module):
             losses: (B,) their losses, before the division by p_t · T.
         """
         length = self.config.loss_history_length
-        order = torch.argsort(t, stable=True)
-        t_sorted, counts = t[order], torch.bincount(t, minlength=self.steps)
+        t_sorted, order = torch.sort(t, stable=True)
+        counts = torch.bincount(t, minlength=self.steps)
         starts = torch.cumsum(counts, 0) - counts
         place = torch.arange(len(t), device=t.device) - starts[t_sorted]
         last = place >= counts[t_sorted] - length

@@ -32,5 +32,6 @@ class Dropout(nn.Module):
 def keep_scale(shape: torch.Size, p: float) -> Tensor:
     """Draw a dropout mask: 0 with probability `p`, else 1 / (1 - p), float32."""
     dropped = min(round(p * LEVELS), LEVELS - 1)
-    keep = random_levels(shape.numel()).view(shape) >= dropped - LEVELS // 2
+    # 0 and 1 in place: torch compares into bool, and reads bool, one entry after another
+    keep = random_levels(shape.numel()).view(shape).ge_(dropped - LEVELS // 2)
     return keep.to(torch.float32).mul_(LEVELS / (LEVELS - dropped))

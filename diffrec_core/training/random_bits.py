@@ -6,6 +6,7 @@ then take as long as one of its products. 64 bits of its generator serve four en
 
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +14,17 @@ LEVELS = 1 << 16
 
 
 def random_levels(count: int) -> Tensor:
-    """Draw (count,) int16, each of the 2^16 values as likely as the others, on the CPU."""
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    """Draw (count,) int16, each of the 2^16 values as likely as the others, on the CPU.
+
+    Where products are in bfloat16 (under autocast), torch's generator only seeds an SFC64, which
+    draws in half the time: there it is a tenth of a step.
+    """
+    n_words = -(-count // 4)
+    if torch.is_autocast_enabled("cpu"):
+        seed = int(torch.empty((), dtype=torch.int64).random_())
+        words = torch.from_numpy(np.random.SFC64(seed).random_raw(n_words))
+    else:
+        words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None)
     return words.view(torch.int16)[:count]
 
 
@@ -24,8 +34,8 @@ def coarse_normal_like(like: Tensor) -> Tensor:
     A draw is one of the 2^16 medians of equally likely parts of the distribution: in the middle
     they are finer than bfloat16 can tell apart, the outermost are at ± 4.3. Mean 0, variance 1.
     """
-    level = random_levels(like.numel()).view(torch.uint16).to(torch.int64)
-    return torch.take(_normal_quantiles(), level).view(like.shape).to(like.dtype)
+    level = random_levels(like.numel()).view(torch.uint16).to(torch.int32)
+    return _normal_quantiles().index_select(0, level).view(like.shape).to(like.dtype)
 
 
 @cache

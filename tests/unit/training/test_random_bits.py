@@ -1,4 +1,9 @@
-"""Noise from bits: its distribution, that entries are independent, and that seeds repeat it."""
+"""Noise from bits: its distribution, that entries are independent, and that seeds repeat it.
+
+Each test runs with both generators: torch's, and the one that is used under autocast.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -7,6 +12,12 @@ from scipy import stats
 
 from diffrec_core.training.random_bits import LEVELS, coarse_normal_like, random_levels
 from diffrec_core.training.seeding import torch_seed
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["float32", "autocast"])
+def autocast(request: pytest.FixtureRequest) -> Iterator[None]:
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=request.param):
+        yield
 
 
 def test_levels_are_even() -> None:
@@ -36,9 +47,13 @@ def test_neighbours_know_nothing_of_each_other() -> None:
 
 
 def test_a_seed_repeats_the_noise_and_the_type_is_kept() -> None:
+    like = torch.zeros(3, 7, dtype=torch.bfloat16)
     drawn = []
     for _ in range(2):
         with torch_seed(4, "noise"):
-            drawn.append(coarse_normal_like(torch.zeros(3, 7, dtype=torch.bfloat16)))
-    assert torch.equal(*drawn)
-    assert drawn[0].dtype == torch.bfloat16
+            drawn.append([coarse_normal_like(like), coarse_normal_like(like)])
+    (first, second), again = drawn
+    assert torch.equal(first, again[0])
+    assert torch.equal(second, again[1])
+    assert not torch.equal(first, second)
+    assert first.dtype == torch.bfloat16
