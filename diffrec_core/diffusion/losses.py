@@ -105,7 +105,7 @@ class _MeanSquaredError(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, output: Tensor, target: Tensor) -> Tensor:
         dtype = torch.promote_types(output.dtype, target.dtype)  # of bfloat16 and float32: float32
-        error = output.to(dtype, copy=True).sub_(target)  # `-` would write both it and its inputs
+        error = output.to(dtype, copy=True).sub_(target)  # `-` would write that copy and the result
         ctx.save_for_backward(error)
         ctx.dtypes = output.dtype, target.dtype  # type: ignore[attr-defined]
         norm_B: Tensor = torch.linalg.vector_norm(error, dim=1)

@@ -17,7 +17,7 @@ def random_levels(count: int) -> Tensor:
     """Draw (count,) int16, each of the 2^16 values as likely as the others, on the CPU.
 
     Where products are in bfloat16 (under autocast), torch's generator only seeds an SFC64, which
-    draws in half the time: there it is a tenth of a step.
+    draws in half the time: of those shorter steps drawing would be a sixteenth.
     """
     n_words = -(-count // 4)
     if torch.is_autocast_enabled("cpu"):
