@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from diffrec_core.data.histories import Histories
+from diffrec_core.errors import DataError
 from diffrec_core.models.baselines.bpr_mf import BprMf, BprMfConfig, fold_in
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.trainer import TrainingOptions
@@ -55,6 +56,13 @@ def test_a_history_is_folded_in_by_least_squares_over_pairs(kind: str) -> None:
         user = user_factor(factors, popularity, history, weights)
         expected = factors[:, :-1] @ user + factors[:, -1]
         np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_factors_that_diverge_are_an_error_that_says_what_to_try() -> None:
+    with pytest.raises(
+        DataError, match=r"lower learning_rate \(now 1e\+20\) or raise l2 \(now 0.02"
+    ):
+        fitted(learning_rate=1e20)
 
 
 def test_the_expansion_is_that_of_the_criterion() -> None:

@@ -61,6 +61,7 @@ class BprMf(FactorRecommender):
 
     Config: ClassVar[type[ModelConfig]] = BprMfConfig
     config: BprMfConfig
+    _driver = "learning_rate"
 
     @property
     def _width(self) -> int:

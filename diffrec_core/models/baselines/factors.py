@@ -7,9 +7,11 @@ rule for everybody, whether the library saw the user or not.
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 import torch
+from implicit.recommender_base import ModelFitError
 from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
+from diffrec_core.errors import DataError
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.sparse_rows import SparseRows
 from diffrec_core.training.memory import require_memory
@@ -37,6 +40,9 @@ class FactorRecommender(Recommender):
     """
 
     item_factors: Tensor
+
+    _driver: ClassVar[str]
+    """The setting that makes the factors grow, as `l2` makes them shrink."""
 
     @property
     @abstractmethod
@@ -61,8 +67,16 @@ class FactorRecommender(Recommender):
         def advance(iteration: int, *_: object) -> None:
             options.advance(0, f"iteration {iteration + 1}")
 
-        with _one_blas_thread():
-            factors_IF = self._item_factors(x_UI, options.seed, advance)
+        try:
+            with _one_blas_thread():
+                factors_IF = self._item_factors(x_UI, options.seed, advance)
+        except ModelFitError as error:  # all that the library raises it for
+            settings = self.config.model_dump()
+            raise DataError(
+                f"{self.config.kind} diverged, its factors are no finite numbers: lower "
+                f"{self._driver} (now {settings[self._driver]:g}) or raise l2 (now "
+                f"{settings['l2']:g}), or check the interactions for extreme weights"
+            ) from error
         self.item_factors = torch.from_numpy(np.asarray(factors_IF, np.float32)).to(self.device)
         options.advance(1, "done")
         return TrainingReport()

@@ -60,6 +60,7 @@ class Ials(FactorRecommender):
 
     Config: ClassVar[type[ModelConfig]] = IalsConfig
     config: IalsConfig
+    _driver = "alpha"
 
     @property
     def _width(self) -> int:
