@@ -46,31 +46,31 @@ help: ## list the targets
 		printf '  %-16s %s\n' "$$name" "$$what"; done
 
 FETCH_IF_USED = if grep -qE '^[^\#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
-	python -m pipeline_steps.fetch_sample; fi
+	python -m pipeline_steps fetch-sample; fi
 
 run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a report (PRESET=name)
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
 		echo "This folder is not a git clone, and DVC keeps its hashes beside git's history:" >&2; \
 		echo "clone the project with git, or run 'git init' here." >&2; exit 1; }
-	$(if $(PRESET),@python -m pipeline_steps.use_preset "$(PRESET)")
+	$(if $(PRESET),@python -m pipeline_steps use-preset "$(PRESET)")
 	@$(FETCH_IF_USED)
 	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
 	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
 	python -m pipeline_steps.show_result $$state
 
 tune: .venv/.pipeline-stamp ## look for better settings (MODELS="a b", BUDGET=20 or 10m); then make run
-	@python -m pipeline_steps.use_tuning --models $(MODELS) --budget "$(BUDGET)"
+	@python -m pipeline_steps use-tuning --models $(MODELS) --budget "$(BUDGET)"
 	@$(FETCH_IF_USED)
 	@dvc repro $(if $(MODELS),$(addprefix tune@,$(MODELS)),tune)
 
 robustness: .venv/.pipeline-stamp ## how models (MODELS="a b") stand noise in the training data
-	@python -m pipeline_steps.use_robustness --models $(MODELS)
+	@python -m pipeline_steps use-robustness --models $(MODELS)
 	@$(FETCH_IF_USED)
 	@dvc repro robustness
 	@echo "reports/robustness/: rows.csv, drop.svg"
 
 sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)
-	@python -m pipeline_steps.fetch_sample
+	@python -m pipeline_steps fetch-sample
 
 # mypy takes half a minute of one core, and the tests leave some of it: its words come after theirs.
 test: .venv/.dev-stamp .venv-airflow/.stamp ## everything that must hold
@@ -152,7 +152,7 @@ airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on
 	@$(AIRFLOW) exec .venv-airflow/bin/python scripts/run_airflow.py "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"
 
 demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3 EVERY=week)
-	@[ -d data/raw/ml-100k ] || python -m pipeline_steps.fetch_sample
+	@[ -d data/raw/ml-100k ] || python -m pipeline_steps fetch-sample
 	@$(AIRFLOW) PYTHONPATH="$$PWD" .venv/bin/python -m scripts.play_nights --port "$(AIRFLOW_PORT)" \
 		--gpu-slots "$(GPU_SLOTS)" \
 		--nights "$(NIGHTS)" --every "$(EVERY)" --models $(or $(MODELS),popularity ease diffrec)

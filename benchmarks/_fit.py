@@ -24,17 +24,17 @@ from benchmarks._ml1m import (
     protocol,
     read_reference_embeddings,
 )
-from diffrec_core.artifacts import atomic_directory, read_json, write_json
-from diffrec_core.config import parse
-from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.artifacts import atomic_directory, read_json, write_json
+from diffrec_core.common.config import parse
+from diffrec_core.common.errors import ArtifactError
+from diffrec_core.common.rng import derive_seed
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.registry import create
-from diffrec_core.rng import derive_seed
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
+from diffrec_core.models.kinds import create
+from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
 from diffrec_core.training.trainer import TrainingOptions
-from pipeline_steps._runtime import command_line, peak_memory_mib, progress
-from pipeline_steps._training import epoch_limit
+from pipeline_steps.runtime.command import command_line, peak_memory_mib, progress
+from pipeline_steps.runtime.fitting import epoch_limit
 
 
 class Task(NamedTuple):

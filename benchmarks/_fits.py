@@ -12,10 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import read_json, sha256_json, write_json
-from diffrec_core.errors import ConfigError
-from diffrec_core.models.registry import implementation
-from pipeline_steps._runtime import repository_root
+from diffrec_core.common.artifacts import read_json, sha256_json, write_json
+from diffrec_core.common.errors import ConfigError
+from diffrec_core.models.kinds import implementation
+from pipeline_steps.runtime.command import repository_root
 
 Row = dict[str, Any]
 

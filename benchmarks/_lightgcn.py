@@ -24,15 +24,15 @@ from benchmarks._comparison import (
 from benchmarks._laps import Lap, Laps
 from benchmarks._ml1m import load_split, measure, protocol
 from benchmarks._specs import NO_DATA, Others, recbole, settings_of
-from diffrec_core.config import parse
+from diffrec_core.common.config import parse
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.lightgcn import (
+from diffrec_core.models.lightgcn.network import (
     ItemEmbeddings,
     LightGCNConfig,
     fit_lightgcn,
     score_histories,
 )
-from diffrec_core.errors import DataError
 from diffrec_core.training.trainer import TrainingOptions
 
 _LEVEL, _RECBOLE_EPOCHS, _RECBOLE_SECONDS = 0.1373, 30, 756.0

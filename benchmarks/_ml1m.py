@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diffrec_core.artifacts import sha256_file
+from diffrec_core.common.artifacts import sha256_file
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.batches import batches
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import DataError
 from diffrec_core.evaluation.metrics import hits, mean_metrics, per_user_metrics
 from diffrec_core.evaluation.ranking import RankingTask, Score, mask_seen, top_k
 

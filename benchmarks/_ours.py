@@ -16,14 +16,14 @@ from benchmarks._ml1m import (
     protocol,
     read_reference_embeddings,
 )
-from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.errors import ArtifactError, DataError
+from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.metrics import hits, mean_metrics, per_user_metrics
 from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
 from diffrec_core.models.base import Recommender, TrainingData
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
 from diffrec_core.models.diffrec.model import DiffRec
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
 
 CUTOFFS = (10, 20, 50, 100)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks._comparison import SideSpec
-from diffrec_core.models.diffrec.precision import has_bfloat16_units
-from pipeline_steps import _presets
+from diffrec_core.nn.precision import has_bfloat16_units
+from pipeline_steps.params import presets
 
 PRECISIONS = ("float32", "bfloat16")
 TRAIN_EPOCHS = 5
@@ -48,7 +48,7 @@ def settings_of(name: str, preset: str = "ml-1m-clean", **changes: Any) -> dict[
 
 @cache
 def _models(preset: str) -> dict[str, dict[str, Any]]:
-    models: dict[str, dict[str, Any]] = _presets.read_preset(preset).values["train"]
+    models: dict[str, dict[str, Any]] = presets.read_preset(preset).values["train"]
     return models
 
 

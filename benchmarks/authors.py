@@ -26,9 +26,9 @@ from benchmarks import _authors
 from benchmarks._ml1m import METRICS, data_folder, missing_data
 from benchmarks._paper_table import spread
 from benchmarks._specs import settings_of
-from diffrec_core.artifacts import read_json, sha256_json, write_json
-from diffrec_core.errors import ConfigError
-from pipeline_steps._runtime import command_line
+from diffrec_core.common.artifacts import read_json, sha256_json, write_json
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.runtime.command import command_line
 
 log = logging.getLogger("pipeline")
 

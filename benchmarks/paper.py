@@ -31,10 +31,10 @@ from benchmarks import _paper_table as tables
 from benchmarks._fit import Task
 from benchmarks._fits import EMBEDDINGS, PRECISIONS, SETTINGS, Fit, Row, Rows, plan
 from benchmarks._ml1m import PROTOCOLS, data_folder, load_split, missing_data
-from diffrec_core.artifacts import read_json, sha256_file, write_text
-from diffrec_core.errors import ConfigError, DiffRecError
-from pipeline_steps import _presets
-from pipeline_steps._runtime import command_line, repository_root
+from diffrec_core.common.artifacts import read_json, sha256_file, write_text
+from diffrec_core.common.errors import ConfigError, DiffRecError
+from pipeline_steps.params import presets
+from pipeline_steps.runtime.command import command_line, repository_root
 
 log = logging.getLogger("pipeline")
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         chosen = (os.environ.get(name) or default).split()
         parser.add_argument(f"--{name.lower()}", nargs="*", default=chosen, help=meaning)
-    parser.add_argument("--presets", type=Path, default=_presets.PRESETS, metavar="FOLDER")
+    parser.add_argument("--presets", type=Path, default=presets.PRESETS, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("reports/bench"), metavar="FOLDER")
 
 
@@ -129,7 +129,7 @@ class Bench:
 
     def _preset(self, setting: str) -> dict[str, Any]:
         """A setting's preset, without what it has from another's: that would be the same row."""
-        preset = _presets.read_preset(SETTINGS[setting], self.presets)
+        preset = presets.read_preset(SETTINGS[setting], self.presets)
         others = set(SETTINGS.values()) - {preset.name}
         values = preset.values
         for model in [name for name, origin in preset.origins.items() if origin in others]:

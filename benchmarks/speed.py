@@ -35,9 +35,9 @@ from benchmarks._comparison import FAILED, Group, Row, SideSpec
 from benchmarks._laps import Side
 from benchmarks._ml1m import data_folder, load_split, missing_data
 from benchmarks._specs import NOT_MEASURED, Others
-from diffrec_core.artifacts import read_json, write_json
-from diffrec_core.errors import ConfigError, DiffRecError
-from pipeline_steps._runtime import command_line
+from diffrec_core.common.artifacts import read_json, write_json
+from diffrec_core.common.errors import ConfigError, DiffRecError
+from pipeline_steps.runtime.command import command_line
 
 log = logging.getLogger("pipeline")
 

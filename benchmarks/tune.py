@@ -31,19 +31,19 @@ from benchmarks._fits import Fit
 from benchmarks._ml1m import data_folder, load_split, missing_data, protocol
 from benchmarks._paper_table import spread
 from benchmarks.paper import Bench
-from diffrec_core.artifacts import read_json, sha256_json, write_json
+from diffrec_core.common.artifacts import read_json, sha256_json, write_json
+from diffrec_core.common.rng import derive_seed
+from diffrec_core.common.search_space import Choice, Dimension, Space, Trial, get_value, with_value
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
-from diffrec_core.models.registry import create
-from diffrec_core.rng import derive_seed
-from diffrec_core.search_space import Choice, Dimension, Space, Trial, get_value, with_value
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
-from pipeline_steps import _presets
-from pipeline_steps._runtime import command_line, progress
-from pipeline_steps._study import Budget, OnValidation, Section, Study
-from pipeline_steps.use_tuning import parse_budget
+from pipeline_steps.params import presets
+from pipeline_steps.runtime.command import command_line, progress
+from pipeline_steps.studies.study import Budget, OnValidation, Section, Study
+from pipeline_steps.studies.use_tuning import parse_budget
 
 log = logging.getLogger("pipeline")
 
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget = os.environ.get("BUDGET") or "20"
     what = "of trials, for each model: how many, or how long, such as 90s, 10m, 2h (default: 20)"
     parser.add_argument("--budget", default=budget, help=what)
-    parser.add_argument("--presets", type=Path, default=_presets.PRESETS, metavar="FOLDER")
+    parser.add_argument("--presets", type=Path, default=presets.PRESETS, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=Path("reports/bench"), metavar="FOLDER")
 
 

@@ -130,13 +130,13 @@ def shell_command(arguments: Sequence[str]) -> str:
 
     That is so of a task that was lost: another process tells of it.
 
-    >>> shell_command(["run_stage", "train@ease", "--run", "2026-11-24", ""])
-    '.venv/bin/python -m pipeline_steps.run_stage train@ease --run 2026-11-24'
+    >>> shell_command(["run-stage", "train@ease", "--run", "2026-11-24", ""])
+    '.venv/bin/python -m pipeline_steps run-stage train@ease --run 2026-11-24'
     """
-    module, *rest = [text for text in arguments if text] or [""]
-    if not module or any(mark in text for text in rest for mark in ("{{", "{%")):
+    words = [text for text in arguments if text]
+    if not words or any(mark in text for text in words for mark in ("{{", "{%")):
         return ""
-    return shlex.join([".venv/bin/python", "-m", f"pipeline_steps.{module}", *rest])
+    return shlex.join([".venv/bin/python", "-m", "pipeline_steps", *words])
 
 
 def send(text: str, facts: Mapping[str, str]) -> None:

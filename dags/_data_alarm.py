@@ -16,7 +16,8 @@ def data_alarm(graph: StageGraph) -> PipelineOperator:
     return PipelineOperator(
         task_id="data_alarm",
         arguments=[
-            "data_alarm", "--run", RUN, "{{ '--dry-run' if params.get('dry_run') else '' }}",
+            "report-unreadable-data", "--run", RUN,
+            "{{ '--dry-run' if params.get('dry_run') else '' }}",
             "--stages", *stages,
         ],
         stage="data_alarm",

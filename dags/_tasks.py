@@ -1,4 +1,4 @@
-"""Tasks of a run: each is one call of `pipeline_steps.run_stage`, made from the graph of dvc.yaml.
+"""Tasks of a run: each is one call of the verb `run-stage`, made from the graph of dvc.yaml.
 
 Here is when and where, nothing of what. Standard library, PyYAML and Airflow only.
 """
@@ -95,7 +95,7 @@ class PipelineOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not in
     other but 0 fails this try.
 
     Args:
-        arguments: module of pipeline_steps, and what follows it; templated.
+        arguments: verb of pipeline_steps, and what follows it; templated.
         stage: what the command is about, for alerts.
     """
 
@@ -112,8 +112,7 @@ class PipelineOperator(BaseOperator):  # type: ignore[misc]  # Airflow is not in
         python = PROJECT / ".venv" / "bin" / "python"
         if not python.exists():
             raise AirflowFailException(f"{python} is missing: run 'make run' in {PROJECT} once")
-        module, *rest = [text for text in self.arguments if text]
-        command = [str(python), "-m", f"pipeline_steps.{module}", *rest]
+        command = [str(python), "-m", "pipeline_steps", *filter(None, self.arguments)]
         self.log.info("%s", shlex.join(command))
         self._hook = SubprocessHook()
         code = self._hook.run_command(command, env=_environment(), cwd=str(PROJECT)).exit_code
@@ -171,7 +170,7 @@ def start_run(graph: StageGraph, *, whole: bool = True) -> StartRunOperator:
     """
     end = "{{ params.end or (dag_run.data_interval_end or dag_run.run_after).isoformat() }}"
     arguments = [
-        "start_run", "--run", RUN, "--end", end,
+        "start-run", "--run", RUN, "--end", end,
         "{{ '--start=' ~ params.start if params.start else '' }}",
         "{% if params.settings %}--set={{ params.settings | join('\n') }}{% endif %}",
     ]  # fmt: skip
@@ -199,7 +198,7 @@ def run_stage(stage: str, **options: Any) -> PipelineOperator:
     """The task that runs a stage or an operation of the run."""
     options.setdefault("task_id", stage.rpartition("@")[2])
     return PipelineOperator(
-        arguments=["run_stage", stage, "--run", RUN], stage=stage, do_xcom_push=False, **options
+        arguments=["run-stage", stage, "--run", RUN], stage=stage, do_xcom_push=False, **options
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from diffrec_core.artifacts import read_manifest
+from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.data.interactions import (
     NOTHING_KNOWN,
     InteractionsConfig,
@@ -17,7 +17,7 @@ from diffrec_core.data.interactions import (
     read_known_ids,
 )
 from diffrec_core.data.schema import EVENTS_SCHEMA, INTERACTIONS_SCHEMA, TITLES_SCHEMA
-from pipeline_steps._runtime import Step, execute
+from pipeline_steps.runtime.command import Step, execute
 
 log = logging.getLogger("pipeline")
 

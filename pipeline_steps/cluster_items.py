@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from diffrec_core.artifacts import read_manifest
+from diffrec_core.common.artifacts import read_manifest
+from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.item_tables import read_item_embeddings, write_item_clusters
 from diffrec_core.data.schema import CLUSTERS_SCHEMA, EMBEDDINGS_SCHEMA
-from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.rng import derive_seed
-from pipeline_steps._runtime import Step, execute
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
+from pipeline_steps.runtime.command import Step, execute
 
 log = logging.getLogger("pipeline")
 

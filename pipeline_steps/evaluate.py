@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import read_manifest, write_json
+from diffrec_core.common.artifacts import read_manifest, write_json
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.item_tables import read_item_embeddings_of
 from diffrec_core.data.schema import EVALUATION_SCHEMA, SPLIT_SCHEMA
@@ -26,10 +26,10 @@ from diffrec_core.evaluation.per_user import write_per_user
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.evaluation.seeds import mean_of, mean_per_user, spread_of
 from diffrec_core.models.base import Recommender
-from diffrec_core.models.registry import load
-from pipeline_steps import _candidates
-from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import prepare_device
+from diffrec_core.models.kinds import load
+from pipeline_steps.runtime import candidates
+from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.fitting import prepare_device
 
 log = logging.getLogger("pipeline")
 
@@ -55,7 +55,7 @@ def run(step: Step) -> None:
     inputs = {"model": args.model_dir, **{part: getattr(args, part) for part in PARTS}}
     if args.item_embeddings:
         inputs["item_embeddings"] = args.item_embeddings
-    reason = _candidates.why_left_out(args.model_dir)
+    reason = candidates.why_left_out(args.model_dir)
     with step.output(args.out, schema=EVALUATION_SCHEMA, params=params, inputs=inputs) as (
         directory,
         _,
@@ -65,7 +65,7 @@ def run(step: Step) -> None:
             step.report = {name: result[name] for name in ("validation", "test")}
         else:
             log.warning("%s is not evaluated: it was left out", args.model_dir.name)
-            result = step.report = {_candidates.LEFT_OUT: reason}
+            result = step.report = {candidates.LEFT_OUT: reason}
         write_json(directory / "metrics.json", result)
 
 
@@ -78,7 +78,7 @@ def _evaluate(step: Step, config: EvaluationConfig, directory: Path) -> dict[str
         RankingTask("test", concatenate(train, validation), test),
     )
     found: dict[str, list[Evaluation]] = {task.name: [] for task in tasks}
-    for model_directory in _candidates.seed_directories(args.model_dir):
+    for model_directory in candidates.seed_directories(args.model_dir):
         model = load(model_directory, prepare_device(step))
         items = _item_facts(args, model, train, config)
         for task in tasks:

@@ -17,7 +17,7 @@ from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summ
 from diffrec_core.ingestion.ingest import IngestCounts, ingest_logs, read_titles
 from diffrec_core.ingestion.raw_files import RawFile, read_raw_manifest
 from diffrec_core.ingestion.readers import IngestConfig
-from pipeline_steps._runtime import Step, execute
+from pipeline_steps.runtime.command import Step, execute
 
 log = logging.getLogger("pipeline")
 _MIB = 2**20

@@ -10,7 +10,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from diffrec_core.artifacts import canonical_json, write_json
+from diffrec_core.common.artifacts import canonical_json, write_json
 from diffrec_core.ingestion.raw_files import (
     KNOWN_IDS_SCHEMA,
     VOCABULARIES,
@@ -18,7 +18,7 @@ from diffrec_core.ingestion.raw_files import (
     ListRawConfig,
     list_raw_files,
 )
-from pipeline_steps._runtime import Step, execute
+from pipeline_steps.runtime.command import Step, execute
 
 log = logging.getLogger("pipeline")
 

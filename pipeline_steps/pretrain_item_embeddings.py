@@ -6,15 +6,15 @@ Reads params.yaml: seed, pretrain_item_embeddings.
 import argparse
 from pathlib import Path
 
-from diffrec_core.artifacts import read_manifest
+from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.data.item_tables import write_item_embeddings
 from diffrec_core.data.schema import EMBEDDINGS_SCHEMA, INTERACTIONS_SCHEMA
 from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items
-from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
 from diffrec_core.evaluation.ranking import RankingTask
-from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import leave_if_not_writer, training_options, write_curves
+from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
+from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.fitting import leave_if_not_writer, training_options, write_curves
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

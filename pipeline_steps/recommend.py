@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-from diffrec_core.artifacts import read_json
-from diffrec_core.config import Config
+from diffrec_core.common.artifacts import read_json
+from diffrec_core.common.config import Config
 from diffrec_core.data.schema import RECOMMENDATIONS_SCHEMA
-from diffrec_core.models.registry import load
+from diffrec_core.models.kinds import load
 from diffrec_core.serving import RecommendationService
-from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import prepare_device
+from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.fitting import prepare_device
 
 log = logging.getLogger("pipeline")
 

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diffrec_core.artifacts import read_json, read_manifest
-from diffrec_core.config import Config
+from diffrec_core.common.artifacts import read_json, read_manifest
+from diffrec_core.common.config import Config
+from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
 from diffrec_core.data.splits import read_part
-from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.registry import create
-from diffrec_core.rng import derive_seed
-from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import (
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
+from diffrec_core.models.kinds import create
+from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
+from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.fitting import (
     fit_and_save,
     fit_report,
     join_processes,

@@ -13,12 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from diffrec_core.artifacts import fingerprint, read_json, sha256_file, write_json
+from diffrec_core.common.artifacts import fingerprint, read_json, sha256_file, write_json
 from diffrec_core.data.vocabulary import read_users
 from diffrec_core.models.base import read_description
-from pipeline_steps import _git, _registry, _tracking
-from pipeline_steps._register_config import RegisterConfig
-from pipeline_steps._runtime import Step, execute, repository_root
+from pipeline_steps.registry import tracking, versions
+from pipeline_steps.registry.config import RegisterConfig
+from pipeline_steps.runtime import git
+from pipeline_steps.runtime.command import Step, execute, repository_root
 
 log = logging.getLogger("pipeline")
 
@@ -43,24 +44,24 @@ def run(step: Step) -> None:
     config = step.section("register", RegisterConfig)
     description = read_description(args.model_dir)
     identity = fingerprint(args.model_dir)
-    with _tracking.tracking(config.experiment) as uri:
-        found, made = _registry.find_version(config.model_name, identity), None
+    with tracking.tracking(config.experiment) as uri:
+        found, made = versions.find_version(config.model_name, identity), None
         tags = _tags(step, description, identity)
-        run_id = _tracking.log_run(_record(step, tags))
+        run_id = tracking.log_run(_record(step, tags))
         if found is None:
             made = _register(step, config, run_id, tags)
-            found = _registry.keep_first(config.model_name, identity, made)
+            found = versions.keep_first(config.model_name, identity, made)
         number = found.number
         if number != made:
             log.info("%s version %s holds this model already", config.model_name, number)
         alias = _allowed_alias(config, number)
-        _registry.move_alias(config.model_name, alias, number)
+        versions.move_alias(config.model_name, alias, number)
     log.info("%s version %s is now %s", config.model_name, number, alias)
     registration = {"name": config.model_name, "version": number, "alias": alias}
     spread = {"seed_sd": _seed_sd(step)}
     write_json(
         args.out,
-        {**registration, **spread, "run_id": found.run_id, "tracking_uri": _tracking.public(uri)},
+        {**registration, **spread, "run_id": found.run_id, "tracking_uri": tracking.public(uri)},
     )
 
 
@@ -73,21 +74,21 @@ def _seed_sd(step: Step) -> dict[str, float]:
 
 def _allowed_alias(config: RegisterConfig, number: str) -> str:
     """The alias that the version gets: the configured one, unless a promotion stands against it."""
-    champion = _registry.by_alias(config.model_name, _registry.CHAMPION)
-    ours = {_registry.CHAMPION, _registry.CHALLENGER}
+    champion = versions.by_alias(config.model_name, versions.CHAMPION)
+    ours = {versions.CHAMPION, versions.CHALLENGER}
     if champion is None or config.alias not in ours:
         return config.alias
     if champion.number == number:
-        return _registry.CHAMPION  # the same model again: it is no challenger of itself
-    if config.alias == _registry.CHALLENGER or not champion.is_promoted:
+        return versions.CHAMPION  # the same model again: it is no challenger of itself
+    if config.alias == versions.CHALLENGER or not champion.is_promoted:
         return config.alias
     log.warning(
         "%s version %s was promoted and stays champion; version %s becomes challenger. To compare "
-        "them: python -m pipeline_steps.gate, then python -m pipeline_steps.promote; to promote it "
-        "without: python -m pipeline_steps.promote %s --force --reason TEXT",
+        "them: python -m pipeline_steps gate, then python -m pipeline_steps promote; to promote it "
+        "without: python -m pipeline_steps promote %s --force --reason TEXT",
         *(config.model_name, champion.number, number, number),
     )
-    return _registry.CHALLENGER
+    return versions.CHALLENGER
 
 
 def _tags(step: Step, description: dict[str, Any], identity: str) -> dict[str, str]:
@@ -102,17 +103,17 @@ def _tags(step: Step, description: dict[str, Any], identity: str) -> dict[str, s
         "data_first": window["first"],
         "data_last": window["last"],
         "seed": str(step.seed),
-        "commit": _git.describe(repository_root()),
+        "commit": git.describe(repository_root()),
         "dvc_lock_sha256": sha256_file(lock) if lock.is_file() else "none",
         **({"run": os.environ["DIFFREC_RUN"]} if "DIFFREC_RUN" in os.environ else {}),
     }
 
 
-def _record(step: Step, tags: dict[str, str]) -> _tracking.RunRecord:
+def _record(step: Step, tags: dict[str, str]) -> tracking.RunRecord:
     args, leaderboard = step.args, read_json(step.args.leaderboard)
     curves = {name: args.curves / f"{name}.csv" for name in leaderboard["models"]}
     files = [args.leaderboard, args.html, args.selection, args.params, Path("dvc.lock")]
-    return _tracking.RunRecord(
+    return tracking.RunRecord(
         leaderboard=leaderboard,
         params={name: row["config"] for name, row in leaderboard["models"].items()},
         curves=curves,
@@ -123,7 +124,7 @@ def _record(step: Step, tags: dict[str, str]) -> _tracking.RunRecord:
 
 def _register(step: Step, config: RegisterConfig, run_id: str, tags: dict[str, str]) -> str:
     users = read_users(step.args.interactions / "users.parquet")
-    return _tracking.register_model(
+    return tracking.register_model(
         run_id,
         config.model_name,
         model=step.args.model_dir,

@@ -9,10 +9,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import read_json, read_manifest, write_json, write_text
-from diffrec_core.config import lookup
+from diffrec_core.common.artifacts import read_json, read_manifest, write_json, write_text
+from diffrec_core.common.config import lookup
+from diffrec_core.common.errors import ConfigError
+from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.schema import EVALUATION_SCHEMA
-from diffrec_core.errors import ConfigError
 from diffrec_core.evaluation.leaderboard import (
     SelectConfig,
     build_leaderboard,
@@ -29,10 +30,9 @@ from diffrec_core.report.changes import (
 )
 from diffrec_core.report.html import render_report
 from diffrec_core.report.plots import plot_pictures
-from diffrec_core.rng import derive_seed
-from pipeline_steps._candidates import ModelEntry
-from pipeline_steps._report_data import report_data
-from pipeline_steps._runtime import Step, execute
+from pipeline_steps.report_data import report_data
+from pipeline_steps.runtime.candidates import ModelEntry
+from pipeline_steps.runtime.command import Step, execute
 
 log = logging.getLogger("pipeline")
 

@@ -20,9 +20,9 @@ from rich.logging import RichHandler
 from rich.table import Table
 from rich.text import Text
 
-from diffrec_core.artifacts import read_json
+from diffrec_core.common.artifacts import read_json
+from diffrec_core.common.errors import ArtifactError, DiffRecError
 from diffrec_core.data.schema import ITEM_ID, RANK, TITLE, USER_ID
-from diffrec_core.errors import ArtifactError, DiffRecError
 
 log = logging.getLogger("pipeline")
 

@@ -8,7 +8,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from diffrec_core.artifacts import read_manifest
+from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA, SPLIT_SCHEMA
 from diffrec_core.data.splits import (
@@ -18,7 +18,7 @@ from diffrec_core.data.splits import (
     split_interactions,
     write_part,
 )
-from pipeline_steps._runtime import Step, execute
+from pipeline_steps.runtime.command import Step, execute
 
 log = logging.getLogger("pipeline")
 

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.artifacts import write_text
-from diffrec_core.errors import NotEnoughMemoryError
-from diffrec_core.models.registry import create
+from diffrec_core.common.artifacts import write_text
+from diffrec_core.common.errors import NotEnoughMemoryError
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingReport
-from pipeline_steps import _candidates
-from pipeline_steps._runtime import Step, execute
-from pipeline_steps._training import (
+from pipeline_steps.runtime import candidates
+from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.fitting import (
     fit_and_save,
     fit_report,
     forget_checkpoint,
@@ -55,7 +55,7 @@ def run(step: Step) -> None:
     args = step.args
     processes = join_processes(prepare_device(step))
     if processes.is_writer:
-        _candidates.clear(args.out)
+        candidates.clear(args.out)
     try:
         reports = list(_fit_each(step))
     except NotEnoughMemoryError as error:
@@ -64,7 +64,7 @@ def run(step: Step) -> None:
         return
     leave_if_not_writer(processes)
     fits = [fit for fit, _ in reports]
-    _candidates.complete(args.out, len(fits))
+    candidates.complete(args.out, len(fits))
     write_curves(args.curves, fits[0])
     step.report |= {**reports[0][1], **_over_seeds(step, fits)}
     for number in range(1, len(fits) + 1):
@@ -82,7 +82,7 @@ def _fit_each(step: Step) -> Iterator[tuple[TrainingReport, dict[str, Any]]]:
     section = model_section(step, name, step.args.tuned)
     model = create(section, key, prepare_device(step))
     data, inputs = read_training_data(step, model)
-    seeds = _candidates.number_of_seeds(step, name) if model.uses_seed else 1
+    seeds = candidates.number_of_seeds(step, name) if model.uses_seed else 1
     for number in range(1, seeds + 1):
         model = create(section, key, prepare_device(step))
         fit = fit_and_save(
@@ -90,9 +90,9 @@ def _fit_each(step: Step) -> Iterator[tuple[TrainingReport, dict[str, Any]]]:
             _name(name, number),
             model,
             data,
-            out=_candidates.seed_directory(step.args.out, number),
+            out=candidates.seed_directory(step.args.out, number),
             inputs=inputs,
-            seed=_candidates.seed_of(step, name, number),
+            seed=candidates.seed_of(step, name, number),
             keep_checkpoint=True,
         )
         yield fit, fit_report(model, fit)
@@ -107,7 +107,7 @@ def _over_seeds(step: Step, fits: Sequence[TrainingReport]) -> dict[str, Any]:
     return {
         "seeds": [
             {
-                "seed": _candidates.seed_of(step, step.args.model, number),
+                "seed": candidates.seed_of(step, step.args.model, number),
                 "epochs": fit.epochs,
                 "best_epoch": fit.best_epoch,
                 "validation_recall@20": fit.best_value,
@@ -123,9 +123,9 @@ def _over_seeds(step: Step, fits: Sequence[TrainingReport]) -> dict[str, Any]:
 
 def _leave_out(step: Step, reason: str) -> None:
     log.warning("%s is left out: %s", step.args.model, reason)
-    _candidates.leave_out(step.args.out, reason)
+    candidates.leave_out(step.args.out, reason)
     write_text(step.args.curves, "epoch\n")
-    step.report[_candidates.LEFT_OUT] = reason
+    step.report[candidates.LEFT_OUT] = reason
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffrec_core.errors import DiffRecError
-from pipeline_steps._runtime import command_line, progress
-from pipeline_steps._settings import settings
+from diffrec_core.common.errors import DiffRecError
+from pipeline_steps.nights.settings import settings
+from pipeline_steps.runtime.command import command_line, progress
 from scripts.airflow_api import ENDED, AirflowApi
 
 log = logging.getLogger("pipeline")
@@ -68,12 +68,12 @@ def main(args: argparse.Namespace) -> None:
             gate = json.loads(settings().published.read("gate.json"))
             log.info("gate: %s: %s", gate["decision"], gate["reason"])
             log.info("the night took %.0f s", time.monotonic() - started)
-    subprocess.run([sys.executable, "-m", "pipeline_steps.history"], check=False)
+    subprocess.run([sys.executable, "-m", "pipeline_steps", "history"], check=False)
 
 
 def _arrivals(*arguments: str) -> str:
-    """What `demo_nights` says: it lists the nights, or lets their part of the log arrive."""
-    command = [sys.executable, "-m", "pipeline_steps.demo_nights", *arguments]
+    """What `replay-log` prints: it lists the nights, or lets their part of the log arrive."""
+    command = [sys.executable, "-m", "pipeline_steps", "replay-log", *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.returncode)  # it has said why

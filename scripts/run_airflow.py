@@ -86,7 +86,7 @@ def _end(session: int) -> None:
     Airflow is started again. Processes that do not listen are killed.
     """
     time.sleep(_HEAD_START_SECONDS)  # in which the scheduler stops starting tasks
-    end_work = [".venv/bin/python", "-m", "pipeline_steps.end_work", "--quiet"]
+    end_work = [".venv/bin/python", "-m", "pipeline_steps", "end-work", "--quiet"]
     subprocess.run(end_work, check=False)
     deadline = time.monotonic() + _GRACE_SECONDS
     with suppress(ProcessLookupError):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from diffrec_core.rng import generator
+from diffrec_core.common.rng import generator
 
 
 def shuffled_batches(

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import ITEM, TIMESTAMP, USER, WEIGHT
-from diffrec_core.errors import DataError
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

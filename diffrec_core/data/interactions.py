@@ -8,7 +8,8 @@ from typing import Annotated, Any, Self
 import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
 
-from diffrec_core.config import Config, StringTuple
+from diffrec_core.common.config import Config, StringTuple
+from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import (
     EVENT_TYPE,
@@ -25,7 +26,6 @@ from diffrec_core.data.schema import (
 )
 from diffrec_core.data.tables import read_table
 from diffrec_core.data.vocabulary import Vocabulary, read_items, read_users
-from diffrec_core.errors import ArtifactError, DataError
 
 
 def _as_utc(value: object) -> object:

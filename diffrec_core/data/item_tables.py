@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import CLUSTER, EMBEDDING, ITEM_ID
 from diffrec_core.data.tables import read_table
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import ArtifactError
 
 _EMBEDDINGS, _CLUSTERS = "item_embeddings.parquet", "item_clusters.parquet"
 

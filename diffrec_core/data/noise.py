@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from diffrec_core.common.errors import DataError
+from diffrec_core.common.rng import generator
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import ITEM_ID, TIMESTAMP, USER_ID, VALUE
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import DataError
-from diffrec_core.rng import generator
 
 _ROUNDS = 50
 

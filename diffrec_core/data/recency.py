@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
+from diffrec_core.common.search_space import Choice, Dimension, Real, Space
 from diffrec_core.data.histories import Histories
-from diffrec_core.search_space import Choice, Dimension, Real, Space
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 

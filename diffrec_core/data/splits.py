@@ -22,12 +22,12 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from diffrec_core.artifacts import read_manifest
-from diffrec_core.config import Config
+from diffrec_core.common.artifacts import read_manifest
+from diffrec_core.common.config import Config
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import UtcTime, read_interaction_table
 from diffrec_core.data.schema import ITEM, SPLIT_SCHEMA, TIMESTAMP, USER
-from diffrec_core.errors import DataError
 
 PARTS = ("train", "validation", "test")
 _FILE = "interactions.parquet"

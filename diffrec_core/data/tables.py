@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
 
 
 def read_table(path: Path, *columns: str) -> pl.DataFrame:

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import INDEX, ITEM_ID, ITEMS, TITLE, USER_ID, USERS
 from diffrec_core.data.tables import read_table
-from diffrec_core.errors import ArtifactError
 
 UNKNOWN = -1
 """The index of an id that is not in the vocabulary."""

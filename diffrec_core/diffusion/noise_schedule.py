@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
 
 _MAX_BETA = 0.999
 """Keeps some signal at the last step; without it ᾱ_T may be 0 and ε-prediction undefined."""

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
 
 
 class TimestepSamplerConfig(Config):

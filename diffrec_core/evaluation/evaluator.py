@@ -9,10 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from diffrec_core.config import Config, PositiveTuple
+from diffrec_core.common.config import Config, PositiveTuple
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
-from diffrec_core.errors import DataError
 from diffrec_core.evaluation.beyond_accuracy import catalogue_metrics, history_shares
 from diffrec_core.evaluation.items import GROUPS, ItemFacts, PopularityGroupsConfig
 from diffrec_core.evaluation.measuring import Measured, measure_users

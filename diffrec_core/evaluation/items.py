@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import DataError
 
 GROUPS = ("head", "torso", "tail")
 

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from pydantic import Field
 
-from diffrec_core.config import Config
-from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.common.config import Config
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.evaluation.comparison import Resampling, compare_models
 from diffrec_core.evaluation.significance import SeedSpread
 

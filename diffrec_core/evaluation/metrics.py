@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import DataError
 from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
 
 METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import USER
 from diffrec_core.data.tables import read_table
-from diffrec_core.errors import DataError
 
 
 def per_user_file(part: str) -> str:

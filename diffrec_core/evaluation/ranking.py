@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.batches import batches
 from diffrec_core.data.histories import Histories, concatenate
-from diffrec_core.errors import DataError
 
 Score = Callable[[Histories], Tensor]
 """(B histories) to (B, I) scores."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import USER
-from diffrec_core.errors import DataError
 
 
 def mean_of(values: Sequence[Any]) -> Any:

@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from diffrec_core.errors import DataError
-from diffrec_core.rng import generator
+from diffrec_core.common.errors import DataError
+from diffrec_core.common.rng import generator
 
 Floats = NDArray[np.float64]
 

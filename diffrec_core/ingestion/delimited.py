@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW
-from diffrec_core.errors import ConfigError, DataError
 from diffrec_core.ingestion.raw_rows import PROBLEM, Columns, RawBatch, Source, positions
 from diffrec_core.ingestion.text_lines import CHUNK_BYTES, read_line_chunks
 

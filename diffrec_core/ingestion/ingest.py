@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.schema import ITEM_ID, REASON, SOURCE_FILE, SOURCE_ROW, TITLE
-from diffrec_core.errors import ConfigError, DataError
 from diffrec_core.ingestion.event_store import EventSpill, QuarantineFile
 from diffrec_core.ingestion.raw_files import RawFile
 from diffrec_core.ingestion.raw_rows import PROBLEM, RawBatch, Source

@@ -8,8 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW, TIMESTAMP
-from diffrec_core.errors import ConfigError, DataError
 from diffrec_core.ingestion.raw_rows import PROBLEM, Columns, RawBatch, Source, positions
 
 BATCH_ROWS: Final = 500_000

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, Strict
 
-from diffrec_core.artifacts import read_json, sha256_file
-from diffrec_core.config import Config
-from diffrec_core.errors import ArtifactError, DataError
+from diffrec_core.common.artifacts import read_json, sha256_file
+from diffrec_core.common.config import Config
+from diffrec_core.common.errors import ArtifactError, DataError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from diffrec_core.errors import ConfigError
+from diffrec_core.common.errors import ConfigError
 
 PROBLEM: Final = "problem"
 """Why a row cannot be taken apart; null where it can."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
 from diffrec_core.ingestion.delimited import read_delimited
 from diffrec_core.ingestion.jsonl import read_jsonl
 from diffrec_core.ingestion.parquet import read_parquet

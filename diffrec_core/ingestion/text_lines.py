@@ -13,8 +13,8 @@ from typing import IO, Final, cast
 
 import polars as pl
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW
-from diffrec_core.errors import DataError
 from diffrec_core.ingestion.raw_rows import PROBLEM
 
 LINES: Final = pl.Schema({SOURCE_ROW: pl.Int64(), RAW: pl.String(), PROBLEM: pl.String()})

@@ -21,17 +21,17 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diffrec_core.artifacts import read_json, sha256_file, verify_files, write_json
-from diffrec_core.config import Config
+from diffrec_core.common.artifacts import read_json, sha256_file, verify_files, write_json
+from diffrec_core.common.config import Config
+from diffrec_core.common.errors import ArtifactError, DataError, NotFittedError
+from diffrec_core.common.search_space import Space
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.recency import RECENCY_SPACE, RecencyConfig, recency_weights
 from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
-from diffrec_core.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.search_space import Space
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.memory import exhaustion_told
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 

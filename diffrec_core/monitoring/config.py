@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
 
 _PAIRS = (
     ("freshness_warn_hours", "freshness_alarm_hours"),

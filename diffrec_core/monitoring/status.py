@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
+from diffrec_core.common.errors import AlarmError
 from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
-from diffrec_core.errors import AlarmError
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.checks import ADVICE, Check, Status
 from diffrec_core.monitoring.config import MonitorConfig

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.report.changes import Changes
 from diffrec_core.report.robustness import Measured
 

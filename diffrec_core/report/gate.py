@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.report.facts import FactTable, flatten, write_value
 from diffrec_core.report.html import template_environment
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.report import svg
 from diffrec_core.report.figure import Figure
 from diffrec_core.report.svg import Scale

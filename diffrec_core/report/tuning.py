@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
+from diffrec_core.common.search_space import Choice, Trial
 from diffrec_core.report import svg
 from diffrec_core.report.svg import Scale
-from diffrec_core.search_space import Choice, Trial
 
 _STYLE = """.trial{stroke:var(--muted);stroke-opacity:.35;stroke-width:1.2}
 .good{stroke:var(--c0);stroke-opacity:.85;stroke-width:1.6} .best{stroke:var(--c1);stroke-width:2.6}

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffrec_core.artifacts import canonical_json, storage_errors, sync_file
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.artifacts import canonical_json, storage_errors, sync_file
+from diffrec_core.common.errors import ArtifactError
 
 _FILE = "checkpoint.safetensors"
 

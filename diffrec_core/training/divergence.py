@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 
 _ENOUGH_ROWS = 20
 """Losses are compared as means over so many rows at least: one row's depends on its timestep."""

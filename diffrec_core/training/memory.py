@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from diffrec_core.errors import MemoryExhaustedError, MemoryLimitError
+from diffrec_core.common.errors import MemoryExhaustedError, MemoryLimitError
 from diffrec_core.training.program import TrainingOptions
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 from torch.optim import Optimizer
 
-from diffrec_core.config import Config
+from diffrec_core.common.config import Config
 from diffrec_core.training.distributed import Processes
 from diffrec_core.training.epoch import Epoch
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from diffrec_core.rng import derive_seed
+from diffrec_core.common.rng import derive_seed
 
 
 @contextmanager

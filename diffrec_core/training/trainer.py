@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.training.checkpoint import (
     TrainingState,
     load_checkpoint,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks import authors
-from diffrec_core.artifacts import read_json
-from diffrec_core.errors import ConfigError
+from diffrec_core.common.artifacts import read_json
+from diffrec_core.common.errors import ConfigError
 
 
 def told(out: Path, models: list[str], reference: str = "checkout") -> argparse.Namespace:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks._ml1m import METRICS, load_split, measure, protocol
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import DataError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from tests.benchmarks.conftest import N_ITEMS
 

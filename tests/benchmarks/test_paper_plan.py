@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from benchmarks import _fits, _paper_table
 from benchmarks._ml1m import METRICS
 from benchmarks.paper import Bench
-from diffrec_core.errors import ConfigError
-from pipeline_steps import _presets
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.params.presets import PRESETS
 from tests.benchmarks.conftest import Starter
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def test_settings_that_need_times_are_left_out(
 
 def test_every_model_of_params_yaml_that_needs_no_times_is_planned(data: Path) -> None:
     models = YAML(typ="safe").load(PROJECT / "params.yaml")["models"]
-    bench = Bench(data, _presets.PRESETS, data / "out")
+    bench = Bench(data, PRESETS, data / "out")
     planned = {fit.model for fit in bench.plan(seeds=["1"], settings=["authors"])}
     assert planned == set(models) - {"recent_popularity"}
 

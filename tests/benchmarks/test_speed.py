@@ -23,10 +23,10 @@ from benchmarks._comparison import (
 )
 from benchmarks._laps import Lap, Side, SideError
 from benchmarks._specs import Others
-from diffrec_core.config import parse
-from diffrec_core.embedding.lightgcn import LightGCNConfig
-from diffrec_core.errors import ConfigError
-from diffrec_core.models.registry import create
+from diffrec_core.common.config import parse
+from diffrec_core.common.errors import ConfigError
+from diffrec_core.models.kinds import create
+from diffrec_core.models.lightgcn.network import LightGCNConfig
 
 TOY = """
 def count(settings, laps):

@@ -8,7 +8,7 @@ from benchmarks import _lightgcn
 from benchmarks._comparison import Row
 from benchmarks._laps import Lap
 from benchmarks._specs import Others
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from tests.benchmarks.conftest import laps_of
 
 TINY = {"embedding_dim": 4, "epochs": 3, "validate_every_epochs": 1, "patience_epochs": 3}

@@ -12,9 +12,9 @@ import pytest
 
 from benchmarks.paper import Bench
 from benchmarks.tune import Candidates, fixed_recency_kind
-from diffrec_core.artifacts import read_json
-from diffrec_core.models.registry import create
-from pipeline_steps._study import Budget
+from diffrec_core.common.artifacts import read_json
+from diffrec_core.models.kinds import create
+from pipeline_steps.studies.study import Budget
 from tests.benchmarks.conftest import Starter
 
 PROJECT = Path(__file__).resolve().parents[2]

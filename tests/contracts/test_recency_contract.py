@@ -14,7 +14,7 @@ from torch import Tensor
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.recency import RecencyConfig
 from diffrec_core.models.base import Recommender, TrainingData
-from diffrec_core.models.registry import KINDS, create
+from diffrec_core.models.kinds import KINDS, create
 from tests.contracts.test_recommender_contract import MODELS, fitted
 from tests.devices import DEVICES
 from tests.planted import HALF_ITEMS, N_ITEMS, planted_data

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from diffrec_core.common.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.evaluation.ranking import NO_ITEM, rank, rank_task
 from diffrec_core.models.base import Recommender, TrainingData
-from diffrec_core.models.registry import KINDS, create, load
+from diffrec_core.models.kinds import KINDS, create, load
 from diffrec_core.serving import RecommendationService
 from diffrec_core.training.trainer import TrainingOptions
 from tests.devices import DEVICES

@@ -29,9 +29,9 @@ def main(dags: str) -> dict[str, Any]:
             return type(error).__name__, []
         return "success", []
 
-    stage = _tasks.PipelineOperator(task_id="stage", arguments=["run_stage"], stage="stage")
+    stage = _tasks.PipelineOperator(task_id="stage", arguments=["run-stage"], stage="stage")
     start = _tasks.StartRunOperator(
-        task_id="start_run", arguments=["start_run"], stage="start_run", members=MEMBERS
+        task_id="start_run", arguments=["start-run"], stage="start_run", members=MEMBERS
     )
     return {
         "codes": {str(code): told(stage, code, [])[0] for code in CODES},

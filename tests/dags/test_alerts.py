@@ -67,7 +67,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fail(
     stage: str = "train@ease",
     exception: Exception | None = None,
-    arguments: Sequence[str] = ("run_stage", "train@ease", "--run", RUN_ID),
+    arguments: Sequence[str] = ("run-stage", "train@ease", "--run", RUN_ID),
 ) -> None:
     ti = SimpleNamespace(run_id=RUN_ID, task_id="train.ease", dag_id="nightly", try_number=3)
     task = SimpleNamespace(stage=stage, arguments=arguments)
@@ -92,7 +92,7 @@ def test_the_note_says_what_failed_why_and_what_to_do(places: Path) -> None:
     assert [line for line in text.splitlines() if line.startswith("line ")] == [
         f"line {n}" for n in range(70, 100)
     ]
-    assert f"python -m pipeline_steps.run_stage train@ease --run {RUN}\n" in text
+    assert f"python -m pipeline_steps run-stage train@ease --run {RUN}\n" in text
     assert "docs/runbook.md" in text
 
 
@@ -109,7 +109,7 @@ def test_a_task_of_no_stage_is_named_by_its_id(places: Path) -> None:
     assert "In a shell" not in note(places)
 
 
-START = ("start_run", "--run", RUN_ID, "--end", "2026-11-24", "", "--set=a=1\nb=2", "--dry-run")
+START = ("start-run", "--run", RUN_ID, "--end", "2026-11-24", "", "--set=a=1\nb=2", "--dry-run")
 
 
 def airflow_log(places: Path, *lines: str) -> Path:
@@ -123,16 +123,16 @@ def airflow_log(places: Path, *lines: str) -> Path:
 def test_a_command_that_is_no_stage_is_repeated_as_it_was(places: Path) -> None:
     fail("start_run", arguments=START)
     assert (
-        f".venv/bin/python -m pipeline_steps.start_run --run {RUN} --end 2026-11-24 "
+        f".venv/bin/python -m pipeline_steps start-run --run {RUN} --end 2026-11-24 "
         "'--set=a=1\nb=2' --dry-run\n"
     ) in note(places)
-    assert "run_stage" not in note(places)
+    assert "run-stage" not in note(places)
 
 
 def test_a_lost_task_has_templates_for_arguments(places: Path) -> None:
-    fail(arguments=("run_stage", "train@ease", "--run", "{{ run_id }}"))
-    assert f"python -m pipeline_steps.run_stage train@ease --run {RUN}\n" in note(places)
-    fail(arguments=("start_run", "--run", "{{ run_id }}", "{% if params.models %}x{% endif %}"))
+    fail(arguments=("run-stage", "train@ease", "--run", "{{ run_id }}"))
+    assert f"python -m pipeline_steps run-stage train@ease --run {RUN}\n" in note(places)
+    fail(arguments=("start-run", "--run", "{{ run_id }}", "{% if params.models %}x{% endif %}"))
     assert "In a shell" not in note(places)
 
 
@@ -166,7 +166,7 @@ def test_a_later_failure_of_the_same_task_replaces_the_note(places: Path) -> Non
 
 
 def test_run_names_are_those_of_the_pipeline() -> None:
-    from pipeline_steps._runs import run_name  # noqa: PLC0415
+    from pipeline_steps.nights.runs import run_name  # noqa: PLC0415
 
     for text in ("scheduled__2026-11-24T00:00:00+00:00", "manual ü/../x", "a-b."):
         assert _alerts.run_name(text) == run_name(text)

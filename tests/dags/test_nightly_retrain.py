@@ -156,7 +156,7 @@ def test_each_task_runs_its_own_stage_of_its_own_run(found: dict[str, Any]) -> N
                 assert task["arguments"][:3] == [task_id, "--run", "{{ run_id }}"]
                 continue
             module, stage, *run = task["arguments"]
-            assert (module, run) == ("run_stage", ["--run", "{{ run_id }}"])
+            assert (module, run) == ("run-stage", ["--run", "{{ run_id }}"])
             assert stage.replace("@", ".") == task_id
 
 

@@ -21,7 +21,7 @@ from dags._stage_graph import (
     needed_for,
     resolve,
 )
-from pipeline_steps import start_run
+from pipeline_steps.nights import start_run
 
 DvcGraph = Callable[[Path], tuple[set[str], set[tuple[str, str]]]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
 from tests.planted import planted_data
 

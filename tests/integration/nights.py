@@ -82,7 +82,7 @@ class Story:
         scratch = self.project.traces.with_name("other traces")  # not what the nights have done
         scratch.mkdir(exist_ok=True)
         variables = {**self.airflow.variables, "TRACE_DIR": str(scratch)}
-        return self.project.run(sys.executable, "-m", *arguments, **variables)
+        return self.project.run(sys.executable, "-m", "pipeline_steps", *arguments, **variables)
 
     def processes(self, *words: str) -> list[int]:
         """Those of this story, by words of their command lines."""
@@ -101,7 +101,7 @@ class Story:
         self.states.append(self.airflow.api.state(DAG, run))
         self.tasks.append(self.airflow.api.tasks(DAG, run))
         self.computed.append(_computed(self.project.traces))
-        history = self.run("pipeline_steps.history", "--json")
+        history = self.run("history", "--json")
         assert history.returncode == 0, history.stderr
         self.champions.append(champion_of(json.loads(history.stdout)))
         self.versions.append(len(versions(self.tracking_uri)))
@@ -226,7 +226,7 @@ def _kill_task(story: Story) -> None:
     """Airflow's process of the task, and the command that shows the work; wait for the next try."""
     ti = story.airflow.api.task(DAG, "night-2", "train.diffrec")
     _kill(story.processes("airflow worker --", ti["id"]))
-    _kill(story.processes("pipeline_steps.run_stage", "train@diffrec"))
+    _kill(story.processes("pipeline_steps run-stage", "train@diffrec"))
     logs = story.airflow.home / "logs" / f"dag_id={DAG}/run_id=night-2/task_id=train.diffrec"
     wait_until(
         lambda: any("joining work that goes on" in log.read_text() for log in logs.glob("*.log")),

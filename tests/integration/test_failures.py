@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrec_core.artifacts import sha256_file
+from diffrec_core.common.artifacts import sha256_file
 from tests.integration.conftest import Project, copy_of
 
 pytestmark = pytest.mark.integration

@@ -105,7 +105,7 @@ def test_a_corrupted_log_fails_at_once_and_is_told(story: Story) -> None:
     (post,) = [post for post in story.posts if post["run"] == "night-3"]
     assert (post["dag"], post["stage"]) == (DAG, "ingest")
     assert "max_rejected_share" in post["text"]
-    assert "pipeline_steps.run_stage ingest --run night-3" in post["text"]
+    assert "pipeline_steps run-stage ingest --run night-3" in post["text"]
     note = story.project.root / ".nightly" / "alerts" / "night-3--ingest.md"
     assert note.read_text() == post["text"]
 
@@ -125,7 +125,7 @@ def test_a_run_that_cannot_be_specified_is_told_with_the_reason(story: Story) ->
     (post,) = [post for post in story.posts if post["run"] == "monitor-1"]
     assert (post["dag"], post["stage"]) == ("monitor", "start_run")
     assert "--set 'nonsense': expected KEY=VALUE" in post["text"]
-    assert "pipeline_steps.start_run --run monitor-1 --end 2023-12-1" in post["text"]
+    assert "pipeline_steps start-run --run monitor-1 --end 2023-12-1" in post["text"]
     status = story.published("status/status.json")
     assert status["status"] == "alarm"
     assert status["checks"][0]["message"].startswith("a task of run monitor-1 up to")
@@ -179,7 +179,7 @@ def test_ctrl_c_leaves_no_process(story: Story) -> None:
 
 
 def test_an_old_version_is_restored_and_scores_the_same(story: Story) -> None:
-    result = story.run("pipeline_steps.restore", "1", "--out", "old", "--verify")
+    result = story.run("restore", "1", "--out", "old", "--verify")
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "metrics of evaluate@" in result.stderr
@@ -191,12 +191,12 @@ def test_rollback_returns_to_the_champion_before(story: Story) -> None:
     before = story.champions[-1]
     other = "2" if before != "2" else "1"
     forced = ("--force", "--reason", "a test of the runbook")
-    assert story.run("pipeline_steps.promote", other, *forced).returncode == 0
+    assert story.run("promote", other, *forced).returncode == 0
 
-    result = story.run("pipeline_steps.rollback", "--reason", "worse than the one before")
+    result = story.run("rollback", "--reason", "worse than the one before")
 
     assert result.returncode == 0, result.stderr
-    history = json.loads(story.run("pipeline_steps.history", "--json").stdout)
+    history = json.loads(story.run("history", "--json").stdout)
     assert champion_of(history) == history["aliases"]["champion"] == before
     assert [record["action"] for record in history["records"][-2:]] == ["promote", "rollback"]
 
@@ -204,8 +204,8 @@ def test_rollback_returns_to_the_champion_before(story: Story) -> None:
 def test_the_table_after_a_rollback_needs_no_log(story: Story) -> None:
     shutil.rmtree(story.project.root / "data" / "raw")
     for operation in ("recommend", "publish"):
-        result = story.run("pipeline_steps.run_stage", operation, "--run", "night-3")
+        result = story.run("run-stage", operation, "--run", "night-3")
         assert result.returncode == 0, result.stderr
-    history = json.loads(story.run("pipeline_steps.history", "--json").stdout)
+    history = json.loads(story.run("history", "--json").stdout)
     latest = story.published("recommendations/latest.json")
     assert latest["model"]["version"] == champion_of(history)

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from diffrec_core.artifacts import read_manifest
+from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.data.schema import RECOMMENDATIONS, RECOMMENDATIONS_SCHEMA
 from diffrec_core.report.plots import FIGURES
 from tests.integration.conftest import Project, copy_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.artifacts import write_manifest
+from diffrec_core.common.artifacts import write_manifest
 from diffrec_core.data.schema import CANDIDATE_SCHEMA
 from tests.integration.small_steps import SECTIONS, Workplace
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffrec_core.models.diffrec.denoiser import Denoiser
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.nn.sparse_rows import SparseRows
 
 Matrix = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.adjacency import Adjacency, normalised_adjacency
+from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency
 from tests.oracle.model_oracles import Matrix
 
 GRAPHS = {

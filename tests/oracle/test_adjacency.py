@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.adjacency import Adjacency, normalised_adjacency, propagate
+from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency, propagate
 from tests.oracle.model_oracles import adjacency, dense_propagation, layers_of
 from tests.oracle.small_graphs import DIM, GRAPHS, N_ITEMS, N_NODES, embeddings, graph
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
+from diffrec_core.models.autoencoder.mult_dae import MultDaeConfig
+from diffrec_core.models.autoencoder.mult_vae import MultVaeConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.autoencoder.program import AutoencoderProgram
-from diffrec_core.models.baselines.mult_dae import MultDaeConfig
-from diffrec_core.models.baselines.mult_vae import MultVaeConfig
-from diffrec_core.models.registry import create
-from diffrec_core.training.dropout import keep_scale
+from diffrec_core.models.kinds import create
+from diffrec_core.nn.dropout import keep_scale
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffrec_core.config import parse
+from diffrec_core.common.config import parse
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import ConfigError, DataError
 from diffrec_core.evaluation.beyond_accuracy import (
     catalogue_metrics,
     gini,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import DataError
-from diffrec_core.models.baselines.bpr_mf import BprMf, BprMfConfig, fold_in
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.models.factorisation.bpr_mf import BprMf, BprMfConfig, fold_in
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.trainer import TrainingOptions
 from tests.oracle.linear_oracles import Matrix, random_users, training_data
 from tests.oracle.ranking_oracles import recency

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.models.diffrec.cluster_vae import ClusterVae, ClusterVaeConfig, allocate
 from diffrec_core.models.diffrec.denoiser import Denoiser, DenoiserConfig
 from diffrec_core.training.seeding import torch_seed

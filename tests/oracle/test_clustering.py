@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
 
 Points = NDArray[np.float32]
 

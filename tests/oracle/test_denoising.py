@@ -10,22 +10,22 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from diffrec_core.data.histories import Histories
+from diffrec_core.models.autoencoder.mult_dae import MultDae, MultDaeConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.baselines.mult_dae import MultDae, MultDaeConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.network import DiffRecNetwork
-from diffrec_core.models.registry import create
-from diffrec_core.training.denoising import (
+from diffrec_core.models.kinds import create
+from diffrec_core.nn.denoising import (
     DenoisingConfig,
     Reweigh,
     reweighing,
     truncated,
 )
+from diffrec_core.nn.variational import logistic_loss, multinomial_entries
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions
-from diffrec_core.training.variational import logistic_loss, multinomial_entries
 from tests.oracle.denoising_oracles import (
     Matrix,
     Weights,

@@ -6,7 +6,7 @@ import pytest
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.baselines.ease import Ease, EaseConfig
+from diffrec_core.models.item_item.ease import Ease, EaseConfig
 from tests.oracle.model_oracles import Matrix, ease_weights, ease_weights_by_lagrangian
 from tests.oracle.ranking_oracles import recency
 

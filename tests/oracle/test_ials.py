@@ -11,9 +11,9 @@ from threadpoolctl import threadpool_limits
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.baselines import factors
-from diffrec_core.models.baselines.ials import Ials, IalsConfig, fold_in
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.models.factorisation import folded_in
+from diffrec_core.models.factorisation.ials import Ials, IalsConfig, fold_in
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.trainer import TrainingOptions
 from tests.oracle.linear_oracles import ials_user, random_users, training_data
 from tests.oracle.ranking_oracles import recency
@@ -76,9 +76,9 @@ def test_item_factors_solve_their_own_equations_given_the_users() -> None:
 def test_how_histories_are_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted()
     whole = model.score(Histories.from_lists(USERS))
-    monkeypatch.setattr(factors, "_SOLVE_ENTRIES", 60)
+    monkeypatch.setattr(folded_in, "_SOLVE_ENTRIES", 60)
     lengths = torch.tensor([1, 3, 2, 3, 1])
-    parts = [part.tolist() for part in factors._similar_lengths(lengths, 4)]
+    parts = [part.tolist() for part in folded_in._similar_lengths(lengths, 4)]
     assert parts == [[1, 3], [2, 0], [4]]  # 60 // (4 (3 + 4)) = 2 rows of 3
     torch.testing.assert_close(model.score(Histories.from_lists(USERS)), whole)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.models.adversarial import program as programs
-from diffrec_core.models.adversarial.discriminator import (
+from diffrec_core.models.irgan import program as programs
+from diffrec_core.models.irgan.discriminator import (
     Discriminator,
     advantages,
     discriminator_loss,
@@ -17,10 +17,10 @@ from diffrec_core.models.adversarial.discriminator import (
     policy_loss,
     reward,
 )
-from diffrec_core.models.adversarial.generator import Generator, draw, draw_own
-from diffrec_core.models.adversarial.program import Game, IrganProgram
-from diffrec_core.models.baselines.irgan import IrganConfig
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.models.irgan.generator import Generator, draw, draw_own
+from diffrec_core.models.irgan.model import IrganConfig
+from diffrec_core.models.irgan.program import Game, IrganProgram
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 

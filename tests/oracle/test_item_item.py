@@ -9,9 +9,9 @@ from scipy import sparse
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import Recommender
-from diffrec_core.models.baselines.gf_cf import low_frequencies
 from diffrec_core.models.item_item import neighbours
-from diffrec_core.models.registry import create
+from diffrec_core.models.item_item.gf_cf import low_frequencies
+from diffrec_core.models.kinds import create
 from tests.oracle.linear_oracles import (
     Matrix,
     gf_cf_filter,

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding import lightgcn
-from diffrec_core.embedding.lightgcn import (
+from diffrec_core.evaluation.ranking import rank_task
+from diffrec_core.models.lightgcn import network as lightgcn
+from diffrec_core.models.lightgcn.network import (
     LightGCNConfig,
     LightGCNNetwork,
     fit_lightgcn,
     score_histories,
 )
-from diffrec_core.evaluation.ranking import rank_task
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding import lightgcn
-from diffrec_core.embedding.lightgcn import LightGCNConfig
+from diffrec_core.models.lightgcn import network
+from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.trainer import TrainingOptions
 from tests.oracle.small_graphs import N_ITEMS
@@ -23,14 +23,14 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Batches]]:
 
     def run(rows: list[list[int]], n_items: int, **options: Any) -> list[Batches]:
         histories, config = Histories.from_lists(rows), LightGCNConfig(**options)
-        program = lightgcn._Program(histories, n_items, config, TrainingOptions(), None)
+        program = network._Program(histories, n_items, config, TrainingOptions(), None)
         epochs: list[Batches] = []
 
         def step(_: Any, users: Tensor, items: Tensor, epoch: Epoch) -> None:
             epochs[-1].append((users, items))
             epoch.average(torch.tensor(0.0))
 
-        monkeypatch.setattr(lightgcn._Program, "_step", step)
+        monkeypatch.setattr(network._Program, "_step", step)
         for number in (1, 2):
             epochs.append([])
             program.train_epoch(Epoch(number))

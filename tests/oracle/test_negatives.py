@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.training.lookups import pair_scores, take_rows
-from diffrec_core.training.negatives import NegativeSampler, bpr_loss, softmax_loss
+from diffrec_core.nn.lookups import pair_scores, take_rows
+from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, softmax_loss
 from tests.devices import DEVICES
 from tests.oracle.model_oracles import bpr
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import DataError
 from diffrec_core.evaluation import ranking
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.metrics import (

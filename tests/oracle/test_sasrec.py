@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import log_softmax
 
+from diffrec_core.common.rng import generator
 from diffrec_core.data.histories import Histories
-from diffrec_core.models.baselines.sasrec import SasRec, SasRecConfig
-from diffrec_core.models.sequential import losses
-from diffrec_core.models.sequential.network import SasRecNetwork
-from diffrec_core.models.sequential.program import SasRecProgram
-from diffrec_core.models.sequential.windows import Padded, cut, newest
-from diffrec_core.rng import generator
-from diffrec_core.training.denoising import DenoisingConfig, reweighing
+from diffrec_core.models.sasrec import losses
+from diffrec_core.models.sasrec.model import SasRec, SasRecConfig
+from diffrec_core.models.sasrec.network import SasRecNetwork
+from diffrec_core.models.sasrec.program import SasRecProgram
+from diffrec_core.models.sasrec.windows import Padded, cut, newest
+from diffrec_core.nn.denoising import DenoisingConfig, reweighing
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffrec_core.models.baselines.slim import Slim, SlimConfig
 from diffrec_core.models.item_item import elastic_net
+from diffrec_core.models.item_item.slim import Slim, SlimConfig
 from diffrec_core.training.trainer import TrainingOptions
 from tests.oracle.linear_oracles import (
     Matrix,

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import INTERACTIONS
 from diffrec_core.data.splits import Split, SplitConfig, describe_split, split_interactions
-from diffrec_core.errors import DataError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 

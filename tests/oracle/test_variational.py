@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions.kl import kl_divergence as closed_form
 
+from diffrec_core.nn.variational import kl_divergence, multinomial_loss, sample_latent
 from diffrec_core.training.seeding import torch_seed
-from diffrec_core.training.variational import kl_divergence, multinomial_loss, sample_latent
 from tests.oracle.model_oracles import multinomial, sparse
 
 

@@ -8,17 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.embedding.adjacency import normalised_adjacency, propagate
-from diffrec_core.embedding.clustering import ClusteringConfig, cluster_items
-from diffrec_core.errors import DataError
 from diffrec_core.models.diffrec.cluster_vae import (
     ClusterVae,
     ClusterVaeConfig,
     allocate,
 )
-from diffrec_core.training.negatives import NegativeSampler
-from diffrec_core.training.variational import kl_divergence, multinomial_loss
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
+from diffrec_core.models.lightgcn.adjacency import normalised_adjacency, propagate
+from diffrec_core.nn.negatives import NegativeSampler
+from diffrec_core.nn.variational import kl_divergence, multinomial_loss
 from tests.oracle.model_oracles import adjacency, layers_of, multinomial, sparse
 from tests.oracle.strategies import effort, item_lists
 

@@ -14,7 +14,7 @@ from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, appl
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoiser import Denoiser, DenoiserConfig
 from diffrec_core.models.diffrec.network import NOISE_SEED, DiffRecNetwork
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.seeding import torch_seed
 from tests.devices import DEVICES
 from tests.oracle.model_oracles import sparse

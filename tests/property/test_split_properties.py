@@ -7,9 +7,9 @@ import polars as pl
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import INTERACTIONS
 from diffrec_core.data.splits import Split, SplitConfig, split_interactions
-from diffrec_core.errors import DataError
 from tests.oracle import ranking_oracles as oracle
 from tests.oracle.strategies import effort
 

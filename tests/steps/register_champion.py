@@ -14,9 +14,9 @@ import polars as pl
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.registry import create
-from pipeline_steps import _registry, _tracking
-from pipeline_steps._runtime import repository_root
+from diffrec_core.models.kinds import create
+from pipeline_steps.registry import tracking, versions
+from pipeline_steps.runtime.command import repository_root
 
 
 def main(folder: Path, until: datetime, recall: float) -> None:
@@ -28,10 +28,10 @@ def main(folder: Path, until: datetime, recall: float) -> None:
     directory = Path("model")
     directory.mkdir(exist_ok=True)
     model.save(directory)
-    with _tracking.tracking("test"):
+    with tracking.tracking("test"):
         with mlflow.start_run() as run:
             mlflow.log_metric("test_recall_at_20", recall)
-        number = _tracking.register_model(
+        number = tracking.register_model(
             run.info.run_id,
             "diffrec",
             model=directory,
@@ -40,7 +40,7 @@ def main(folder: Path, until: datetime, recall: float) -> None:
             tags={"data_last": model.training_window[1]},
             example=pd.DataFrame({"user_id": [interactions.users.ids[0]]}),
         )
-        _registry.move_alias("diffrec", "champion", number)
+        versions.move_alias("diffrec", "champion", number)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from pipeline_steps._runtime import command_line
-from pipeline_steps._tracking import tracking
+from pipeline_steps.registry.tracking import tracking
+from pipeline_steps.runtime.command import command_line
 from tests.raw_logs import write_params
 
 MODEL = "diffrec"

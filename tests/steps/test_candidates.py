@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from pipeline_steps import _candidates
+from pipeline_steps.runtime import candidates
 
 
 def test_a_candidate_that_is_left_out_keeps_no_model_of_an_earlier_seed(tmp_path: Path) -> None:
-    first = _candidates.seed_directory(tmp_path, 1)
+    first = candidates.seed_directory(tmp_path, 1)
     first.mkdir()
     (first / "weights.safetensors").touch()
-    _candidates.leave_out(tmp_path, "it is too large")
+    candidates.leave_out(tmp_path, "it is too large")
     assert not first.exists()
-    assert _candidates.why_left_out(tmp_path) == "it is too large"
-    assert _candidates.seed_directories(tmp_path) == []
+    assert candidates.why_left_out(tmp_path) == "it is too large"
+    assert candidates.seed_directories(tmp_path) == []

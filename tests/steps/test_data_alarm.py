@@ -1,4 +1,4 @@
-"""data_alarm: a page that is red with the reason, where there are no data to check."""
+"""report-unreadable-data: a page that is red with the reason, where there are no data to check."""
 
 import json
 from html import unescape
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from diffrec_core.monitoring.checks import ADVICE
-from pipeline_steps import data_alarm
-from pipeline_steps._runs import End, Run, RunSpec, leave_end
-from pipeline_steps._store import Store
+from pipeline_steps.monitoring import report_unreadable_data
+from pipeline_steps.nights.runs import End, Run, RunSpec, leave_end
+from pipeline_steps.nights.store import Store
 from tests.raw_logs import REPOSITORY
 
 END = "2026-11-24T00:00:00+00:00"
@@ -41,9 +41,11 @@ def specify(store: Store, **monitor: Any) -> None:
 
 def call(monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
     arguments = ["--run", "night", *more, "--stages", *STAGES]
-    monkeypatch.setattr("sys.argv", ["data_alarm", *arguments])
+    monkeypatch.setattr("sys.argv", ["report-unreadable-data", *arguments])
     with pytest.raises(SystemExit) as end:
-        data_alarm.command_line(data_alarm.main, data_alarm.add_arguments, "")
+        report_unreadable_data.command_line(
+            report_unreadable_data.main, report_unreadable_data.add_arguments, ""
+        )
     return int(end.value.code or 0)
 
 
@@ -96,13 +98,13 @@ def test_a_stage_that_failed_before_and_was_mended_is_no_reason(
 def test_a_run_that_nobody_could_specify_makes_it_red_too(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_alarm, "repository_root", lambda: REPOSITORY)
+    monkeypatch.setattr(report_unreadable_data, "repository_root", lambda: REPOSITORY)
     assert call(monkeypatch) == 0
     status, _ = published(tmp_path)
     assert "a task of run night up to build_interactions" in status["checks"][0]["message"]
 
     (tmp_path / "params.yaml").write_text("monitor: {psi_warn: nonsense}\nregister: {}\n")
-    monkeypatch.setattr(data_alarm, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(report_unreadable_data, "repository_root", lambda: tmp_path)
     assert call(monkeypatch) == 0
     status, _ = published(tmp_path)
     assert status["status"] == "alarm"

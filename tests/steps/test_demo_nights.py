@@ -1,4 +1,4 @@
-"""demo_nights: a log played back night by night, nothing lost and nothing twice."""
+"""replay-log: a log played back night by night, nothing lost and nothing twice."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_steps import demo_nights
+from pipeline_steps.sample import replay
 from tests.raw_logs import write_lines
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
@@ -32,7 +32,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         "sys.argv", ["demo_nights", "--log", "log.inter", "--out", "out", *arguments]
     )
     with pytest.raises(SystemExit) as end:
-        demo_nights.command_line(demo_nights.main, demo_nights.add_arguments, "")
+        replay.command_line(replay.main, replay.add_arguments, "")
     return int(end.value.code or 0)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.errors import DataError
-from pipeline_steps import _download
+from diffrec_core.common.errors import DataError
+from pipeline_steps.sample import download
 from tests.loopback import DIRECT, LOG, Site, serving, sha256, zipped
 from tests.raw_logs import REPOSITORY, run_step
 
@@ -62,7 +62,7 @@ def test_a_killed_download_leaves_a_part_and_is_continued(tmp_path):
     site = Site(cut_after=[2_000_000], hold=threading.Event())
     with serving(site) as url:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline_steps.fetch_sample", f"{url}/log.csv"],
+            [sys.executable, "-m", "pipeline_steps", "fetch-sample", f"{url}/log.csv"],
             cwd=tmp_path,
             env={**os.environ, **DIRECT, "PYTHONPATH": str(REPOSITORY)},
             stderr=subprocess.DEVNULL,
@@ -179,7 +179,7 @@ def test_pip_that_hangs_is_given_up(tmp_path, monkeypatch):
 
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(DataError, match="took more than 600 s"):
-        _download.download_wheel("recbole==1.2.1", tmp_path)
+        download.download_wheel("recbole==1.2.1", tmp_path)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:

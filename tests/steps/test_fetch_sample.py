@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from diffrec_core.ingestion import sources
-from diffrec_core.ingestion.sources import ML_100K, Member, Sample
-from pipeline_steps import fetch_sample
+from pipeline_steps.sample import archives, fetch_sample
+from pipeline_steps.sample.archives import ML_100K, Member, Sample
 from tests.loopback import DIRECT, Site, serving, sha256, zipped
 from tests.raw_logs import run_step
 
@@ -117,7 +116,7 @@ class TestWheel:
         wheel = self.make_wheel(tmp_path)
         monkeypatch.chdir(tmp_path)
         pinned = Sample("ml-100k", ML_100K.origin, sha256(wheel.read_bytes()), ML_100K.members, "")
-        monkeypatch.setattr(sources, "SAMPLES", {"ml-100k": pinned})
+        monkeypatch.setattr(archives, "SAMPLES", {"ml-100k": pinned})
         fetch_sample.main(arguments(str(wheel)))
         assert (tmp_path / "data/raw/ml-100k/ml-100k.item").read_bytes() == b"ml-100k.item"
         assert not (tmp_path / "data/raw/ml-100k/recbole").exists()
@@ -140,7 +139,7 @@ class TestSampleByUrl:
                 Member("s/movies.dat", "movies.dat", "latin-1"),
             )
             sample = Sample("s", f"{url}/s.zip", sha256(data), members, "licence", "ingest: {}\n")
-            monkeypatch.setattr(sources, "SAMPLES", {"s": sample})
+            monkeypatch.setattr(archives, "SAMPLES", {"s": sample})
             yield site
 
     def test_members_are_taken_and_converted(self, sample, caplog):

@@ -15,22 +15,13 @@ from mlflow import MlflowClient
 from mlflow.artifacts import list_artifacts
 from mlflow.tracking._model_registry.client import ModelRegistryClient
 
-from diffrec_core.errors import ArtifactError
-from pipeline_steps import (
-    _comparison,
-    build_interactions,
-    gate,
-    ingest,
-    list_raw,
-    promote,
-    refit,
-    register,
-    split,
-)
-from pipeline_steps._registry import get_version
-from pipeline_steps._runtime import Step, read_params
-from pipeline_steps._scoring import Scored, score_versions
-from pipeline_steps._workers import SKIPPED
+from diffrec_core.common.errors import ArtifactError
+from pipeline_steps import build_interactions, ingest, list_raw, refit, register, split
+from pipeline_steps.champion import comparison, gate, promote
+from pipeline_steps.nights.workers import SKIPPED
+from pipeline_steps.registry.scoring import Scored, score_versions
+from pipeline_steps.registry.versions import get_version
+from pipeline_steps.runtime.command import Step, read_params
 from tests.raw_logs import REPOSITORY, ingest_section, planted_events, write_log, write_params
 from tests.steps.registries import MODEL, REGISTER, aliases, place
 
@@ -262,7 +253,7 @@ def test_a_tag_that_lies_about_the_training_does_not_help(
             for uri in uris
         }
 
-    monkeypatch.setattr(_comparison, "score_versions", scored)
+    monkeypatch.setattr(comparison, "score_versions", scored)
     pipeline.register("popularity")
     decided = pipeline.gate()
     assert decided["decision"] == "keep"

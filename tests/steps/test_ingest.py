@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.artifacts import read_manifest, sha256_file, verify_files
+from diffrec_core.common.artifacts import read_manifest, sha256_file, verify_files
 from diffrec_core.data.schema import EVENTS, QUARANTINE
 from tests.raw_logs import (
     REPOSITORY,

@@ -19,17 +19,17 @@ import polars as pl
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
+from diffrec_core.contest.config import GateConfig
 from diffrec_core.monitoring.checks import ADVICE, Check
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.periods import Periods
-from diffrec_core.promotion.config import GateConfig
 from diffrec_core.report.status import WORDS, render_status
-from pipeline_steps import _measure_champion
-from pipeline_steps import monitor as step
-from pipeline_steps._measure_champion import Champion, measure_champion
-from pipeline_steps._registry import Version
-from pipeline_steps._runtime import command_line
+from pipeline_steps.monitoring import measure_champion as measuring
+from pipeline_steps.monitoring import monitor as step
+from pipeline_steps.monitoring.measure_champion import Champion, measure_champion
+from pipeline_steps.registry.versions import Version
+from pipeline_steps.runtime.command import command_line
 from tests.planted_status import faulty_night, quiet_night
 from tests.raw_logs import (
     REPOSITORY,
@@ -186,7 +186,7 @@ def test_a_metric_by_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         right = [cases["targets"][0].to_list(), *[[] for _ in range(len(cases) - 1)]]
         return {uris[0]: SimpleNamespace(item_ids=right, sources=["history"] * len(cases))}
 
-    monkeypatch.setattr(_measure_champion, "score_versions", answer)
+    monkeypatch.setattr(measuring, "score_versions", answer)
     check = asked(data, {"test_recall_at_20": 0.5})
     users = int(re.search(r"over (\d+) users", check.message)[1])
     assert users > 10
@@ -205,7 +205,7 @@ def test_a_champion_that_cannot_be_loaded_raises_the_alarm(
     def fail(*_: Any, **__: Any) -> None:
         raise ArtifactError("models:/diffrec/3 cannot be scored")
 
-    monkeypatch.setattr(_measure_champion, "score_versions", fail)
+    monkeypatch.setattr(measuring, "score_versions", fail)
     check = asked(data, {})
     assert check.status == "alarm"
     assert "cannot be loaded: models:/diffrec/3 cannot be scored" in check.message

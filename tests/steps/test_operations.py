@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline_steps import _stage_worker
-from pipeline_steps._operations import Operation, operations
-from pipeline_steps._runs import Run, RunSpec
-from pipeline_steps._settings import Settings, settings
+from pipeline_steps.nights import stage_worker
+from pipeline_steps.nights.operations import Operation, operations
+from pipeline_steps.nights.runs import Run, RunSpec
+from pipeline_steps.nights.settings import Settings, settings
 from tests.raw_logs import REPOSITORY
 
 
@@ -45,7 +45,7 @@ def a_run(found: Settings, *, dry_run: bool = False) -> Run:
 
 def perform(operation: Operation, run: Run, found: Settings, root: Path) -> int:
     root.mkdir()
-    return _stage_worker._run_operation(operation, run, Folder(root), found)  # type: ignore[arg-type]
+    return stage_worker._run_operation(operation, run, Folder(root), found)  # type: ignore[arg-type]
 
 
 def test_another_try_reads_what_stages_made_not_what_it_made_itself(
@@ -54,7 +54,7 @@ def test_another_try_reads_what_stages_made_not_what_it_made_itself(
     run = a_run(found)
     run.keep_file("report.html", b"of the first try, before the log was mended")
     operation = Operation(
-        command=("demo_nights", "--help"), reads=("report.html",), keeps=("report.html",),
+        command=("replay-log", "--help"), reads=("report.html",), keeps=("report.html",),
         publishes=(("report.html", "shown.html"),),
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_what_an_earlier_operation_made_is_given_where_it_is_read(
 ) -> None:
     run = a_run(found)
     run.keep_file("reports/gate.json", b"{}")
-    operation = Operation(command=("demo_nights", "--help"), reads_kept=("reports/gate.json",))
+    operation = Operation(command=("replay-log", "--help"), reads_kept=("reports/gate.json",))
 
     assert perform(operation, run, found, tmp_path / "w") == 0
 
@@ -80,7 +80,7 @@ def test_what_a_failing_operation_made_is_kept_all_the_same(
     found: Settings, tmp_path: Path
 ) -> None:
     operation = Operation(
-        command=("demo_nights", "--nights", "0", "--log", str(Path(__file__))),
+        command=("replay-log", "--nights", "0", "--log", str(Path(__file__))),
         reads=("status/status.json",), keeps=("status",), publishes=(("status", "shown"),),
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_a_dry_run_changes_nothing(found: Settings, tmp_path: Path) -> None:
         operation = operations(run.spec)[name]
         assert perform(operation, run, found, tmp_path / name) == 99
     report = Operation(
-        command=("demo_nights", "--help"), reads=("r",), publishes=(("r", "r"),)
+        command=("replay-log", "--help"), reads=("r",), publishes=(("r", "r"),)
     )  # fmt: skip
     assert perform(report, run, found, tmp_path / "w") == 0
     assert found.published.names() == []

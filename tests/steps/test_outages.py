@@ -16,13 +16,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
-from diffrec_core.errors import ConfigError, StorageError
+from diffrec_core.common.errors import ConfigError, StorageError
 from diffrec_core.monitoring.checks import Check
 from diffrec_core.monitoring.config import MonitorConfig
-from pipeline_steps import _measure_champion, _registry, history, monitor
-from pipeline_steps._outages import is_outage
-from pipeline_steps._scoring import score_versions
-from pipeline_steps._tracking import tracking
+from pipeline_steps.champion import history
+from pipeline_steps.monitoring import measure_champion, monitor
+from pipeline_steps.registry import versions
+from pipeline_steps.registry.scoring import score_versions
+from pipeline_steps.registry.tracking import tracking
+from pipeline_steps.registry.transient_errors import is_outage
 from tests.steps.registries import call
 
 NOBODY = "http://127.0.0.1:1"
@@ -96,13 +98,13 @@ def test_the_monitor_does_not_take_an_outage_for_a_champion_that_is_damaged(
     def fail(*_: object, **__: object) -> None:
         raise StorageError("MLflow is away")
 
-    monkeypatch.setattr(_measure_champion, "score_versions", fail)
-    monkeypatch.setattr(_measure_champion, "_cases", lambda *_: (None, range(1000)))
-    version = _registry.Version("m", "1", "r", {"data_last": "2026-11-01T00:00:00+00:00"})
+    monkeypatch.setattr(measure_champion, "score_versions", fail)
+    monkeypatch.setattr(measure_champion, "_cases", lambda *_: (None, range(1000)))
+    version = versions.Version("m", "1", "r", {"data_last": "2026-11-01T00:00:00+00:00"})
     end = datetime(2026, 11, 24, tzinfo=UTC)
     periods = SimpleNamespace(start=lambda _: datetime(2026, 11, 23, tzinfo=UTC), end=end)
-    check = _measure_champion.measure_champion(
-        _measure_champion.Champion(version, {}, NOBODY),
+    check = measure_champion.measure_champion(
+        measure_champion.Champion(version, {}, NOBODY),
         Path(),
         periods,  # type: ignore[arg-type]
         monitor.GateConfig(),

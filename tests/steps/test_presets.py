@@ -9,12 +9,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from diffrec_core.models.diffrec.model import DiffRecConfig
-from diffrec_core.models.registry import create
-from pipeline_steps import _presets
+from diffrec_core.models.kinds import create
+from pipeline_steps.params import presets
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARAMS = PROJECT / "params.yaml"
-NAMES = list(_presets.preset_names())
+NAMES = list(presets.preset_names())
 BY_THE_AUTHORS = [name for name in NAMES if name != "ml-1m-tuned" and "ml-100k" not in name]
 VARIANTS = ("diffrec", "t_diffrec", "l_diffrec", "lt_diffrec")
 
@@ -81,7 +81,7 @@ AUTHORS_LATENT_DEFAULTS: dict[str, Any] = {
 
 @cache
 def values_of(preset: str) -> dict[str, Any]:
-    return _presets.read_preset(preset).values
+    return presets.read_preset(preset).values
 
 
 def model_config(preset: str, model: str) -> DiffRecConfig:
@@ -104,7 +104,7 @@ def test_the_presets_that_are_promised_exist_and_say_what_they_are() -> None:
     }
     promised |= {"ml-100k", "ml-100k-noisy", "ml-1m-tuned"}
     assert set(NAMES) == promised | {"ml-1m-natural-noise", "ml-1m-random-noise"}
-    for description in _presets.preset_names().values():
+    for description in presets.preset_names().values():
         assert 10 < len(description) < 80
 
 
@@ -112,7 +112,7 @@ def test_the_presets_that_are_promised_exist_and_say_what_they_are() -> None:
 def test_a_preset_has_settings_for_every_model_of_params_yaml(name: str) -> None:
     preset, models = values_of(name), set(YAML(typ="safe").load(PARAMS)["models"])
     assert set(preset["train"]) == models
-    assert set(preset) == _presets.PRESET_SECTIONS
+    assert set(preset) == presets.PRESET_SECTIONS
     assert set(preset["robustness"]["models"]) <= models
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from diffrec_core.errors import ArtifactError
-from pipeline_steps import _registry, history, promote, rollback
-from pipeline_steps._promotions import ChampionMovedError, Promotions
-from pipeline_steps._settings import settings
+from diffrec_core.common.errors import ArtifactError
+from pipeline_steps.champion import history, promote, rollback
+from pipeline_steps.champion.promotion_log import ChampionMovedError, Promotions
+from pipeline_steps.nights.settings import settings
+from pipeline_steps.registry import versions
 from tests.raw_logs import REPOSITORY
 from tests.steps.registries import MODEL, add_version, aliases, call, place
 
@@ -94,9 +95,10 @@ def test_a_decision_about_another_champion_is_refused(
 # `promote`, which waits right before it creates its record until another one is there as well
 RACER = """
 import pathlib, sys, time
-from pipeline_steps import _store, promote
-from pipeline_steps._runtime import command_line
-create = _store.Store.create
+from pipeline_steps.nights import store
+from pipeline_steps.champion import promote
+from pipeline_steps.runtime.command import command_line
+create = store.Store.create
 
 def together(self, name, content):
     pathlib.Path(sys.argv[-1] + ".ready").touch()
@@ -104,7 +106,7 @@ def together(self, name, content):
         time.sleep(0.001)
     create(self, name, content)
 
-_store.Store.create = together
+store.Store.create = together
 command_line(promote.main, promote.add_arguments, "")
 """
 
@@ -147,7 +149,7 @@ class Killed(BaseException):
 
 def _kill_after(moves: int, patch: pytest.MonkeyPatch) -> None:
     """Die when so many aliases have been moved."""
-    move, left = _registry.move_alias, [None] * moves
+    move, left = versions.move_alias, [None] * moves
 
     def killed(name: str, alias: str, number: str = "") -> None:
         if not left:
@@ -155,8 +157,8 @@ def _kill_after(moves: int, patch: pytest.MonkeyPatch) -> None:
         left.pop()
         move(name, alias, number)
 
-    patch.setattr(_registry, "move_alias", killed)
-    patch.setattr(_registry, "remove_alias", killed)
+    patch.setattr(versions, "move_alias", killed)
+    patch.setattr(versions, "remove_alias", killed)
 
 
 def _killed(*_: Any) -> None:
@@ -189,7 +191,7 @@ def test_a_rollback_that_was_killed_is_completed_by_the_same_command_and_not_und
     promotions.add(based_on=0, version="2", action="promote", reason="better")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         _kill_after(moved, patch)
-        patch.setattr(_registry, "tag_version", _killed)
+        patch.setattr(versions, "tag_version", _killed)
         promotions.add(based_on=1, version="1", action="rollback", reason="clicks fell")
     result = call(rollback, *arguments)
     assert result.returncode == 0, result.stderr
@@ -213,7 +215,7 @@ def test_a_rollback_after_a_promotion_that_was_killed_is_done(
 def test_a_slow_process_does_not_undo_what_came_after_it(
     client: MlflowClient, promotions: Promotions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    move, once = _registry.move_alias, [True]
+    move, once = versions.move_alias, [True]
 
     def overtaken(name: str, alias: str, number: str) -> None:
         if once:
@@ -222,7 +224,7 @@ def test_a_slow_process_does_not_undo_what_came_after_it(
             promotions.add(based_on=1, version="3", action="promote", reason="second")
         move(name, alias, number)
 
-    monkeypatch.setattr(_registry, "move_alias", overtaken)
+    monkeypatch.setattr(versions, "move_alias", overtaken)
     promotions.add(based_on=0, version="2", action="promote", reason="first")
     assert aliases(client) == {"champion": "3", "previous": "2"}
     assert [record.version for record in promotions.records()] == ["2", "3"]
@@ -337,7 +339,7 @@ def test_a_record_that_is_none(promotions: Promotions, tmp_path: Path) -> None:
 def test_machines_that_register_one_model_at_once_agree_on_the_first(client: MlflowClient) -> None:
     same = {"model_fingerprint": "of one model"}
     first, second = add_version(client, **same), add_version(client, **same)
-    kept = {_registry.keep_first(MODEL, "of one model", n).number for n in (second, first)}
+    kept = {versions.keep_first(MODEL, "of one model", n).number for n in (second, first)}
     assert kept == {first}
     left = [v.version for v in client.search_model_versions(f"name = '{MODEL}'")]
     assert sorted(map(str, left)) == ["1", "2", "3", first]

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from diffrec_core.artifacts import sha256_file
+from diffrec_core.common.artifacts import sha256_file
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import RECOMMENDATIONS
-from diffrec_core.errors import ArtifactError
-from pipeline_steps import publish
-from pipeline_steps._runs import Run, RunSpec, previous_run
-from pipeline_steps._store import Store
+from pipeline_steps.champion import publish
+from pipeline_steps.nights.runs import Run, RunSpec, previous_run
+from pipeline_steps.nights.store import Store
 from tests.steps.registries import MODEL, add_version, place
 
 END = "2026-11-24T00:00:00+00:00"
@@ -54,7 +54,7 @@ def a_run(tmp_path: Path, name: str, end: str | None = END, created: str = "") -
 def write_table(
     published: Path, run: str, rows: list[tuple[Any, ...]] = ROWS, version: str = "3"
 ) -> Path:
-    """What recommend_champion leaves."""
+    """What recommend-champion leaves."""
     folder = published / "recommendations" / run
     folder.mkdir(parents=True)
     path = folder / "recommendations.parquet"

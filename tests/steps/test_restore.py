@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline_steps import restore
-from pipeline_steps._registry import Version
-from pipeline_steps._runs import Run
+from pipeline_steps.nights import restore
+from pipeline_steps.nights.runs import Run
+from pipeline_steps.registry.versions import Version
 from tests.raw_logs import write_params
 from tests.steps.tiny_runs import PARAMS, Tiny
 
@@ -48,9 +48,9 @@ def registered(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(restore, "tracking", anywhere)
     monkeypatch.setattr(
-        restore._registry, "get_version", lambda name, number: Version(name, number, "r", tags)
+        restore.versions, "get_version", lambda name, number: Version(name, number, "r", tags)
     )
-    monkeypatch.setattr(restore._registry, "read_file", lambda _, name: files[name])
+    monkeypatch.setattr(restore.versions, "read_file", lambda _, name: files[name])
 
 
 def test_a_version_whose_run_had_more_models_before(

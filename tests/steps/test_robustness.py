@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diffrec_core.common.errors import ConfigError
 from diffrec_core.data.histories import Histories
-from diffrec_core.errors import ConfigError
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.ranking import RankingTask, Score
-from pipeline_steps import _robustness, robustness
-from pipeline_steps._robustness import _Fits
-from pipeline_steps._runtime import Step
-from pipeline_steps.robustness import RobustnessConfig
+from pipeline_steps.runtime.command import Step
+from pipeline_steps.studies import noise_study, robustness
+from pipeline_steps.studies.noise_study import _Fits
+from pipeline_steps.studies.robustness import RobustnessConfig
 from tests.integration.small_steps import SECTIONS, prepare_parts
 
 EASE = {"kind": "ease", "l2": 500.0}
@@ -75,13 +75,13 @@ def test_what_was_rated_low_is_masked_for_all_alike(
     bound = {"build_interactions": {"min_value": 5.0, "min_user_interactions": 3}}
     parts = prepare_parts(tmp_path, **bound)
     asked: list[RankingTask] = []
-    measure = _robustness.evaluate_task
+    measure = noise_study.evaluate_task
 
     def noting(score: Score, task: RankingTask, config: EvaluationConfig) -> Any:
         asked.append(task)
         return measure(score, task, config)
 
-    monkeypatch.setattr(_robustness, "evaluate_task", noting)
+    monkeypatch.setattr(noise_study, "evaluate_task", noting)
     noises = {"natural": True, "random_shares": [0.5]}
     step = make_step(parts, tmp_path, robustness=noises, **bound)
     assert [row["noise"] for row in measured(step)] == ["none", "random", "natural"]

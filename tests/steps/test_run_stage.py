@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_steps._runs import End, Run, ends
-from pipeline_steps.run_stage import last_words
+from pipeline_steps.nights.run_stage import last_words
+from pipeline_steps.nights.runs import End, Run, ends
 from tests.steps.tiny_runs import PARAMS, STAGES, Tiny, ended, md5, until
 
 EVAL = ("result a 1 built-one", "result b 2 built-one")

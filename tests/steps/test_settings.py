@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_steps._settings import settings
+from pipeline_steps.nights.settings import settings
 
 
 @pytest.mark.parametrize(

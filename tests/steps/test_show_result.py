@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
 from pipeline_steps import show_result
 
 SCORES: dict[str, tuple[float, float]] = {"popularity": (0.10, 0.09), "ease": (0.31, 0.28)}

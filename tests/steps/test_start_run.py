@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline_steps._all_sections import CONFIGS
-from pipeline_steps._runs import Run, RunSpec
-from pipeline_steps._runtime import SECTIONS
-from pipeline_steps._store import Store
+from pipeline_steps.nights.runs import Run, RunSpec
+from pipeline_steps.nights.store import Store
+from pipeline_steps.params.sections import CONFIGS
+from pipeline_steps.runtime.command import SECTIONS
 from tests.raw_logs import REPOSITORY, run_step
 
 END = "2026-11-24"

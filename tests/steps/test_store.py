@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from diffrec_core.errors import ArtifactError, ConfigError, StorageError
-from pipeline_steps._settings import settings
-from pipeline_steps._store import ExistsError, Store
+from diffrec_core.common.errors import ArtifactError, ConfigError, StorageError
+from pipeline_steps.nights.settings import settings
+from pipeline_steps.nights.store import ExistsError, Store
 
 
 @pytest.fixture(params=["folder", "memory"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.errors import (
+from diffrec_core.common.errors import (
     ArtifactError,
     ConfigError,
     DataError,
@@ -16,9 +16,9 @@ from diffrec_core.errors import (
     NotEnoughMemoryError,
     StorageError,
 )
-from diffrec_core.search_space import Choice, Dimension, Real, Trial, Whole
-from pipeline_steps import _study
-from pipeline_steps._study import Budget, OnValidation, Study, best_trial
+from diffrec_core.common.search_space import Choice, Dimension, Real, Trial, Whole
+from pipeline_steps.studies import study as studies
+from pipeline_steps.studies.study import Budget, OnValidation, Study, best_trial
 
 SPACE = (
     Dimension("kind", Choice(("flat", "bent"))),
@@ -140,7 +140,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(_study, "time", self)
+        monkeypatch.setattr(studies, "time", self)
 
     def monotonic(self) -> float:
         return self.now

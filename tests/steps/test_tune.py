@@ -28,7 +28,7 @@ TUNE = {
 # the step, killed when its third fit begins
 KILLED = """
 import os, runpy, signal, sys
-from diffrec_core.models.baselines.ease import Ease
+from diffrec_core.models.item_item.ease import Ease
 fits, fit = [], Ease._fit
 def counted(*arguments):
     fits.append(1)
@@ -37,7 +37,7 @@ def counted(*arguments):
     return fit(*arguments)
 Ease._fit = counted
 sys.argv[0] = "tune"
-runpy.run_module("pipeline_steps.tune", run_name="__main__")
+runpy.run_module("pipeline_steps.studies.tune", run_name="__main__")
 """
 
 
@@ -92,7 +92,7 @@ def test_a_killed_study_goes_on_and_what_it_found_is_written(parts: Path, tmp_pa
     (before,) = logged(tmp_path)
     assert len(before) == 2
 
-    resumed = tune(tmp_path, parts, "-m", "pipeline_steps.tune")
+    resumed = tune(tmp_path, parts, "-m", "pipeline_steps", "tune")
     assert resumed.returncode == 0, resumed.stderr
     found = rows(tmp_path)
     assert [(row["trial"], row["state"]) for row in found] == [(n, "complete") for n in "1234"]
@@ -123,7 +123,7 @@ def test_a_model_that_does_not_fit_is_left_as_it_is_every_time(parts: Path, tmp_
     little = {**SECTIONS["runtime"], "memory_limit_gib": 1e-9}
     write_params(tmp_path, **{**TUNE, "runtime": little})
     for _ in range(2):
-        result = tune(tmp_path, parts, "-m", "pipeline_steps.tune")
+        result = tune(tmp_path, parts, "-m", "pipeline_steps", "tune")
         assert result.returncode == 0, result.stderr
         assert (
             "ease is not tuned: no trial of 4 succeeded. The last one: ease needs" in result.stderr
@@ -134,7 +134,7 @@ def test_a_model_that_does_not_fit_is_left_as_it_is_every_time(parts: Path, tmp_
 
 def test_off_it_changes_nothing(parts: Path, tmp_path: Path) -> None:
     write_params(tmp_path, **{**TUNE, "tune": {"enabled": True, "models": ["other"]}})
-    result = tune(tmp_path, parts, "-m", "pipeline_steps.tune")
+    result = tune(tmp_path, parts, "-m", "pipeline_steps", "tune")
     assert result.returncode == 0, result.stderr
     assert json.loads((tmp_path / "ease.json").read_text())["settings"] == {}
     assert rows(tmp_path) == []

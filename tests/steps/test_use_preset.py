@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.errors import ConfigError
-from pipeline_steps import _documents, _presets
-from pipeline_steps.use_preset import use
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.params import documents, presets
+from pipeline_steps.params.use_preset import use
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARAMS = PROJECT / "params.yaml"
-NAMES = list(_presets.preset_names())
+NAMES = list(presets.preset_names())
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def apply(name: str, params: Path, folder: Path = _presets.PRESETS) -> str:
+def apply(name: str, params: Path, folder: Path = presets.PRESETS) -> str:
     use(name, params, folder, dry_run=False)
     return params.read_text()
 
@@ -47,13 +47,13 @@ def test_a_preset_is_accepted_and_leaves_all_else_as_it_is(name: str, params: Pa
     text = apply(name, params)
 
     before, after = parse(PARAMS.read_text()), parse(text)
-    preset = _presets.read_preset(name).values
+    preset = presets.read_preset(name).values
     merged = {key: {**before[key], **preset[key]} for key in ("build_interactions", "train")}
     assert after == {**before, **preset, **merged}
     assert re.findall("#.*", text) == re.findall("#.*", PARAMS.read_text())
     kept, found = sections_of(PARAMS.read_text()), sections_of(text)
     assert list(found) == list(kept) == list(before)
-    assert {key for key in found if found[key] != kept[key]} <= _presets.PRESET_SECTIONS
+    assert {key for key in found if found[key] != kept[key]} <= presets.PRESET_SECTIONS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +97,7 @@ def test_nothing_stays_of_the_preset_before(name: str, params: Path, tmp_path: P
 
 def test_ml_100k_is_what_params_yaml_comes_with(params: Path) -> None:
     before = parse(PARAMS.read_text())
-    differences = _documents.changes(before, parse(apply("ml-100k", params)))
+    differences = documents.changes(before, parse(apply("ml-100k", params)))
     assert not differences, (
         "presets/ml-100k.yaml must hold the settings of params.yaml: copy build_interactions."
         "min_value, pretrain_item_embeddings, cluster_items, train and robustness from params.yaml"
@@ -107,7 +107,7 @@ def test_ml_100k_is_what_params_yaml_comes_with(params: Path) -> None:
 
 def test_a_dry_run_writes_nothing(params: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="pipeline"):
-        use("ml-1m-clean", params, _presets.PRESETS, dry_run=True)
+        use("ml-1m-clean", params, presets.PRESETS, dry_run=True)
     assert params.read_text() == PARAMS.read_text()
     assert "train.l_diffrec.diffusion_loss_weight: 0.03 (added)" in caplog.text
 
@@ -117,7 +117,7 @@ def test_models_with_the_settings_of_another_data_set_are_named(
 ) -> None:
     params.write_text(params.read_text().replace("\nmodels:", "\nmodels:\n  mine: {uses: []}"))
     with caplog.at_level("INFO", logger="pipeline"):
-        use("amazon-book-clean", params, _presets.PRESETS, dry_run=True)
+        use("amazon-book-clean", params, presets.PRESETS, dry_run=True)
     (mine, others) = [line for line in caplog.messages if line.startswith("with the settings")]
     assert mine.startswith("with the settings that params.yaml had before, not chosen for amazon-")
     assert mine.endswith(": mine")
@@ -126,7 +126,7 @@ def test_models_with_the_settings_of_another_data_set_are_named(
     assert "diffrec" not in others
     caplog.clear()
     with caplog.at_level("INFO", logger="pipeline"):
-        use("ml-100k", PARAMS, _presets.PRESETS, dry_run=True)
+        use("ml-100k", PARAMS, presets.PRESETS, dry_run=True)
     assert not [line for line in caplog.messages if line.startswith("with the settings")]
 
 
@@ -258,7 +258,7 @@ def test_settings_are_found_through_other_presets(folder: Path, params: Path) ->
     second = (folder / "small.yaml").read_text().replace("# for a test", "# two")
     second = second.replace("ease:\n    kind: ease\n    recency: {kind: linear}", "ease: small")
     (folder / "second.yaml").write_text(second.replace("n_clusters: 5", "n_clusters: 6"))
-    preset = _presets.read_preset("first", folder)
+    preset = presets.read_preset("first", folder)
     assert preset.origins == {"ease": "small", "diffrec": "small"}
     assert preset.values["cluster_items"] == {"n_clusters": 6}
     assert preset.values["train"]["ease"] == {"kind": "ease", "recency": {"kind": "linear"}}
@@ -267,7 +267,7 @@ def test_settings_are_found_through_other_presets(folder: Path, params: Path) ->
     (folder / "second.yaml").write_text(second.replace("ease: small", "other: small"))
     missing = r"first\.yaml: train\.ease = 'second': .*second\.yaml: train\.ease is missing"
     with pytest.raises(ConfigError, match=missing):
-        _presets.read_preset("first", folder)
+        presets.read_preset("first", folder)
 
 
 def test_a_mistake_in_params_yaml_is_named_and_nothing_is_written(params: Path) -> None:
@@ -289,7 +289,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(params: Path) -> None:
 
 
 def run_command(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline_steps.use_preset", *options]
+    command = [sys.executable, "-m", "pipeline_steps", "use-preset", *options]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
@@ -312,4 +312,4 @@ def test_make_run_takes_a_preset() -> None:
     chosen = subprocess.run(
         [*command, "PRESET=yelp-clean"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    assert 'pipeline_steps.use_preset "yelp-clean"' in chosen.stdout
+    assert 'pipeline_steps use-preset "yelp-clean"' in chosen.stdout

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.errors import ConfigError
-from pipeline_steps import _presets, use_robustness
-from pipeline_steps.use_preset import use
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.params import presets
+from pipeline_steps.params.use_preset import use
+from pipeline_steps.studies import use_robustness
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -40,7 +41,7 @@ def test_the_first_time_three_models_are_named_then_those_that_are_chosen(params
 
 
 def test_what_a_preset_has_chosen_stays(params: Path) -> None:
-    use("ml-1m-natural-noise", params, _presets.PRESETS, dry_run=False)
+    use("ml-1m-natural-noise", params, presets.PRESETS, dry_run=False)
     chosen = YAML(typ="safe").load(params)["robustness"]
     assert len(chosen["models"]) > 3
     text = params.read_text()
@@ -51,7 +52,7 @@ def test_what_a_preset_has_chosen_stays(params: Path) -> None:
 def test_make_robustness_passes_the_models_on() -> None:
     command = ["make", "--dry-run", "robustness", "MODELS=ease lightgcn"]
     shown = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert "pipeline_steps.use_robustness --models ease lightgcn\n" in shown.stdout
+    assert "pipeline_steps use-robustness --models ease lightgcn\n" in shown.stdout
 
 
 def test_an_unknown_model_is_refused(params: Path) -> None:

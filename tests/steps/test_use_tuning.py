@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.config import load_section
-from diffrec_core.errors import ConfigError
-from pipeline_steps import use_tuning
-from pipeline_steps.tune import TuneConfig
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.studies import use_tuning
+from pipeline_steps.studies.tune import TuneConfig
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 

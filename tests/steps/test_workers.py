@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_steps._lock_holder import Holder, boot_id
+from pipeline_steps.nights.lock_holder import Holder, boot_id
 from tests.raw_logs import REPOSITORY
 
 # Both run from one file: `show FOLDER WORK` starts `work FOLDER WORK` and shows it.
 PROGRAM = """
 import sys, os, time, subprocess
 from pathlib import Path
-from diffrec_core.errors import DataError, DiffRecError
-from pipeline_steps._workers import LostWorkError, Work
+from diffrec_core.common.errors import DataError, DiffRecError
+from pipeline_steps.nights.workers import LostWorkError, Work
 
 role, folder, code = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 of = os.environ.get("OF", "")

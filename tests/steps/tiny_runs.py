@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_steps._lock_holder import Holder
-from pipeline_steps._runs import Run, RunSpec
-from pipeline_steps._store import Store
+from pipeline_steps.nights.lock_holder import Holder
+from pipeline_steps.nights.runs import Run, RunSpec
+from pipeline_steps.nights.store import Store
 from tests.conftest import DVC_SETTINGS
 from tests.raw_logs import REPOSITORY
 
@@ -63,8 +63,8 @@ stages:
 KILL_BEFORE_ENTRY = """
 import os, signal, sys
 mark = os.environ.get("KILL_BEFORE_ENTRY", "")
-if mark and "_stage_worker" in " ".join(sys.orig_argv) and not os.path.exists(mark):
-    from pipeline_steps._runs import Run
+if mark and "stage_worker" in " ".join(sys.orig_argv) and not os.path.exists(mark):
+    from pipeline_steps.nights.runs import Run
     def killed(self, stage, entry):
         open(mark, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -133,7 +133,7 @@ class Tiny:
             "PYTHONPATH": f"{self.folder / 'hooks'}{os.pathsep}{REPOSITORY}",
         }  # fmt: skip
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline_steps.run_stage", stage, "--run", run],
+            [sys.executable, "-m", "pipeline_steps", "run-stage", stage, "--run", run],
             cwd=REPOSITORY,
             env={**os.environ, **{name: str(path) for name, path in places.items()}, **variables},
             stdout=subprocess.PIPE,

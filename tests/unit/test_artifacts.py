@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrec_core.artifacts import (
+from diffrec_core.common.artifacts import (
     atomic_directory,
     canonical_json,
     fingerprint,
@@ -19,7 +19,7 @@ from diffrec_core.artifacts import (
     write_manifest,
     write_text,
 )
-from diffrec_core.errors import ArtifactError, StorageError
+from diffrec_core.common.errors import ArtifactError, StorageError
 
 
 def test_a_directory_appears_complete(tmp_path: Path) -> None:

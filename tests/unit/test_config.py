@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from diffrec_core.config import Config, PositiveTuple, check_sections, load_section, lookup
+from diffrec_core.common.config import Config, PositiveTuple, check_sections, load_section, lookup
+from diffrec_core.common.errors import ConfigError
 from diffrec_core.data.splits import SplitConfig
-from diffrec_core.errors import ConfigError
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 
 
 class Inner(Config):

@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core import errors
-from diffrec_core.config import Config, check_sections, load_section, lookup
+from diffrec_core.common import errors
+from diffrec_core.common.config import Config, check_sections, load_section, lookup
+from diffrec_core.contest.config import GateConfig, GuardsConfig
 from diffrec_core.data.interactions import InteractionsConfig
 from diffrec_core.data.recency import RecencyConfig
 from diffrec_core.data.splits import SplitConfig
-from diffrec_core.embedding.clustering import ClusteringConfig
-from diffrec_core.embedding.lightgcn import LightGCNConfig
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
-from diffrec_core.models.baselines.irgan import IrganConfig
-from diffrec_core.models.baselines.mult_vae import MultVaeConfig
-from diffrec_core.models.baselines.sasrec import SasRecConfig
+from diffrec_core.models.autoencoder.mult_vae import MultVaeConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
-from diffrec_core.models.registry import implementation
-from diffrec_core.promotion.config import GateConfig, GuardsConfig
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
+from diffrec_core.models.irgan.model import IrganConfig
+from diffrec_core.models.kinds import implementation
+from diffrec_core.models.lightgcn.network import LightGCNConfig
+from diffrec_core.models.sasrec.model import SasRecConfig
+from diffrec_core.nn.denoising import DenoisingConfig
 from diffrec_core.report.status import render_status
-from diffrec_core.training.denoising import DenoisingConfig
-from pipeline_steps._register_config import RegisterConfig
-from pipeline_steps._runtime import SECTIONS
+from pipeline_steps.nights.start_run import NightlyConfig
 from pipeline_steps.refit import RefitConfig
-from pipeline_steps.start_run import NightlyConfig
+from pipeline_steps.registry.config import RegisterConfig
+from pipeline_steps.runtime.command import SECTIONS
 from tests.planted_status import faulty_night
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from diffrec_core.errors import ArtifactError, ConfigError, DataError
+from diffrec_core.common.errors import ArtifactError, ConfigError, DataError
 from diffrec_core.evaluation.comparison import Resampling, compare_models
 from diffrec_core.evaluation.leaderboard import (
     SelectConfig,

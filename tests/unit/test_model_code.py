@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SHARED = tuple(f"diffrec_core/models/{name}.py" for name in ("__init__", "base", "registry"))
-_OF_ALL = (*_SHARED, "diffrec_core/models/sparse_rows.py")
+_OF_ALL = (*_SHARED, "diffrec_core/nn/sparse_rows.py")
 _FOLDERS = ("diffrec_core/models", "diffrec_core/diffusion", "diffrec_core/embedding")
 # a child for each kind, so that none finds loaded what another has imported
 _IMPORTS = """
 import json, os, sys
-import diffrec_core.models.registry as registry
+import diffrec_core.models.kinds as registry
 for kind in registry.KINDS:
     if os.fork() == 0:
         registry.implementation(kind)

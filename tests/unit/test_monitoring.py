@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from diffrec_core.config import load_section
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import AlarmError, ConfigError
 from diffrec_core.data.schema import INTERACTIONS, TIMESTAMP, TIMESTAMP_TYPE
-from diffrec_core.errors import AlarmError, ConfigError
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
 from diffrec_core.monitoring.checks import ADVICE, Check, Limits, worst

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks._specs import Others, missing_units, ours
-from diffrec_core.models.diffrec import precision as under_test
-from diffrec_core.models.diffrec.precision import (
+from diffrec_core.nn import precision as under_test
+from diffrec_core.nn.precision import (
     Precision,
     has_bfloat16_units,
     product_dtype,

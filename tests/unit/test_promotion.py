@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrec_core.config import parse
+from diffrec_core.common.config import parse
+from diffrec_core.common.errors import ConfigError, DataError
+from diffrec_core.contest.cases import UnfairComparisonError, by_external_ids, cases, window
+from diffrec_core.contest.config import GateConfig, GuardsConfig
+from diffrec_core.contest.decision import Decision, decide
+from diffrec_core.contest.guards import Quality, check_guards
+from diffrec_core.contest.measures import Answers, Measures, known_before, measure, most_popular
 from diffrec_core.data.interactions import InteractionsConfig, build_interactions
-from diffrec_core.errors import ConfigError, DataError
-from diffrec_core.promotion.cases import UnfairComparisonError, by_external_ids, cases, window
-from diffrec_core.promotion.config import GateConfig, GuardsConfig
-from diffrec_core.promotion.decision import Decision, decide
-from diffrec_core.promotion.guards import Quality, check_guards
-from diffrec_core.promotion.measures import Answers, Measures, known_before, measure, most_popular
 from tests.oracle.strategies import effort
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

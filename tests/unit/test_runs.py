@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.errors import ArtifactError, ConfigError
-from pipeline_steps._runs import Run, RunSpec, known_runs, previous_run, run_name
-from pipeline_steps._store import Store
+from diffrec_core.common.errors import ArtifactError, ConfigError
+from pipeline_steps.nights.runs import Run, RunSpec, known_runs, previous_run, run_name
+from pipeline_steps.nights.store import Store
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrec_core.models.registry import KINDS, create, implementation
-from diffrec_core.search_space import (
+from diffrec_core.common.search_space import (
     Choice,
     Dimension,
     Real,
@@ -16,6 +15,7 @@ from diffrec_core.search_space import (
     get_value,
     with_value,
 )
+from diffrec_core.models.kinds import KINDS, create, implementation
 
 CONFIGS = [
     *((kind, {"kind": kind}) for kind in KINDS),

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.evaluation.per_user import per_user_frame
 from diffrec_core.evaluation.seeds import mean_of, mean_per_user, spread_of
 

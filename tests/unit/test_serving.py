@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
+from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.interactions import Interactions
 from diffrec_core.data.schema import INTERACTIONS, RECOMMENDATIONS
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import ArtifactError, DataError
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 from diffrec_core.serving import RecommendationService
 
 ITEMS = Vocabulary(("a", "b", "c", "d"))

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from diffrec_core.config import PositiveTuple
+from diffrec_core.common.config import PositiveTuple
+from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
 from diffrec_core.models.base import ModelConfig
-from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
-from diffrec_core.training.denoising import DENOISING_SPACE, DenoisingConfig
+from diffrec_core.nn.denoising import DENOISING_SPACE, DenoisingConfig
 from diffrec_core.training.trainer import TrainingConfig
 
 

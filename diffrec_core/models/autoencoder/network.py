@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.training.denoising import Reweigh, denoised
-from diffrec_core.training.dropout import Dropout
-from diffrec_core.training.variational import (
+from diffrec_core.nn.denoising import Reweigh, denoised
+from diffrec_core.nn.dropout import Dropout
+from diffrec_core.nn.sparse_rows import SparseRows
+from diffrec_core.nn.variational import (
     kl_divergence,
     logistic_entries,
     logistic_loss,

@@ -9,10 +9,10 @@ from torch.optim import Adam, Optimizer
 from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.training.denoising import reweighing
+from diffrec_core.nn.denoising import reweighing
+from diffrec_core.nn.sparse_rows import SparseRows
+from diffrec_core.nn.variational import annealed
 from diffrec_core.training.epoch import Epoch
-from diffrec_core.training.variational import annealed
 
 
 class AutoencoderProgram:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from diffrec_core.config import Config, PositiveTuple
-from diffrec_core.errors import DataError
+from diffrec_core.common.config import Config, PositiveTuple
+from diffrec_core.common.errors import DataError
 from diffrec_core.models.diffrec.denoiser import Activation, activation, mlp
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.training.dropout import Dropout
+from diffrec_core.nn.dropout import Dropout
+from diffrec_core.nn.sparse_rows import SparseRows
 
 
 class ClusterVaeConfig(Config):

@@ -4,13 +4,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
 from diffrec_core.diffusion.losses import DiffusionLossConfig
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.cluster_vae import ClusterVaeConfig
 from diffrec_core.models.diffrec.denoiser import DenoiserConfig
-from diffrec_core.models.diffrec.precision import Precision
-from diffrec_core.search_space import Choice, Dimension, Real, Space, Whole
-from diffrec_core.training.denoising import DENOISING_SPACE, DenoisingConfig
+from diffrec_core.nn.denoising import DENOISING_SPACE, DenoisingConfig
+from diffrec_core.nn.precision import Precision
 from diffrec_core.training.trainer import TrainingConfig
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from diffrec_core.diffusion.losses import mean_squared_error
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.training.denoising import Reweigh
+from diffrec_core.nn.denoising import Reweigh
+from diffrec_core.nn.sparse_rows import SparseRows
 
 
 def denoised_squared_error(

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from diffrec_core.config import Config, PositiveTuple
+from diffrec_core.common.config import Config, PositiveTuple
 from diffrec_core.diffusion.hidden_space_sampler import SplitDenoiser
-from diffrec_core.training.dropout import Dropout
+from diffrec_core.nn.dropout import Dropout
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu"]
 

@@ -12,8 +12,8 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
-from diffrec_core.models.diffrec.precision import warn_of_emulation
 from diffrec_core.models.diffrec.program import DiffRecProgram
+from diffrec_core.nn.precision import warn_of_emulation
 from diffrec_core.training.memory import (
     TRAINING_BYTES,
     learned_values,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from diffrec_core.common.rng import derive_seed
 from diffrec_core.diffusion.gaussian import GaussianDiffusion, Noise, shared_noise
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
 from diffrec_core.diffusion.losses import (
@@ -25,12 +26,11 @@ from diffrec_core.models.diffrec.cluster_vae import ClusterVae
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
-from diffrec_core.models.diffrec.precision import product_dtype, rounded_inputs
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.rng import derive_seed
-from diffrec_core.training.denoising import Reweigh, denoised
-from diffrec_core.training.random_bits import coarse_normal_like
-from diffrec_core.training.variational import (
+from diffrec_core.nn.denoising import Reweigh, denoised
+from diffrec_core.nn.precision import product_dtype, rounded_inputs
+from diffrec_core.nn.random_bits import coarse_normal_like
+from diffrec_core.nn.sparse_rows import SparseRows
+from diffrec_core.nn.variational import (
     kl_divergence,
     multinomial_entries,
     multinomial_loss,

@@ -11,11 +11,11 @@ from torch.optim import AdamW, Optimizer
 from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
-from diffrec_core.models.sparse_rows import SparseRows
-from diffrec_core.training.denoising import reweighing
+from diffrec_core.models.diffrec.shared_timesteps import SharedTimesteps
+from diffrec_core.nn.denoising import reweighing
+from diffrec_core.nn.sparse_rows import SparseRows
+from diffrec_core.nn.variational import annealed
 from diffrec_core.training.epoch import Epoch
-from diffrec_core.training.timesteps import SharedTimesteps
-from diffrec_core.training.variational import annealed
 
 
 class DiffRecProgram:

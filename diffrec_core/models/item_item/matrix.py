@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.nn.sparse_rows import SparseRows
 
 _MAX_VOTES = 1 << 22
 """Products that are laid out at a time, 24 bytes each; does not change results."""

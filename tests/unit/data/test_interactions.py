@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.interactions import InteractionsConfig, build_interactions
 from diffrec_core.data.schema import EVENTS, INTERACTIONS, ITEM, TIMESTAMP, USER
-from diffrec_core.errors import DataError
 
 DAY = 86_400
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.item_tables import read_item_embeddings_of, write_item_embeddings
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import ArtifactError
 
 
 def test_embeddings_come_in_the_order_of_the_vocabulary(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.interactions import (
     NOTHING_KNOWN,
     Interactions,
@@ -16,7 +17,6 @@ from diffrec_core.data.interactions import (
     read_known_ids,
 )
 from diffrec_core.data.schema import EVENTS, ITEM, USER
-from diffrec_core.errors import DataError
 
 SMALL = InteractionsConfig(min_user_interactions=1, min_item_interactions=1)
 NO_TITLES = pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})

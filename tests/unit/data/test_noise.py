@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.noise import Pairs, add_pairs, divide, low_rated_pairs, random_pairs
 from diffrec_core.data.schema import EVENTS
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import DataError
 
 N_ITEMS = 40
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.evaluation.significance import (
     SeedSpread,
     bootstrap_means,

@@ -4,7 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.ingestion.delimited import Dialect, read_delimited
 from diffrec_core.ingestion.raw_rows import RawBatch, Source
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from diffrec_core.artifacts import sha256_file
+from diffrec_core.common.artifacts import sha256_file
 from diffrec_core.data.schema import EVENTS, QUARANTINE
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
 

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.config import parse
-from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.common.config import parse
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
 from diffrec_core.ingestion.ingest import TITLES, IngestCounts, ingest_logs, read_titles
 from diffrec_core.ingestion.raw_files import ChecksumCache, RawFile

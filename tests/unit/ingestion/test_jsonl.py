@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.errors import ConfigError
+from diffrec_core.common.errors import ConfigError
 from diffrec_core.ingestion.jsonl import read_jsonl
 from diffrec_core.ingestion.raw_rows import RawBatch, Source
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.errors import ConfigError, DataError
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.ingestion.parquet import read_parquet
 from diffrec_core.ingestion.raw_rows import RawBatch, Source
 

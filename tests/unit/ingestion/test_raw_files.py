@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from diffrec_core.artifacts import sha256_file, write_json
-from diffrec_core.config import load_section
+from diffrec_core.common.artifacts import sha256_file, write_json
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import ArtifactError, ConfigError, DataError
 from diffrec_core.data import schema
-from diffrec_core.errors import ArtifactError, ConfigError, DataError
 from diffrec_core.ingestion.raw_files import (
     SCHEMA,
     ChecksumCache,

@@ -3,8 +3,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.config import load_section
-from diffrec_core.errors import ConfigError
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import ConfigError
 from diffrec_core.ingestion.raw_rows import Source
 from diffrec_core.ingestion.readers import IngestConfig, LogFormat, read_batches
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.ingestion.text_lines import LINES, read_line_chunks
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
 from tests.devices import DEVICES
 from tests.planted import planted_data

@@ -15,7 +15,7 @@ from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.model import DiffRec
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.diffrec.program import DiffRecProgram
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions

@@ -3,7 +3,7 @@
 import torch
 
 from diffrec_core.models.diffrec.model import DiffRec
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
 from tests.planted import planted_data
 

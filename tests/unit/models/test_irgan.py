@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from diffrec_core.errors import MemoryLimitError
+from diffrec_core.common.errors import MemoryLimitError
 from diffrec_core.models.base import Recommender
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
 from tests.planted import HALF_ITEMS, HALF_USERS, planted_data
 

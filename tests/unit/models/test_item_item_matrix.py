@@ -9,7 +9,7 @@ from scipy import sparse
 
 from diffrec_core.models.item_item import matrix
 from diffrec_core.models.item_item.matrix import ItemItemMatrix
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.nn.sparse_rows import SparseRows
 from tests.devices import DEVICES
 from tests.oracle.strategies import effort, item_lists
 from tests.unit.models.test_sparse_rows import N_ITEMS, rows_of

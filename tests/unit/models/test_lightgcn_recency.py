@@ -5,12 +5,12 @@ import pytest
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.embedding.lightgcn import fit_lightgcn, score_histories
 from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.baselines.lightgcn import LightGCN, LightGCNModelConfig
-from diffrec_core.models.registry import create
+from diffrec_core.models.kinds import create
+from diffrec_core.models.lightgcn.model import LightGCN, LightGCNModelConfig
+from diffrec_core.models.lightgcn.network import fit_lightgcn, score_histories
 from diffrec_core.training.trainer import TrainingOptions
 
 BLOCK, USERS = 40, 60

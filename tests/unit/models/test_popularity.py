@@ -5,7 +5,7 @@ import pytest
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.baselines.popularity import Popularity, PopularityConfig
+from diffrec_core.models.popularity import Popularity, PopularityConfig
 
 DAY = 86_400_000_000
 ITEMS = Vocabulary(("a", "b", "c", "never"))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from diffrec_core.common.errors import ConfigError, DataError, MemoryLimitError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.errors import ConfigError, DataError, MemoryLimitError
 from diffrec_core.models.base import Recommender, TrainingData
-from diffrec_core.models.registry import create
-from diffrec_core.models.sequential import program
-from diffrec_core.training.denoising import DenoisingConfig, Reweigh, reweighing
+from diffrec_core.models.kinds import create
+from diffrec_core.models.sasrec import program
+from diffrec_core.nn.denoising import DenoisingConfig, Reweigh, reweighing
 from diffrec_core.training.trainer import TrainingOptions
 from tests.planted import planted_data, planted_task
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.models.sparse_rows import SparseRows
+from diffrec_core.nn.sparse_rows import SparseRows
 from tests.devices import DEVICES
 from tests.oracle.strategies import effort, item_lists
 

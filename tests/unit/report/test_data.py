@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.report.data import ReportData
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffrec_core.errors import DataError
+from diffrec_core.common.errors import DataError
 from diffrec_core.report import cost, findings, popularity, timeline
 from tests.unit.report.runs import CURVE, PARTS, make_model
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.report.data import ReportData
 from diffrec_core.report.gate import add_gate_section
 from diffrec_core.report.html import render_report

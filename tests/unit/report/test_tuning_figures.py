@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from diffrec_core.common.search_space import Trial
 from diffrec_core.report.tuning import importance_figure, parallel_coordinates_figure
-from diffrec_core.search_space import Trial
 
 
 def trial(number: int, value: float | None, state: str = "complete", **settings: Any) -> Trial:

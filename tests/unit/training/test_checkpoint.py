@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from diffrec_core.errors import ArtifactError, StorageError
+from diffrec_core.common.errors import ArtifactError, StorageError
 from diffrec_core.training import checkpoint
 from diffrec_core.training.checkpoint import (
     TrainingState,

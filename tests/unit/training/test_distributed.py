@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, distributed, nn
 
-from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
+from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
 from diffrec_core.training import distributed as ours
 from diffrec_core.training.checkpoint import load_checkpoint
 from diffrec_core.training.distributed import Processes

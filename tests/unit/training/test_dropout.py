@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffrec_core.training.dropout import Dropout, keep_scale
+from diffrec_core.nn.dropout import Dropout, keep_scale
 from diffrec_core.training.seeding import torch_seed
 from tests.devices import DEVICES
 

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from diffrec_core.data.histories import Histories
-from diffrec_core.data.user_item_matrix import user_item_matrix
-from diffrec_core.embedding.lightgcn import LightGCNConfig, fit_lightgcn
-from diffrec_core.errors import (
+from diffrec_core.common.errors import (
     DiffRecError,
     MemoryExhaustedError,
     MemoryLimitError,
     NotEnoughMemoryError,
     NotFittedError,
 )
-from diffrec_core.models.baselines.ease import Ease
+from diffrec_core.data.histories import Histories
+from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.item_item import neighbours
-from diffrec_core.models.registry import KINDS, create
+from diffrec_core.models.item_item.ease import Ease
+from diffrec_core.models.kinds import KINDS, create
+from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
 from diffrec_core.training import memory
 from diffrec_core.training.distributed import Processes
 from diffrec_core.training.memory import exhaustion_told, machine_memory, require_memory

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from diffrec_core.training.random_bits import LEVELS, coarse_normal_like, random_levels
+from diffrec_core.nn.random_bits import LEVELS, coarse_normal_like, random_levels
 from diffrec_core.training.seeding import torch_seed
 
 

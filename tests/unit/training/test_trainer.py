@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from diffrec_core.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.training.checkpoint import load_checkpoint
 from diffrec_core.training.divergence import DivergenceError
 from diffrec_core.training.epoch import Epoch

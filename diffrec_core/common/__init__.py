@@ -1,0 +1,1 @@
+"""Errors, configuration, artifacts and random numbers: what everything else rests on."""

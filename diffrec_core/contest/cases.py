@@ -1,0 +1,162 @@
+"""Whom models are compared on: users of a window that none of the models was trained on.
+
+                       training ends of the models compared
+                              │       │ the latest one
+    ──────────────────────────┴───────┴──────────────────────────────────────┐ end of the data
+    of each user: ········ history ···│······ history ······│··· targets ····│
+                                      └ window ─────────────┴────────────────┘
+
+Models score from histories, so the earlier interactions of the window may be fed to them: they
+were not trained on. That gives cases on data, too, whose people come for one sitting.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from diffrec_core.common.errors import DataError
+from diffrec_core.common.rng import generator
+from diffrec_core.contest.config import GateConfig
+from diffrec_core.data.interactions import Interactions
+from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TIMESTAMP, USER, USER_ID
+
+ITEMS, TIMESTAMPS, TARGETS = "items", "timestamps", "targets"
+_TICK = timedelta(microseconds=1)
+_CUT = "cut"
+
+
+class UnfairComparisonError(DataError):
+    """There is no window, or are too few users in it, on which the models could be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open span of time, [start, end).
+
+    Attributes:
+        start: one microsecond, the resolution of all data, after the latest training end.
+        end: itself outside.
+        cut_by: the model whose training end set the start.
+        cut_seconds: how much later the window starts than the earliest training end would allow.
+    """
+
+    start: datetime
+    end: datetime
+    cut_by: str
+    cut_seconds: float
+
+
+def by_external_ids(interactions: Interactions) -> pl.DataFrame:
+    """Interactions as `user_id`, `item_id`, `timestamp`, sorted by user, time and item."""
+    users = interactions.users.to_users_frame().rename({INDEX: USER})
+    items = interactions.items.to_items_frame().rename({INDEX: ITEM})
+    return (
+        interactions.frame.join(users, on=USER)
+        .join(items, on=ITEM)
+        .select(USER_ID, ITEM_ID, TIMESTAMP)
+        .sort(USER_ID, TIMESTAMP, ITEM_ID)
+    )
+
+
+def window(
+    facts: pl.DataFrame, training_ends: Mapping[str, datetime], end: datetime | None = None
+) -> Window:
+    """The time that no model was trained on.
+
+    Args:
+        facts: see `by_external_ids`.
+        training_ends: last interaction that each model was trained on, inclusive, by its name.
+        end: end of the window, itself outside; None: all data that there are.
+
+    Raises:
+        UnfairComparisonError: nothing happened after the latest training end.
+    """
+    last = facts[TIMESTAMP].max()
+    if not isinstance(last, datetime):
+        raise UnfairComparisonError("there are no interactions to compare models on")
+    latest = max(training_ends, key=lambda name: training_ends[name])
+    start, end = training_ends[latest] + _TICK, end or last + _TICK
+    if facts.filter(pl.col(TIMESTAMP).is_between(start, end, closed="left")).is_empty():
+        raise UnfairComparisonError(
+            f"the {latest} was trained on data up to {training_ends[latest]}, and the comparison "
+            f"needs data after that: the last interaction is of {last}. Wait for newer data, "
+            f"and train candidates with refit.hold_out_test: true and split.method: global_time"
+        )
+    cut = training_ends[latest] - min(training_ends.values())
+    return Window(start, end, latest, cut.total_seconds())
+
+
+def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int) -> pl.DataFrame:
+    """What is asked about each user who is active in the window.
+
+    Of a user's n interactions in the window, the latest ceil(target_share · n) are targets, and
+    all that are as late as the first of them; everything earlier, in the window and before it, is
+    the history. Users without a history are left out: of them no model knows anything.
+
+    Args:
+        facts: see `by_external_ids`.
+        window: what none of the models was trained on.
+        config: target_share, min_users and max_users.
+        seed: of the draw, if there are more than max_users.
+
+    Returns:
+        A row per user, by id: `user_id`, `items` (oldest first), `timestamps` (seconds since 1970
+        of each) and `targets`.
+
+    Raises:
+        UnfairComparisonError: fewer than min_users.
+    """
+    facts = facts.filter(pl.col(TIMESTAMP) < window.end)
+    in_window = facts.filter(pl.col(TIMESTAMP) >= window.start)
+    cut = in_window.group_by(USER_ID).agg(_first_target(config.target_share).alias(_CUT))
+    divided = facts.join(cut, on=USER_ID).sort(USER_ID, TIMESTAMP, ITEM_ID)
+    is_target = pl.col(TIMESTAMP) >= pl.col(_CUT)
+    seconds = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
+    found = (
+        divided.group_by(USER_ID, maintain_order=True)
+        .agg(
+            pl.col(ITEM_ID).filter(~is_target).alias(ITEMS),
+            seconds.filter(~is_target).alias(TIMESTAMPS),
+            pl.col(ITEM_ID).filter(is_target).alias(TARGETS),
+        )
+        .filter(pl.col(ITEMS).list.len() > 0)
+    )
+    if len(found) < config.min_users:
+        raise UnfairComparisonError(
+            f"{len(found)} users with a history were active in the window from {window.start} to "
+            f"{window.end}, after the training end of the {window.cut_by}; gate.min_users = "
+            f"{config.min_users} are needed. Wait for newer data or lower gate.min_users"
+        )
+    return _drawn(found, config.max_users, seed)
+
+
+def histories(facts: pl.DataFrame) -> pl.DataFrame:
+    """Everybody's whole history as cases without targets, users sorted by id.
+
+    Args:
+        facts: see `by_external_ids`.
+
+    Returns:
+        A row per user: `user_id`, `items` (oldest first), `timestamps` (seconds since 1970).
+    """
+    seconds = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
+    return facts.group_by(USER_ID, maintain_order=True).agg(
+        pl.col(ITEM_ID).alias(ITEMS), seconds.alias(TIMESTAMPS)
+    )
+
+
+def _first_target(share: float) -> pl.Expr:
+    """Time of the first of the latest ceil(share · n) interactions."""
+    # less a little: 0.1 · 30 is 3.0000000000000004 in floating point, which is not to become 4
+    count = (pl.len() * share - 1e-9).ceil().clip(lower_bound=1).cast(pl.Int64)
+    return pl.col(TIMESTAMP).sort().get(pl.len().cast(pl.Int64) - count)
+
+
+def _drawn(found: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    if len(found) <= most:
+        return found
+    rows = generator(seed, "gate", "users").choice(len(found), size=most, replace=False)
+    return found[np.sort(rows)]

@@ -1,0 +1,95 @@
+"""The section `gate` of params.yaml."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from diffrec_core.common.config import Config, StringTuple
+from diffrec_core.evaluation.metrics import METRICS
+
+
+class GuardsConfig(Config):
+    """What must hold besides accuracy. Ratios are to the champion, and need one."""
+
+    min_coverage_ratio: float = Field(default=0.8, ge=0.0)
+    """Different items that are recommended to anybody: at least so many times the champion's."""
+
+    min_served_share: float = Field(default=0.9, ge=0.0, le=1.0)
+    """Share of the users whose answer comes from their history, instead of from what is popular
+    because the model knows none of their items."""
+
+    max_popularity_ratio: float = Field(default=1.25, gt=0.0)
+    """Mean popularity of what is recommended: at most so many times the champion's."""
+
+    max_latency_ratio: float = Field(default=10.0, gt=0.0)
+    """Time per user: at most so many times the champion's. Wide, since machines are noisy and a
+    linear model is much faster than any network."""
+
+    max_latency_ms: float = Field(default=50.0, gt=0.0)
+    """Milliseconds per user, scored in requests of many users."""
+
+    max_size_mib: float = Field(default=2048.0, gt=0.0)
+    """Size of the model directory."""
+
+    max_rejected_share: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Share of the raw rows that `ingest` rejected."""
+
+    min_seed_sds: float = Field(default=1.0, ge=0.0)
+    """Where the run trained its winner from several seeds: the difference, in units of their
+    standard deviation. A smaller one another seed might have made."""
+
+    allowed_flags: StringTuple = ("popularity_drift", "history_drift")
+    """Flags of data quality that do not keep a candidate back; every other flag does. A drift that
+    is real calls for a new model."""
+
+
+class GateConfig(Config):
+    """How much better a candidate must be, how surely, on whom, and at what price."""
+
+    metric: str = "recall@20"
+    """What is compared; k is the number behind the @."""
+
+    margin: float = Field(default=0.0, ge=0.0)
+    """The difference of the means, in the metric's own unit, that must be exceeded."""
+
+    confidence_level: float = Field(default=0.95, gt=0.5, lt=1.0)
+    """Of the one-sided lower bound of the difference."""
+
+    resamples: int = Field(default=10_000, ge=100)
+    """Of the paired bootstrap over users."""
+
+    min_users: int = Field(default=100, ge=1)
+    """Fewer users in the window decide nothing: the comparison is refused."""
+
+    max_users: int = Field(default=20_000, ge=1)
+    """Of more users, so many are drawn: what bounds the time of the gate."""
+
+    target_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of a user's interactions in the window, the latest, that are to be predicted."""
+
+    guards: GuardsConfig = GuardsConfig()
+    """What must hold besides."""
+
+    @model_validator(mode="after")
+    def _known_metric(self) -> Self:
+        name, at, k = self.metric.partition("@")
+        if name not in METRICS or not at or not k.isdecimal() or int(k) < 1:
+            raise ValueError(
+                f"metric = {self.metric!r}: must be one of {', '.join(METRICS)}, with @ and a "
+                f"whole number from 1 on, such as recall@20"
+            )
+        if self.max_users < self.min_users:
+            raise ValueError(
+                f"max_users = {self.max_users} must be at least min_users = {self.min_users}"
+            )
+        return self
+
+    @property
+    def k(self) -> int:
+        """How many items are asked for."""
+        return int(self.metric.partition("@")[2])
+
+    @property
+    def metric_name(self) -> str:
+        """The metric without its k."""
+        return self.metric.partition("@")[0]

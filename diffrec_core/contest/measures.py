@@ -1,0 +1,149 @@
+"""What the answers of a model are worth: accuracy of each user, and what guards look at."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from diffrec_core.common.errors import DataError
+from diffrec_core.contest.cases import ITEMS, TARGETS, Window
+from diffrec_core.contest.config import GateConfig
+from diffrec_core.data.histories import Histories
+from diffrec_core.data.schema import ITEM_ID, TIMESTAMP, USER_ID
+from diffrec_core.evaluation.metrics import hits, per_user_metrics
+from diffrec_core.evaluation.ranking import NO_ITEM
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered to U cases, in their order.
+
+    Attributes:
+        item_ids: external ids, best first; nothing of the history.
+        sources: `history`, or `popularity` where the model knew no item of the history.
+        seconds_per_user: how long it took; None where it does not matter.
+        size_bytes: of the model directory, likewise.
+    """
+
+    item_ids: Sequence[Sequence[str]]
+    sources: Sequence[str]
+    seconds_per_user: float | None = None
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was known when the window began.
+
+    Attributes:
+        popularity: share of the users who had the item, by its id; items that nobody had lack.
+        n_items: how many different items the whole data hold.
+    """
+
+    popularity: dict[str, float]
+    n_items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What was found about a model.
+
+    Attributes:
+        per_user: (U,) the metric.
+        coverage: share of all items that are recommended to anybody.
+        served_share: of the users whose answer comes from their history.
+        popularity: mean over users of the mean popularity of what they are recommended.
+        latency_ms: per user; None where it does not matter.
+        size_mib: likewise.
+    """
+
+    per_user: NDArray[np.float64]
+    coverage: float
+    served_share: float
+    popularity: float
+    latency_ms: float | None = None
+    size_mib: float | None = None
+
+
+def known_before(facts: pl.DataFrame, window: Window) -> Known:
+    """Count who had what before the window.
+
+    Args:
+        facts: see `cases.by_external_ids`.
+        window: its start is the first moment that does not count.
+    """
+    before = facts.filter(pl.col(TIMESTAMP) < window.start)
+    users = max(1, before[USER_ID].n_unique())
+    counts = before.group_by(ITEM_ID).agg(pl.col(USER_ID).n_unique())
+    shares = {item: count / users for item, count in counts.iter_rows()}
+    return Known(shares, facts[ITEM_ID].n_unique())
+
+
+def most_popular(cases: pl.DataFrame, known: Known, k: int) -> Answers:
+    """What everybody gets who asks for what is popular: the best k that are not in the history.
+
+    Equally popular items are in the order of their ids.
+    """
+    ranked = sorted(known.popularity, key=lambda item: (-known.popularity[item], item))
+    answers = []
+    for history in cases[ITEMS]:
+        seen = set(history)
+        answers.append(list(islice((item for item in ranked if item not in seen), k)))
+    return Answers(answers, ["popularity"] * len(answers))
+
+
+def measure(answers: Answers, cases: pl.DataFrame, known: Known, config: GateConfig) -> Measures:
+    """Hold answers against what the users then did.
+
+    An item that a model does not know is an item that it did not find.
+
+    Raises:
+        DataError: the answers are not as many as the cases.
+    """
+    if not len(answers.item_ids) == len(answers.sources) == len(cases):
+        raise DataError(f"{len(answers.item_ids)} answers to {len(cases)} cases")
+    top = [list(items[: config.k]) for items in answers.item_ids]
+    served = [
+        source == "history" and bool(items)
+        for source, items in zip(answers.sources, top, strict=True)
+    ]
+    seconds, size = answers.seconds_per_user, answers.size_bytes
+    return Measures(
+        per_user=_per_user(top, cases[TARGETS].to_list(), config),
+        coverage=len({item for items in top for item in items}) / max(1, known.n_items),
+        served_share=float(np.mean(served)),
+        popularity=_mean_popularity(top, known),
+        latency_ms=None if seconds is None else seconds * 1e3,
+        size_mib=None if size is None else size / 2**20,
+    )
+
+
+def _per_user(
+    top: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], config: GateConfig
+) -> NDArray[np.float64]:
+    index = _indices(item for lists in (top, targets) for items in lists for item in items)
+    ranked = np.full((len(top), config.k), NO_ITEM, dtype=np.int64)
+    for row, items in enumerate(top):
+        ranked[row, : len(items)] = [index[item] for item in items]
+    wanted = Histories.from_lists([[index[item] for item in items] for items in targets])
+    found = hits(ranked, wanted)
+    values = per_user_metrics(found, wanted.lengths, [config.k], [config.metric_name])
+    return values[config.metric]
+
+
+def _indices(items: Iterable[str]) -> dict[str, int]:
+    return {item: index for index, item in enumerate(Counter(items))}
+
+
+def _mean_popularity(top: Sequence[Sequence[str]], known: Known) -> float:
+    """Over the users who are recommended anything; 0 without one."""
+    means = [
+        sum(known.popularity.get(item, 0.0) for item in items) / len(items)
+        for items in top
+        if items
+    ]
+    return float(np.mean(means)) if means else 0.0

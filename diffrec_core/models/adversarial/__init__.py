@@ -1,1 +1,0 @@
-"""A generator and a discriminator of items that train each other."""

@@ -1,0 +1,1 @@
+"""Matrix factorisation: iALS and BPR-MF, with users folded in from their histories."""

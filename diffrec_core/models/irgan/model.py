@@ -1,0 +1,113 @@
+"""IRGAN: a generator of items, taught by a discriminator through policy gradients.
+
+Source: Wang et al., "IRGAN: A Minimax Game for Unifying Generative and Discriminative Information
+Retrieval Models", SIGIR 2017 (arXiv 1705.10513), sections 2 and 4.2. The generator is what
+recommends; the discriminator goes when training ends.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.data.histories import Histories
+from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
+from diffrec_core.models.irgan.discriminator import Discriminator
+from diffrec_core.models.irgan.generator import Generator
+from diffrec_core.models.irgan.program import (
+    CHUNK_ENTRIES,
+    AdversarialTrainingConfig,
+    Game,
+    IrganProgram,
+)
+from diffrec_core.training.memory import require_memory
+from diffrec_core.training.seeding import torch_seed
+from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
+
+_TENSORS_OF_SCORES = 6
+"""Users × items at a time: scores, their softmax, probabilities, own items, and gradients."""
+
+
+class IrganConfig(ModelConfig, AdversarialTrainingConfig):
+    """Size of both players, and their training."""
+
+    kind: Literal["irgan"] = "irgan"
+
+    embedding_dim: int = Field(default=64, ge=1)
+    """D, of the generator."""
+
+    discriminator_dim: int = Field(default=16, ge=1)
+    """Of the discriminator's users and items."""
+
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """Share of a history's entries that are hidden from the generator in training."""
+
+    def search_space(self) -> Space:
+        """Add sizes, the game and optimisation."""
+        return (
+            *super().search_space(),
+            Dimension("embedding_dim", Choice((32, 64, 128, 256))),
+            Dimension("discriminator_dim", Choice((8, 16, 32, 64))),
+            Dimension("dropout", Real(0.2, 0.8)),
+            Dimension("pretrain_epochs", Whole(5, 80, log=True)),
+            Dimension("samples", Choice((8, 32, 128))),
+            Dimension("reward", Choice(("log", "sigmoid"))),
+            Dimension("learning_rate", Real(1e-4, 1e-2, log=True)),
+            Dimension("discriminator_learning_rate", Real(1e-3, 1e-1, log=True)),
+        )
+
+
+class Irgan(Recommender):
+    """Scores by the generator: ln p(item | history), but for a constant.
+
+    Recency weighs the history that the generator sees, in training as in scoring; the items that
+    it is to generate count the same.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = IrganConfig
+    config: IrganConfig
+    generator: Generator
+
+    def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
+        n_users, n_items = len(data.histories), len(data.items)
+        why = f"the players' vectors of {n_users:,} users and {n_items:,} items"
+        require_memory("irgan", self._peak_bytes(n_users, n_items), why, options)
+        with torch_seed(options.seed, "initialise"):
+            self.generator = self._generator(n_items)
+            discriminator = Discriminator(n_users, n_items, self.config.discriminator_dim)
+        program = IrganProgram(
+            Game(self.generator, discriminator.to(self.device)),
+            self.input_rows(data.histories),
+            self.config,
+            seed=options.seed,
+            validation=lambda: self.validate(data.validation),
+        )
+        return train(program, self.config, options)
+
+    def _peak_bytes(self, n_users: int, n_items: int) -> int:
+        """Weights, gradients, AdamW's moments and the best weights, and a chunk of scores."""
+        config = self.config
+        generator = n_items * (2 * config.embedding_dim + 1)
+        discriminator = (n_users + n_items) * config.discriminator_dim + n_items
+        scores = _TENSORS_OF_SCORES * max(CHUNK_ENTRIES, n_items)
+        return 4 * (5 * (generator + discriminator) + scores)
+
+    @torch.no_grad()
+    def _score(self, histories: Histories) -> Tensor:
+        self.generator.eval()
+        scores_BI: Tensor = self.generator(self.input_rows(histories))
+        return scores_BI
+
+    def _generator(self, n_items: int) -> Generator:
+        config = self.config
+        return Generator(n_items, config.embedding_dim, config.dropout).to(self.device)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return dict(self.generator.named_parameters())
+
+    def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
+        self.generator = self._generator(n_items)
+        self.generator.load_state_dict(dict(tensors))

@@ -1,1 +1,0 @@
-"""Models that read a history as a sequence: its windows, the attention over them, the losses."""

@@ -1,0 +1,1 @@
+"""Network parts and training objectives that model families share. Knows no model."""

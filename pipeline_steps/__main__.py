@@ -1,0 +1,82 @@
+"""Everything that a person or a DAG calls: python -m pipeline_steps VERB [options].
+
+Stages of dvc.yaml are modules of their own: python -m pipeline_steps.train --help.
+"""
+
+import ast
+import runpy
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+VERBS: Final = {
+    "Runs": {
+        "start-run": "nights.start_run",
+        "run-stage": "nights.run_stage",
+        "end-work": "nights.end_work",
+        "restore": "nights.restore",
+    },
+    "Champion": {
+        "gate": "champion.gate",
+        "promote": "champion.promote",
+        "rollback": "champion.rollback",
+        "history": "champion.history",
+        "recommend-champion": "champion.recommend",
+        "publish": "champion.publish",
+    },
+    "Monitoring": {
+        "monitor": "monitoring.monitor",
+        "report-unreadable-data": "monitoring.report_unreadable_data",
+    },
+    "Settings and studies": {
+        "use-preset": "params.use_preset",
+        "tune": "studies.tune",
+        "use-tuning": "studies.use_tuning",
+        "robustness": "studies.robustness",
+        "use-robustness": "studies.use_robustness",
+    },
+    "Sample data": {
+        "fetch-sample": "sample.fetch_sample",
+        "replay-log": "sample.replay",
+    },
+}
+"""The module of each verb, by topic."""
+
+
+def main() -> None:
+    """Run the verb's module with the rest of the command line."""
+    modules = {verb: module for topic in VERBS.values() for verb, module in topic.items()}
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb in ("-h", "--help"):
+        sys.stdout.write(overview())
+    elif verb in modules:
+        sys.argv[:2] = [f"python -m pipeline_steps {verb}"]
+        runpy.run_module(f"pipeline_steps.{modules[verb]}", run_name="__main__")
+    else:
+        sys.exit(_unknown(verb, list(modules)))
+
+
+def overview() -> str:
+    """The verbs, each with the first line of its module's docstring."""
+    lines = [(__doc__ or "").rstrip(), ""]
+    for topic, verbs in VERBS.items():
+        lines += [f"{topic}:", *(f"  {verb:<24}{_summary(verbs[verb])}" for verb in verbs), ""]
+    return "\n".join([*lines, "python -m pipeline_steps VERB --help says more.", ""])
+
+
+def _summary(module: str) -> str:
+    """First line of a docstring, read without importing the module: some take seconds to load."""
+    spec = find_spec(f"pipeline_steps.{module}")
+    assert spec is not None and spec.origin is not None  # noqa: S101  # VERBS is tested
+    doc = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return (doc or "").partition("\n")[0]
+
+
+def _unknown(verb: str, known: list[str]) -> int:
+    sys.stderr.write(f"unknown verb {verb!r}; known: {', '.join(known)}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The champion: comparison, promotion log, rollback, publishing its recommendations."""

@@ -1,0 +1,87 @@
+"""Who became champion when, why, and by how much: the log of promotions and rollbacks.
+
+It first makes aliases and log agree, if a promotion was interrupted or the alias was moved by hand,
+and says so. Reads params.yaml: register.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline_steps.champion.promotion_log import open_promotions
+from pipeline_steps.champion.promotion_record import Record
+from pipeline_steps.registry import versions
+from pipeline_steps.runtime.command import command_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the form of the answer."""
+    parser.add_argument("--json", action="store_true", help="as JSON, to standard output")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Show the log."""
+    with open_promotions(args.params) as promotions:
+        promotions.settle()
+        records, aliases = promotions.records(), versions.aliases(promotions.model)
+    if args.json:
+        entries = [asdict(record) for record in records]
+        content = {"model": promotions.model, "aliases": aliases, "records": entries}
+        sys.stdout.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        return
+    console = Console()
+    console.print(_table(promotions.model, records) if records else _nothing(promotions.model))
+    console.print(_aliases(aliases))
+
+
+def _table(model: str, records: Sequence[Record]) -> Group:
+    """A line for each record, then why, in full."""
+    table = Table(title=f"Promotions of {model}", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("#", "version", "before"):
+        table.add_column(heading, justify="right")
+    for heading in ("what", "when, UTC", "by", "metric"):
+        table.add_column(heading, overflow="fold")
+    for record in records:
+        when = record.time[:16].replace("T", " ")
+        cells = [str(record.sequence), record.version or "none", record.previous or "none"]
+        cells += [record.action, when, record.by, _metric(record.numbers)]
+        table.add_row(*map(Text, cells))
+    reasons = [Text(f" {record.sequence}  {record.reason}") for record in records]
+    return Group(table, *reasons, Text())  # a reason is no markup
+
+
+def _metric(numbers: Mapping[str, Any]) -> str:
+    """What the gate measured, in short.
+
+    >>> numbers = {"metric": "recall@20", "candidate": 0.25, "difference": 0.015}
+    >>> _metric(numbers)
+    'recall@20 0.2500, +0.0150'
+    """
+    if not numbers:
+        return ""
+    return f"{numbers['metric']} {numbers['candidate']:.4f}, {numbers['difference']:+.4f}"
+
+
+def _nothing(model: str) -> Text:
+    return Text(f"Nothing was promoted or rolled back yet: the log of {model} is empty.")
+
+
+def _aliases(aliases: Mapping[str, str]) -> Text:
+    """Where each alias points to, the champion first."""
+    named = (versions.CHAMPION, versions.CHALLENGER, versions.PREVIOUS)
+    found = [f"{name} version {aliases[name]}" for name in named if name in aliases]
+    return Text(f"Now: {', '.join(found) or 'no alias points to any version'}", style="dim")
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

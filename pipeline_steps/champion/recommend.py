@@ -1,0 +1,102 @@
+"""The champion's best unseen items for every user, from the histories of this run.
+
+The champion may be older than the run: its items are those that it knows, its histories are
+tonight's. Written to RUN/ among what is published; `publish` then makes it the current table.
+Reads params.yaml: recommend, register.
+"""
+
+import argparse
+import logging
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from diffrec_core.common.artifacts import canonical_json, sha256_file
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import ArtifactError
+from diffrec_core.contest.cases import by_external_ids, histories
+from diffrec_core.data.interactions import read_interactions
+from diffrec_core.data.schema import (
+    ITEM_ID,
+    RANK,
+    RECOMMENDATIONS,
+    RECOMMENDATIONS_SCHEMA,
+    SCORE,
+    USER_ID,
+)
+from pipeline_steps.nights.settings import settings
+from pipeline_steps.recommend import RecommendConfig
+from pipeline_steps.registry import versions
+from pipeline_steps.registry.config import RegisterConfig
+from pipeline_steps.registry.scoring import ITEM_IDS, SCORES, answer
+from pipeline_steps.registry.tracking import tracking
+from pipeline_steps.runtime.command import command_line, read_params
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the histories and the run."""
+    parser.add_argument("--interactions", type=Path, required=True, help="everybody's history")
+    parser.add_argument("--run", required=True, help="name of the run, for the folder to write")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Ask the champion, write its answers and what they are.
+
+    Raises:
+        ArtifactError: there is no champion.
+    """
+    params, found = read_params(args.params), settings()
+    config = load_section(params, "recommend", RecommendConfig)
+    names = load_section(params, "register", RegisterConfig)
+    cases = histories(by_external_ids(read_interactions(args.interactions)))
+    with tracking(names.experiment) as uri, tempfile.TemporaryDirectory() as folder:
+        champion = versions.by_alias(names.model_name, versions.CHAMPION)
+        if champion is None:
+            raise ArtifactError(
+                f"{names.model_name} has no champion: `python -m pipeline_steps promote VERSION "
+                f"--reason TEXT` makes one, and so does a night whose gate promotes"
+            )
+        answers, _ = answer(cases, champion.uri, config.k, Path(folder), tracking_uri=uri)
+        path = Path(folder) / "recommendations.parquet"
+        table = recommendations(answers)
+        table.write_parquet(path, compression="zstd")
+        manifest = {
+            "schema": RECOMMENDATIONS_SCHEMA,
+            "run": args.run,
+            "model": {"name": champion.name, "version": champion.number},
+            "users": table[USER_ID].n_unique(),
+            "rows": len(table),
+            "sha256": sha256_file(path),
+        }
+        place = f"recommendations/{args.run}"
+        found.published.upload(f"{place}/recommendations.parquet", path)
+        found.published.write(f"{place}/manifest.json", canonical_json(manifest).encode())
+    log.info("%(rows)d recommendations for %(users)d users", manifest)
+
+
+def recommendations(answers: pl.DataFrame) -> pl.DataFrame:
+    """Lists of items and scores as the RECOMMENDATIONS table, ranks from 1.
+
+    Args:
+        answers: a row per user: `user_id`, `item_ids`, best first, and their `scores`.
+    """
+    return (
+        answers.filter(pl.col(ITEM_IDS).list.len() > 0)
+        .with_columns(pl.int_ranges(1, pl.col(ITEM_IDS).list.len() + 1).alias(RANK))
+        .explode(ITEM_IDS, SCORES, RANK)
+        .select(
+            pl.col(USER_ID),
+            pl.col(RANK).cast(pl.Int32),
+            pl.col(ITEM_IDS).alias(ITEM_ID),
+            pl.col(SCORES).cast(pl.Float32).alias(SCORE),
+        )
+        .match_to_schema(RECOMMENDATIONS)
+    )
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

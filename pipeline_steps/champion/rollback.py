@@ -1,0 +1,75 @@
+"""Return to the champion before, or to any version, at once and without asking the gate.
+
+    rollback                     to the version that the alias `previous` points to
+    rollback --to 3 --reason "clicks fell by half"
+
+The version that is left becomes `previous`: a second rollback undoes the first. If one was killed,
+the same command completes it, and does no other. Consumers who load `models:/<name>@champion` get
+the other version when they load it next.
+
+Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is away. Reads
+params.yaml: register.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.champion.promotion_log import Promotions, open_promotions
+from pipeline_steps.champion.promotion_record import Record
+from pipeline_steps.registry import versions
+from pipeline_steps.runtime.command import command_line
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where to return to."""
+    parser.add_argument("--to", metavar="VERSION", help="a version's number, instead of previous")
+    parser.add_argument("--reason", default="no reason given", help="why, for the log")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Roll back as the arguments say."""
+    with open_promotions(args.params) as promotions:
+        interrupted = promotions.interrupted()
+        newest = promotions.settle()
+        before = versions.aliases(promotions.model).get(versions.CHAMPION)
+        if interrupted and interrupted.action == "rollback" and not args.to:
+            _say_completed(promotions, interrupted)
+            return
+        target = args.to or _previous(promotions)
+        if target == before:
+            log.info("%s version %s is champion already", promotions.model, target)
+            return
+        promotions.add(based_on=newest, version=target, action="rollback", reason=args.reason)
+        log.info(
+            "%s: rolled back from version %s to version %s, which is champion now",
+            *(promotions.model, before, target),
+        )
+
+
+def _say_completed(promotions: Promotions, record: Record) -> None:
+    """Another rollback now would undo the one that was killed: its retry is this command."""
+    log.info(
+        "%s: the rollback of %s from version %s to version %s was interrupted and is complete now; "
+        "nothing else was done. To return to version %s: python -m pipeline_steps rollback --to %s",
+        *(promotions.model, record.time, record.previous, record.version),
+        *(record.previous, record.previous),
+    )
+
+
+def _previous(promotions: Promotions) -> str:
+    previous = versions.aliases(promotions.model).get(versions.PREVIOUS)
+    if previous is None:
+        raise ConfigError(
+            f"{promotions.model} has no alias {versions.PREVIOUS}: nothing was promoted over "
+            f"another version yet. Name one: python -m pipeline_steps rollback --to VERSION"
+        )
+    return previous
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

@@ -1,0 +1,1 @@
+"""Nightly checks of data and champion, and the status pages."""

@@ -1,0 +1,96 @@
+"""Say on the status page that a night's data could not be read, and why.
+
+  report-unreadable-data --run RUN --stages list_raw ingest build_interactions
+
+The DAGs run this where a task before the checks of `monitor` has failed: the page would show the
+verdict of the day before. Publishes status.json and status.html as `monitor` does: the check `data`
+in alarm, with what the first of the stages that failed said last; the champion's age; all else not
+known.
+
+It needs neither a workspace nor what any stage has left. Reads the run's parameters, or params.yaml
+where nobody has specified the run: monitor, register. Exit codes: 0 published; 99 with --dry-run.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from diffrec_core.common.artifacts import canonical_json
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import ArtifactError, ConfigError
+from diffrec_core.monitoring.config import MonitorConfig
+from diffrec_core.report.status import render_status
+from pipeline_steps.monitoring.monitor import unreadable
+from pipeline_steps.nights.runs import End, Run, ends, run_name
+from pipeline_steps.nights.settings import settings
+from pipeline_steps.nights.store import Store
+from pipeline_steps.nights.workers import DONE, SKIPPED
+from pipeline_steps.registry.config import RegisterConfig
+from pipeline_steps.runtime.command import command_line, parse_time, read_params, repository_root
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the run, and what it must have done before the checks."""
+    parser.add_argument("--run", required=True, metavar="RUN", help="as start_run was told")
+    parser.add_argument("--stages", nargs="+", required=True, metavar="STAGE", help="in order")
+    parser.add_argument("--dry-run", action="store_true", help="publish nothing")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Publish the status.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if args.dry_run:
+        log.info("dry run: nothing is published")
+        sys.exit(SKIPPED)
+    found, name = settings(), run_name(args.run)
+    run = _specified(found.store, name)
+    why = _why(name, args.stages, ends(found.store, name))
+    try:
+        params = _params(run)
+        config = load_section(params, "monitor", MonitorConfig)
+        model = load_section(params, "register", RegisterConfig).model_name
+    except ConfigError as error:  # which is why the run was not specified
+        why, config, model = f"{why}\n{error}", MonitorConfig(), RegisterConfig().model_name
+    now = parse_time(run.spec.end) if run and run.spec.end else datetime.now(UTC)
+    status = unreadable(why, model, now, config)
+    page = render_status(status, config.runbook)
+    found.published.write("status/status.json", canonical_json(status.to_json()).encode())
+    found.published.write("status/status.html", page.encode())
+    log.info("published status/status.html: %s", why)
+
+
+def _specified(store: Store, name: str) -> Run | None:
+    try:
+        return Run.load(store, name)
+    except ArtifactError:
+        return None
+
+
+def _params(run: Run | None) -> Mapping[str, Any]:
+    if run is None:
+        return read_params(repository_root() / "params.yaml")
+    params: dict[str, Any] = YAML(typ="safe", pure=True).load(run.params)
+    return params
+
+
+def _why(run: str, stages: list[str], ended: Mapping[str, End]) -> str:
+    """What the first stage that failed has said."""
+    for stage in stages:
+        end = ended.get(stage)
+        if end and end.exit_code not in DONE:
+            return f"{stage} of run {run} ended with exit code {end.exit_code}:\n{end.said}"
+    return f"a task of run {run} up to {stages[-1]} failed or was lost: see its log in Airflow"
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

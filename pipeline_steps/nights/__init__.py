@@ -1,0 +1,1 @@
+"""Runs of the pipeline: specification, workspaces, store and workers, on any machine."""

@@ -1,0 +1,31 @@
+"""End the work of every stage that runs on this machine, as before a reboot.
+
+  python -m pipeline_steps end-work
+
+Each gets SIGTERM, and after a while SIGKILL; nothing is left half-written, and the same stage, run
+again, goes on from its checkpoint. `make airflow` does this when it is stopped, so that no training
+outlives it. Other machines' work goes on.
+"""
+
+import argparse
+import logging
+
+from pipeline_steps.nights.settings import settings
+from pipeline_steps.nights.workers import end_all
+from pipeline_steps.runtime.command import command_line
+
+log = logging.getLogger("pipeline")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There is nothing to declare."""
+
+
+def main(args: argparse.Namespace) -> None:
+    """End it all, and say how much there was."""
+    for stage in end_all(settings().workspaces):
+        log.info("ended %s", stage)
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

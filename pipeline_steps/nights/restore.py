@@ -1,0 +1,124 @@
+"""Bring back exactly the code, parameters and data that a registered version was made from.
+
+  python -m pipeline_steps restore 3                      into restored/diffrec-3
+  python -m pipeline_steps restore 3 --verify             and score its model again
+
+The folder is a clone at the version's commit, with its params.yaml and dvc.lock, and every output
+that dvc.lock names: `dvc repro` there finds nothing to do. --verify evaluates the winner again and
+compares every metric with what the run measured, and the model with what was registered.
+
+Exit codes: 0 restored (and verified), 4 something is missing or differs.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from diffrec_core.common.artifacts import fingerprint, read_json
+from diffrec_core.common.config import load_section
+from diffrec_core.common.errors import ArtifactError, ConfigError
+from pipeline_steps.nights.settings import Settings, settings
+from pipeline_steps.nights.workspace import Workspace
+from pipeline_steps.registry import versions
+from pipeline_steps.registry.config import RegisterConfig
+from pipeline_steps.registry.tracking import tracking
+from pipeline_steps.runtime.command import command_line, read_params, repository_root
+
+log = logging.getLogger("pipeline")
+TOLERANCE = 1e-6
+"""How far a metric may be from what was measured: other processors round differently."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the version and the folder."""
+    parser.add_argument("version", help="number of a registered version")
+    parser.add_argument("--out", type=Path, help="folder to make (default: restored/NAME-VERSION)")
+    parser.add_argument("--verify", action="store_true", help="evaluate its model again, compare")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Restore, and verify if asked.
+
+    Raises:
+        ArtifactError: there is no such version, or its lock, data or code cannot be had.
+        ConfigError: the folder is there already, or the code was never committed.
+    """
+    names = load_section(read_params(args.params), "register", RegisterConfig)
+    out = args.out or Path("restored") / f"{names.model_name}-{args.version}"
+    if out.exists():
+        raise ConfigError(f"{out} is there already: remove it, or name another with --out")
+    found = settings()
+    with tracking(names.experiment):
+        version = versions.get_version(names.model_name, args.version)
+        commit = _commit(version)
+        lock, params = (versions.read_file(version, name) for name in ("dvc.lock", "params.yaml"))
+    workspace = _workspace(out.absolute(), version, found)
+    workspace.prepare(commit, params)
+    entries = workspace.current(YAML(typ="safe", pure=True).load(lock)["stages"])
+    workspace.bring((path["path"] for entry in entries.values() for path in entry["outs"]), entries)
+    workspace.write_lock(entries)
+    log.info("%s version %s: commit %.8s, restored to %s", version.name, args.version, commit, out)
+    if args.verify:
+        _verify(workspace, entries, version)
+
+
+def _commit(version: versions.Version) -> str:
+    commit = version.tags.get("commit", "unknown")
+    if commit == "unknown" or commit.endswith("-dirty"):
+        raise ConfigError(
+            f"{version.name} version {version.number} was made from code that was not committed "
+            f"({commit}): it cannot be brought back"
+        )
+    return commit
+
+
+def _workspace(root: Path, version: versions.Version, found: Settings) -> Workspace:
+    """Where the data are: in the remote of the nights, or in the cache that `make run` filled."""
+    is_nightly = "run" in version.tags
+    cache = found.cache if is_nightly else repository_root() / ".dvc" / "cache"
+    return Workspace(root, found.repository, found.dvc_remote, cache)
+
+
+def _verify(workspace: Workspace, entries: Mapping[str, Any], version: versions.Version) -> None:
+    """Evaluate the winner again and compare.
+
+    Raises:
+        ArtifactError: the model or a metric differs.
+    """
+    if fingerprint(workspace.root / "models" / "final") != version.tags["model_fingerprint"]:
+        raise ArtifactError("models/final is not the model that was registered")
+    stage = f"evaluate@{version.tags['model']}"
+    path = workspace.root / "reports" / "evaluation" / version.tags["model"] / "metrics.json"
+    measured = dict(_numbers(read_json(path)))
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if workspace.reproduce(stage, entries, force=True) != 0:
+        raise ArtifactError(f"{stage} failed in {workspace.root}")
+    again = dict(_numbers(read_json(path)))
+    differ = [
+        f"{name}: {measured.get(name)} measured, {again.get(name)} now"
+        for name in sorted(measured.keys() | again.keys())
+        if abs(measured.get(name, float("inf")) - again.get(name, -1.0)) > TOLERANCE
+    ]
+    if differ:
+        raise ArtifactError(f"{len(differ)} metrics differ: {'; '.join(differ[:5])}")
+    log.info("verified: %d metrics of %s are as they were measured", len(again), stage)
+
+
+def _numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in nested mappings, by its path."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{prefix}{key}.")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield prefix.removesuffix("."), float(value)
+
+
+if __name__ == "__main__":
+    command_line(main, add_arguments, __doc__)

@@ -1,0 +1,204 @@
+"""What a run is and what it has done, kept in the store for every worker to see.
+
+    runs/RUN/run.json         its specification: commit, data window, when it began
+    runs/RUN/params.yaml      the parameters that every stage of it reads
+    runs/RUN/lock/STAGE.json  the entry of dvc.lock that the finished stage left
+    runs/RUN/files/PATH       what its operations made: the gate's decision, the report
+    runs/RUN/ended/STAGE.json how a stage or operation ended last: its exit code, what it said
+    finished/END--RUN         a run that came to its end, sorted by the end of its window
+
+A stage's entry is written after its outputs are in the remote, so whatever has an entry can be had.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+from diffrec_core.common.artifacts import canonical_json, sha256_json
+from diffrec_core.common.errors import ArtifactError, ConfigError
+from pipeline_steps.nights.store import Store
+
+SCHEMA = "run/1"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """What a run is made of, fixed when it starts.
+
+    Attributes:
+        run: its name.
+        commit: of the code that its stages run.
+        start: begin of the data window, ISO 8601 in UTC; None: open.
+        end: end of the window, itself outside; None: open.
+        dry_run: compare and report, promote and publish nothing.
+        previous: the finished run before it, if any: its results are taken up where they still
+            hold, and the ids that it knows keep their indices.
+        created: when it was specified, ISO 8601 in UTC.
+    """
+
+    run: str
+    commit: str
+    start: str | None
+    end: str | None
+    dry_run: bool
+    previous: str | None
+    created: str
+
+
+def run_name(text: str) -> str:
+    """A name for files and URLs from whatever a scheduler calls its run.
+
+    Raises:
+        ConfigError: nothing is left of it.
+
+    >>> run_name("scheduled__2026-11-24T00:00:00+00:00")
+    'scheduled__2026-11-24T00-00-00-00-00'
+    """
+    name = _UNSAFE.sub("-", text).strip("-.")
+    if not name:
+        raise ConfigError(f"{text!r} is no name for a run: use letters, digits, dots and dashes")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a stage or operation of a run ended.
+
+    Attributes:
+        exit_code: of its command.
+        said: what it said last, where it failed.
+    """
+
+    exit_code: int
+    said: str
+
+
+class Run:
+    """One run in the store.
+
+    Args:
+        store: where runs are kept.
+        spec: what the run is.
+    """
+
+    def __init__(self, store: Store, spec: RunSpec) -> None:
+        self.store, self.spec = store, spec
+
+    @classmethod
+    def load(cls, store: Store, run: str) -> Self:
+        """Read a run that was specified.
+
+        Raises:
+            ArtifactError: there is none of that name, or it was written by another version.
+        """
+        name = run_name(run)
+        content = store.read_if_there(f"runs/{name}/run.json")
+        if content is None:
+            raise ArtifactError(
+                f"there is no run {name!r}: python -m pipeline_steps start-run --run {name} "
+                f"specifies it; known: {', '.join(known_runs(store)[-5:]) or 'none'}"
+            )
+        fields = json.loads(content)
+        if fields.pop("schema", None) != SCHEMA:
+            raise ArtifactError(f"run {name!r} was written by another version: start it anew")
+        return cls(store, RunSpec(**fields))
+
+    def specify(self, params: str) -> None:
+        """Write the specification; one that is there is replaced, what stages left stays.
+
+        That is safe, as a stage's entry holds the hashes of all that the stage was made from.
+        """
+        self.params = params
+        self.store.write(self._name("params.yaml"), params.encode())
+        content = canonical_json({"schema": SCHEMA, **asdict(self.spec)})
+        self.store.write(self._name("run.json"), content.encode())
+
+    @cached_property
+    def params(self) -> str:
+        """The text of the run's params.yaml."""
+        return self.store.read(self._name("params.yaml")).decode()
+
+    @property
+    def digest(self) -> str:
+        """Of what the run is made of: all but the time at which that was fixed."""
+        return sha256_json({**asdict(self.spec), "created": None, "params": self.params})
+
+    def entries(self) -> dict[str, Any]:
+        """The entries of dvc.lock that finished stages left, by stage."""
+        found = self.store.read_folder(self._name("lock"))
+        return {name.removesuffix(".json"): json.loads(text) for name, text in found.items()}
+
+    def leave_entry(self, stage: str, entry: Mapping[str, Any]) -> None:
+        """Keep a finished stage's entry of dvc.lock."""
+        self.store.write(self._name(f"lock/{stage}.json"), canonical_json(entry).encode())
+
+    def keep_file(self, path: str, content: bytes) -> None:
+        """Keep a file that an operation made."""
+        self.store.write(self._name(f"files/{path}"), content)
+
+    def file(self, path: str) -> bytes:
+        """A file that an operation made.
+
+        Raises:
+            ArtifactError: none has, so far.
+        """
+        return self.store.read(self._name(f"files/{path}"))
+
+    def finish(self) -> None:
+        """Note that the run came to its end; later runs take up from it.
+
+        A run of some stages only, or a dry run, is nothing to take up from.
+        """
+        if self.spec.dry_run or f"{self._name('lock')}/register.json" not in self.store.names(
+            self._name("lock")
+        ):
+            return
+        self.store.write(f"finished/{_sortable(self.spec.end)}--{self.spec.run}", b"")
+
+    def _name(self, path: str) -> str:
+        return f"runs/{self.spec.run}/{path}"
+
+
+def leave_end(store: Store, run: str, stage: str, end: End) -> None:
+    """Note how a stage or operation ended, for other machines to tell.
+
+    Args:
+        store: where runs are kept.
+        run: its name; nobody need have specified it.
+        stage: of the run.
+        end: replaces that of an earlier try.
+    """
+    store.write(f"runs/{run}/ended/{stage}.json", canonical_json(asdict(end)).encode())
+
+
+def ends(store: Store, run: str) -> dict[str, End]:
+    """How stages and operations of a run ended last, by name."""
+    found = store.read_folder(f"runs/{run}/ended")
+    return {name.removesuffix(".json"): End(**json.loads(text)) for name, text in found.items()}
+
+
+def known_runs(store: Store) -> list[str]:
+    """Names of the runs that were specified, sorted."""
+    names = (name.split("/") for name in store.names("runs"))
+    return sorted({parts[1] for parts in names if parts[2:] == ["run.json"]})
+
+
+def previous_run(store: Store, run: str, end: str | None) -> str | None:
+    """The finished run with the latest window that ends no later than `end`, other than `run`."""
+    limit = _sortable(end)
+    found = (name.removeprefix("finished/").partition("--") for name in store.names("finished"))
+    earlier = [name for window, _, name in found if window <= limit and name != run]
+    return earlier[-1] if earlier else None
+
+
+def _sortable(end: str | None) -> str:
+    """A window's end as part of a file's name; an open end sorts last.
+
+    >>> _sortable("2026-11-24T00:00:00+00:00"), _sortable(None)
+    ('2026-11-24T00-00-00', 'open')
+    """
+    return _UNSAFE.sub("-", end.partition("+")[0]) if end else "open"

@@ -1,0 +1,295 @@
+"""MLflow's runs; versions and aliases are `versions`'s, and `served_model` is run by MLflow.
+
+One parent run per pipeline run, a child per model with its curves; the winner registered from
+code. The store is a database, `sqlite:///mlflow.db` unless
+MLFLOW_TRACKING_URI says otherwise.
+"""
+
+import csv
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import mlflow
+import pandas as pd
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from sqlalchemy.exc import SQLAlchemyError
+
+from diffrec_core.common.errors import ConfigError, StorageError
+from pipeline_steps.registry.transient_errors import is_outage
+
+log = logging.getLogger("pipeline")
+_DEFAULT_URI = "sqlite:///mlflow.db"
+_REQUIREMENTS = ("torch", "numpy", "scipy", "polars", "pandas", "pydantic", "safetensors", "mlflow")
+
+SIGNATURE = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(DataType.string, "user_id", required=False),
+            ColSpec(Array(DataType.string), "items", required=False),
+            ColSpec(Array(DataType.double), "timestamps", required=False),
+        ]
+    ),
+    outputs=Schema(
+        [
+            ColSpec(Array(DataType.string), "item_ids"),
+            ColSpec(Array(DataType.double), "scores"),
+            ColSpec(DataType.string, "source"),
+        ]
+    ),
+    params=ParamSchema(
+        [
+            ParamSpec("k", DataType.long, 10),
+            ParamSpec("exclude_seen", DataType.boolean, True),
+        ]
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A registered version.
+
+    Attributes:
+        name: of the registered model.
+        version: its number, as MLflow writes it.
+        alias: that now points to it.
+        run_id: the parent run.
+        tracking_uri: the store.
+    """
+
+    name: str
+    version: str
+    alias: str
+    run_id: str
+    tracking_uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is logged about a pipeline run.
+
+    Attributes:
+        leaderboard: all results.
+        params: of each model, by name.
+        curves: CSV file of each model's training, by name.
+        tags: commit, lock hash, data window and the like.
+        files: further artifacts.
+    """
+
+    leaderboard: Mapping[str, Any]
+    params: Mapping[str, Mapping[str, Any]]
+    curves: Mapping[str, Path]
+    tags: Mapping[str, str]
+    files: tuple[Path, ...]
+
+
+@contextmanager
+def tracking(experiment: str) -> Iterator[str]:
+    """Point MLflow at its store and experiment; yield the store's URI.
+
+    Raises:
+        ConfigError: MLflow refuses a name or a value, or the store is the unsupported file store.
+        StorageError: the store cannot be reached, or is locked.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:")):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI = {public(uri)!r}: use a database (sqlite:///mlflow.db) or a "
+            f"server"
+        )
+    with _told_as_ours(uri):
+        mlflow.set_tracking_uri(uri)
+        _create_experiment(uri, experiment)
+        mlflow.set_experiment(experiment)
+        yield uri
+
+
+def public(uri: str) -> str:
+    """A store's URI without its password: what may stand in files, logs and messages.
+
+    >>> public("postgresql://ann:secret@db/mlflow"), public("sqlite:///mlflow.db")
+    ('postgresql://ann:***@db/mlflow', 'sqlite:///mlflow.db')
+    """
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+@contextmanager
+def _told_as_ours(uri: str) -> Iterator[None]:
+    """Tell outages, which pass, from what another try would end with too."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+        place, said = public(uri), str(error).replace(uri, public(uri))
+        if not is_outage(error):
+            raise ConfigError(f"MLflow at {place}: {said}") from error
+        raise StorageError(
+            f"MLflow at {place} cannot be reached, or is busy: {said}. Is its server up, is its "
+            f"database there? Then run the same command again (docs/runbook.md: MLflow is down)"
+        ) from error
+
+
+def _create_experiment(uri: str, name: str) -> None:
+    """Keep the files of an experiment beside its SQLite database.
+
+    MLflow's own choice is `mlruns` in the folder that happens to be the current one, and a
+    workspace is removed when its stage is done. A server decides for itself.
+    """
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    client = MlflowClient()
+    if not uri.startswith("sqlite:///") or client.get_experiment_by_name(name) is not None:
+        return
+    folder = Path(path).absolute().parent / "mlruns"
+    try:
+        client.create_experiment(name, artifact_location=str(folder / quote(name, safe="")))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another was quicker
+            raise
+
+
+def log_run(record: RunRecord) -> str:
+    """Log the parent run and a child per model; return the parent's id, still open for a model."""
+    with mlflow.start_run(run_name=f"pipeline {record.tags.get('commit', '')[:8]}".strip()) as run:
+        mlflow.set_tags({**record.tags, "selected": record.leaderboard["selected"]})
+        winner = record.leaderboard["models"][record.leaderboard["selected"]]
+        mlflow.log_metrics(_flat(winner))
+        for path in record.files:
+            mlflow.log_artifact(str(path))
+        for name, row in record.leaderboard["models"].items():
+            with mlflow.start_run(run_name=name, nested=True) as child:
+                mlflow.set_tag("model", name)
+                mlflow.log_params(_flat_params(record.params[name]))
+                mlflow.log_metrics(_flat(row))
+                _log_curve(child.info.run_id, record.curves.get(name))
+        run_id: str = run.info.run_id
+    return run_id
+
+
+LogTrial = Callable[[Mapping[str, Any], Mapping[str, float | None], Mapping[str, str]], None]
+
+
+@contextmanager
+def tuning_run(experiment: str, model: str, tags: Mapping[str, str]) -> Iterator[LogTrial]:
+    """Open a run for a study; yield what logs a trial's settings, metrics and tags as its child."""
+
+    def log_trial(
+        settings: Mapping[str, Any], metrics: Mapping[str, float | None], tags: Mapping[str, str]
+    ) -> None:
+        with mlflow.start_run(run_name=f"{model} trial", nested=True):
+            mlflow.set_tags({"model": model, **tags})
+            mlflow.log_params(_flat_params(settings))
+            mlflow.log_metrics(_flat(metrics))
+
+    with tracking(experiment), mlflow.start_run(run_name=f"tune {model}"):
+        mlflow.set_tags({"model": model, **tags})
+        yield log_trial
+
+
+def register_model(
+    run_id: str,
+    name: str,
+    *,
+    model: Path,
+    interactions: Path,
+    code: Path,
+    tags: Mapping[str, str],
+    example: pd.DataFrame,
+) -> str:
+    """Log the model from code under a run and register it; return the version's number.
+
+    The tags are there as soon as the version is: after a kill, it is found by its fingerprint.
+    """
+    requirements = [f"{package}=={version(package).split('+')[0]}" for package in _REQUIREMENTS]
+    with mlflow.start_run(run_id=run_id), _plain_stdout():
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(model), "interactions": str(interactions)},
+            code_paths=[str(code)],
+            signature=SIGNATURE,
+            input_example=example,
+            pip_requirements=requirements,
+            registered_model_name=name,
+            tags=dict(tags),
+        )
+    return str(info.registered_model_version)
+
+
+@contextmanager
+def registry() -> Iterator[str]:
+    """Point MLflow at its store to read the registry, making nothing; yield the store's URI.
+
+    Raises:
+        ConfigError: there is no store yet.
+        StorageError: it cannot be reached, or is locked.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    place = uri.removeprefix("sqlite:///").partition("?")[0]
+    if uri.startswith("sqlite:") and not Path(place).is_file():
+        raise ConfigError(
+            f"MLflow's store {public(uri)} does not exist: nothing was registered yet"
+        )
+    with _told_as_ours(uri):
+        mlflow.set_tracking_uri(uri)
+        yield uri
+
+
+@contextmanager
+def _plain_stdout() -> Iterator[None]:
+    """MLflow announces versions on stdout; a step's stdout is for results."""
+    saved, sys.stdout = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = saved
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, float]:
+    """`validation.recall@20` becomes `validation_recall_at_20`, which MLflow accepts."""
+    flat: dict[str, float] = {}
+    for key, value in row.items():
+        if key == "config":
+            continue  # logged as parameters
+        if isinstance(value, Mapping):
+            flat |= {f"{key}_{name}": number for name, number in _flat(value).items()}
+        elif isinstance(value, int | float):
+            flat[key.replace("@", "_at_")] = float(value)
+    return flat
+
+
+def _flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= _flat_params(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _log_curve(run_id: str, path: Path | None) -> None:
+    if path is None:
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        metrics = [
+            Metric(f"training_{name}", float(value), 0, int(row["epoch"]))
+            for row in csv.DictReader(file)
+            for name, value in row.items()
+            if name != "epoch" and value
+        ]
+    client = MlflowClient()
+    for start in range(0, len(metrics), 1000):  # the most that one batch may hold
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])

@@ -1,0 +1,189 @@
+"""MLflow's registry: versions of the model, their tags, and the aliases that point to them.
+
+champion     the version that serves
+challenger   a candidate that the gate has yet to decide on, or has kept back
+previous     the champion before; what `rollback` returns to
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from diffrec_core.common.errors import ArtifactError
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+GATE_DECISION = "gate_decision"
+"""Tag of a version that the gate has compared: promote or keep."""
+
+GATE_REASON = "gate_reason"
+"""Tag beside it: why, in plain words."""
+
+PROMOTION = "promotion"
+"""Tag of a version that was promoted: its number in the log of promotions."""
+
+_LONGEST_TAG = 4900
+_ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered version.
+
+    Attributes:
+        name: of the registered model.
+        number: as MLflow writes it.
+        run_id: the pipeline run that registered it.
+        tags: what ties it to its data, parameters and code.
+    """
+
+    name: str
+    number: str
+    run_id: str
+    tags: Mapping[str, str]
+
+    @property
+    def uri(self) -> str:
+        """How to load it."""
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def training_end(self) -> datetime:
+        """The last interaction that it was trained on, inclusive.
+
+        Raises:
+            ArtifactError: nobody has written it down.
+        """
+        try:
+            return datetime.fromisoformat(self.tags["data_last"])
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(
+                f"{self.name} version {self.number} does not say what it was trained on (tag "
+                f"data_last: {self.tags.get('data_last')!r}): register it with "
+                f"pipeline_steps.register"
+            ) from error
+
+    @property
+    def is_promoted(self) -> bool:
+        """Whether the gate, or a person, has decided about it, and not just `register`."""
+        return GATE_DECISION in self.tags or PROMOTION in self.tags
+
+
+def find_version(name: str, fingerprint: str) -> Version | None:
+    """The first version of `name` that was registered from this very model, if any."""
+    found = MlflowClient().search_model_versions(f"name = '{name}'")
+    same = [v for v in found if v.tags.get("model_fingerprint") == fingerprint]
+    first = min(same, key=lambda v: int(v.version), default=None)
+    return None if first is None else _version(first)
+
+
+def keep_first(name: str, fingerprint: str, number: str) -> Version:
+    """Of the versions of one model that several machines registered at once, keep the first.
+
+    Each machine asks this after it has registered `number`, and takes back its own version if
+    another one came before it. Versions are numbered in the order in which they come, so that all
+    agree on which one stays.
+    """
+    first = find_version(name, fingerprint)
+    if first is None or int(first.number) >= int(number):
+        return get_version(name, number)
+    MlflowClient().delete_model_version(name, number)
+    return first
+
+
+def get_version(name: str, number: str) -> Version:
+    """A version by its number.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    try:
+        return _version(MlflowClient().get_model_version(name, number))
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        known = sorted(
+            int(v.version) for v in MlflowClient().search_model_versions(f"name = '{name}'")
+        )
+        raise ArtifactError(
+            f"{name} has no version {number!r}; there are: {', '.join(map(str, known)) or 'none'}"
+        ) from error
+
+
+def aliases(name: str) -> dict[str, str]:
+    """Number of the version that each alias points to; empty where there is no such model."""
+    try:
+        model = MlflowClient().get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        return {}
+    return {alias: str(number) for alias, number in model.aliases.items()}
+
+
+def by_alias(name: str, alias: str) -> Version | None:
+    """The version that an alias points to, if any."""
+    number = aliases(name).get(alias)
+    return None if number is None else get_version(name, number)
+
+
+def created(version: Version) -> datetime:
+    """When a version was registered, UTC."""
+    found = MlflowClient().get_model_version(version.name, version.number)
+    return datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+
+
+def run_metrics(version: Version) -> dict[str, float]:
+    """What was logged with the run that registered a version, as `test_recall_at_20`."""
+    return dict(MlflowClient().get_run(version.run_id).data.metrics)
+
+
+def move_alias(name: str, alias: str, number: str) -> None:
+    """Point an alias at a version."""
+    MlflowClient().set_registered_model_alias(name, alias, number)
+
+
+def remove_alias(name: str, alias: str) -> None:
+    """Let an alias point to nothing."""
+    MlflowClient().delete_registered_model_alias(name, alias)
+
+
+def tag_version(version: Version, tags: Mapping[str, str]) -> None:
+    """Write tags to a version; long ones are cut."""
+    client = MlflowClient()
+    for key, value in tags.items():
+        client.set_model_version_tag(version.name, version.number, key, value[:_LONGEST_TAG])
+
+
+def log_files(run_id: str, paths: Iterable[Path]) -> None:
+    """Put files beside what a run has logged; one of the same name is replaced."""
+    client = MlflowClient()
+    for path in paths:
+        client.log_artifact(run_id, str(path))
+
+
+def read_file(version: Version, path: str) -> str:
+    """The text of a file that the version's run has logged.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = MlflowClient().download_artifacts(version.run_id, path, folder)
+        except (MlflowException, OSError) as error:
+            raise ArtifactError(
+                f"{version.name} version {version.number}: its run {version.run_id} has no {path} "
+                f"({error})"
+            ) from error
+        return Path(found).read_text(encoding="utf-8")
+
+
+def _version(found: Any) -> Version:
+    return Version(str(found.name), str(found.version), str(found.run_id), dict(found.tags))

@@ -1,0 +1,1 @@
+"""The frame of every command: command line, logging, progress, exit codes, devices."""

@@ -1,0 +1,1 @@
+"""Sample data, and its replay night by night."""

@@ -1,0 +1,1 @@
+"""Tuning and robustness: studies beside the nightly graph."""
