@@ -4,11 +4,13 @@ Stages of dvc.yaml are modules of their own: python -m pipeline_steps.train --he
 """
 
 import ast
-import runpy
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from pipeline_steps.runtime.command import execute
 
 VERBS: Final = {
     "Runs": {
@@ -30,6 +32,7 @@ VERBS: Final = {
         "report-unreadable-data": "monitoring.report_unreadable_data",
     },
     "Settings and studies": {
+        "check-params": "params.check_params",
         "use-preset": "params.use_preset",
         "tune": "studies.tune",
         "use-tuning": "studies.use_tuning",
@@ -52,7 +55,7 @@ def main() -> None:
         sys.stdout.write(overview())
     elif verb in modules:
         sys.argv[:2] = [f"python -m pipeline_steps {verb}"]
-        runpy.run_module(f"pipeline_steps.{modules[verb]}", run_name="__main__")
+        execute(import_module(f"pipeline_steps.{modules[verb]}").run)
     else:
         sys.exit(_unknown(verb, list(modules)))
 

@@ -1,9 +1,5 @@
-"""Group items by k-means over their embeddings.
+"""Group items by k-means over their embeddings; the clusters of the latent models."""
 
-Reads params.yaml: seed, cluster_items.
-"""
-
-import argparse
 import logging
 from pathlib import Path
 
@@ -11,39 +7,53 @@ import numpy as np
 
 from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.data.item_tables import read_item_embeddings, write_item_clusters
+from diffrec_core.data.item_tables import (
+    read_item_embeddings_of,
+    write_item_clusters,
+)
 from diffrec_core.data.schema import CLUSTERS_SCHEMA, EMBEDDINGS_SCHEMA
-from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
-from pipeline_steps.runtime.command import Step, execute
+from diffrec_core.data.vocabulary import read_items
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
+from diffrec_core.models.diffrec.item_clusters import cluster_items as clusters_of
+from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.outputs import output_directory
+from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where the data lie."""
-    parser.add_argument("--embeddings", type=Path, required=True, help="folder of embeddings")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+class ClusterItemsInputs(Inputs):
+    """Embeddings and outputs."""
+
+    interactions: Path
+    """Folder with the vocabulary."""
+
+    embeddings: Path
+    """Folder of item embeddings."""
+
+    out: Path
+    """Folder to write: items with their clusters."""
 
 
-def run(step: Step) -> None:
+def run(inputs: ClusterItemsInputs, seed: Seed, cluster_items: ClusteringConfig) -> Report:
     """Cluster and write."""
-    args = step.args
-    config = step.section("cluster_items", ClusteringConfig)
-    source = read_manifest(args.embeddings, EMBEDDINGS_SCHEMA)
-    ids, embeddings = read_item_embeddings(args.embeddings)
-    clusters = cluster_items(embeddings, config, seed=derive_seed(step.seed, "cluster_items"))
+    source = read_manifest(inputs.embeddings, EMBEDDINGS_SCHEMA)
+    items = read_items(inputs.interactions / "items.parquet")
+    embeddings = read_item_embeddings_of(inputs.embeddings, items)
+    clusters = clusters_of(embeddings, cluster_items, seed=derive_seed(seed, "cluster_items"))
     sizes = np.bincount(clusters).tolist()
-    with step.output(
-        args.out,
+    with output_directory(
+        inputs.out,
         schema=CLUSTERS_SCHEMA,
-        params=config.model_dump(mode="json"),
-        inputs={"embeddings": args.embeddings},
+        config=cluster_items,
+        inputs={"embeddings": inputs.embeddings},
     ) as (directory, manifest):
-        write_item_clusters(directory, ids, clusters)
+        items.to_items_frame().write_parquet(directory / "items.parquet", compression="zstd")
+        write_item_clusters(directory, items.ids, clusters)
         manifest |= {"vocabulary": source["vocabulary"], "embedding_epochs": source["epochs"]}
-    step.report = {"items": len(ids), "cluster_sizes": sizes}
-    log.info("%d items in clusters of %s", len(ids), sizes)
+    log.info("%d items in clusters of %s", len(items), sizes)
+    return {"items": len(items), "cluster_sizes": sizes}
 
 
 if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+    execute(run)

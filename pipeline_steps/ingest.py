@@ -6,7 +6,6 @@ than `ingest.max_rejected_share` allows, of all or of a single file, the stage f
 quarantine to look at. Of a log that has grown since `list_raw`, what was listed is read.
 """
 
-import argparse
 import logging
 import time
 from functools import partial
@@ -17,66 +16,72 @@ from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summ
 from diffrec_core.ingestion.ingest import IngestCounts, ingest_logs, read_titles
 from diffrec_core.ingestion.raw_files import RawFile, read_raw_manifest
 from diffrec_core.ingestion.readers import IngestConfig
-from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.outputs import output_directory
+from pipeline_steps.runtime.progress import progress
 
 log = logging.getLogger("pipeline")
 _MIB = 2**20
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what is read and where the three outputs go."""
-    for name, what in {
-        "--raw-manifest": "what list_raw wrote",
-        "--events": "folder for accepted rows",
-        "--quarantine": "folder for rejected rows",
-        "--titles": "folder for the titles of the items",
-    }.items():
-        parser.add_argument(name, type=Path, required=True, metavar="PATH", help=what)
+class IngestInputs(Inputs):
+    """The raw files and the three outputs."""
+
+    raw_manifest: Path
+    """What list_raw wrote."""
+
+    events: Path
+    """Folder to write: accepted rows."""
+
+    quarantine: Path
+    """Folder to write: rejected rows."""
+
+    titles: Path
+    """Folder to write: the titles of the items."""
 
 
-def run(step: Step) -> None:
+def run(inputs: IngestInputs, ingest: IngestConfig) -> Report:
     """Ingest the raw files of this run."""
-    args, config = step.args, step.section("ingest", IngestConfig)
-    manifest = read_raw_manifest(args.raw_manifest)
+    manifest = read_raw_manifest(inputs.raw_manifest)
     for file in manifest.logs:
-        file.check_unchanged(may_grow=config.may_grow)
+        file.check_unchanged(may_grow=ingest.may_grow)
     if manifest.titles:
         manifest.titles.check_unchanged()
-    output = partial(
-        step.output, params=config.model_dump(), inputs={"raw_manifest": args.raw_manifest}
-    )
-    with output(args.titles, schema=TITLES_SCHEMA) as (folder, _):
-        titles = read_titles(manifest.titles, config.titles)
+    output = partial(output_directory, config=ingest, inputs={"raw_manifest": inputs.raw_manifest})
+    with output(inputs.titles, schema=TITLES_SCHEMA) as (folder, _):
+        titles = read_titles(manifest.titles, ingest.titles)
         titles.frame.write_parquet(folder / "titles.parquet")
-    with output(args.events, schema=EVENTS_SCHEMA) as (folder, _):
+    with output(inputs.events, schema=EVENTS_SCHEMA) as (folder, _):
         spill = EventSpill(folder / ".spill")
-        with output(args.quarantine, schema=QUARANTINE_SCHEMA) as (rejected, _):
-            counts = _read_logs(step, manifest.logs, config, spill, rejected / "quarantine.parquet")
-        counts.check(config.max_rejected_share, args.quarantine)
+        with output(inputs.quarantine, schema=QUARANTINE_SCHEMA) as (rejected, _):
+            path = rejected / "quarantine.parquet"
+            counts, rows_per_second = _read_logs(manifest.logs, ingest, spill, path)
+        counts.check(ingest.max_rejected_share, inputs.quarantine)
         spill.write_partitions(folder)
         events = summarise(folder)
-    events.check(counts.accepted, config.timestamp_format)
-    step.report.update(counts.to_json(), **events.to_json(), titles=titles.to_json())
+    events.check(counts.accepted, ingest.timestamp_format)
     log.info("%d rows accepted, %d rejected", counts.accepted, counts.rejected)
     log.info("%d users, %d items, %s to %s", events.users, events.items, events.first, events.last)
+    facts = {**counts.to_json(), **events.to_json()}
+    return {**facts, "titles": titles.to_json(), "rows_per_second": rows_per_second}
 
 
 def _read_logs(
-    step: Step, logs: tuple[RawFile, ...], config: IngestConfig, spill: EventSpill, path: Path
-) -> IngestCounts:
+    logs: tuple[RawFile, ...], config: IngestConfig, spill: EventSpill, path: Path
+) -> tuple[IngestCounts, int]:
+    """Read all logs; return the counts and the rows read per second."""
     started = time.perf_counter()
     size = sum(file.size for file in logs)
-    with quarantine_file(path) as quarantine, step.progress("MiB read", -(-size // _MIB)) as bar:
+    with quarantine_file(path) as quarantine, progress("MiB read", -(-size // _MIB)) as advance:
         counts = ingest_logs(
             logs,
             config,
             spill,
             quarantine,
-            lambda done, rows: bar(-(-done // _MIB), f"{rows} rows"),
+            lambda done, rows: advance(-(-done // _MIB), f"{rows} rows"),
         )
-    step.report["rows_per_second"] = round(counts.read / (time.perf_counter() - started))
-    return counts
+    return counts, round(counts.read / (time.perf_counter() - started))
 
 
 if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+    execute(run)

@@ -5,7 +5,6 @@ earlier run has given indices to. Everything after this step works from these. C
 unchanged files are remembered from run to run.
 """
 
-import argparse
 import logging
 import shutil
 from pathlib import Path
@@ -18,42 +17,34 @@ from diffrec_core.ingestion.raw_files import (
     ListRawConfig,
     list_raw_files,
 )
-from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.outputs import output_directory
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say where the list goes and where checksums are remembered."""
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the raw manifest")
-    parser.add_argument(
-        "--known-ids", type=Path, metavar="FOLDER", help="the ids known before: a folder to write"
-    )
-    parser.add_argument(
-        "--checksum-cache",
-        type=Path,
-        default=Path(".checkpoints/raw_checksums.json"),
-        metavar="FILE",
-        help="remembers the checksums of unchanged files (default: %(default)s)",
-    )
+class ListRawInputs(Inputs):
+    """Where the list goes and where checksums are remembered."""
+
+    out: Path
+    """The raw manifest to write."""
+
+    known_ids: Path | None = None
+    """Folder to write: the ids known before."""
+
+    checksum_cache: Path = Path(".checkpoints/raw_checksums.json")
+    """Remembers the checksums of unchanged files."""
 
 
-def run(step: Step) -> None:
+def run(inputs: ListRawInputs, list_raw: ListRawConfig) -> Report:
     """List the raw files."""
-    config = step.section("list_raw", ListRawConfig)
-    checksums = ChecksumCache.load(step.args.checksum_cache)
-    manifest = list_raw_files(config, checksums)
-    write_json(step.args.out, manifest.to_json())
-    if step.args.known_ids:
-        _write_known_ids(step, config.known_ids)
-    write_json(step.args.checksum_cache, checksums.to_json())
+    checksums = ChecksumCache.load(inputs.checksum_cache)
+    manifest = list_raw_files(list_raw, checksums)
+    write_json(inputs.out, manifest.to_json())
+    if inputs.known_ids:
+        _write_known_ids(inputs.known_ids, list_raw.known_ids)
+    write_json(inputs.checksum_cache, checksums.to_json())
     size = sum(file.size for file in manifest.logs)
-    step.report.update(
-        files=len(manifest.logs),
-        bytes=size,
-        titles=manifest.titles.path if manifest.titles else None,
-        checksums=dict(checksums.lookups),
-    )
     log.info(
         "%d raw files, %.1f MiB; %s titles file",
         len(manifest.logs),
@@ -61,19 +52,23 @@ def run(step: Step) -> None:
         "with a" if manifest.titles else "no",
     )
     log.debug("%s", canonical_json(manifest.to_json()))
+    return {
+        "files": len(manifest.logs),
+        "bytes": size,
+        "titles": manifest.titles.path if manifest.titles else None,
+        "checksums": dict(checksums.lookups),
+    }
 
 
-def _write_known_ids(step: Step, folder: str | None) -> None:
+def _write_known_ids(path: Path, folder: str | None) -> None:
     """Copy the vocabularies of a folder of interactions; without one, there are none."""
     inputs = {} if folder is None else {"interactions": Path(folder)}
-    with step.output(step.args.known_ids, schema=KNOWN_IDS_SCHEMA, params={}, inputs=inputs) as (
-        directory,
-        _,
-    ):
+    output = output_directory(path, schema=KNOWN_IDS_SCHEMA, config=None, inputs=inputs)
+    with output as (directory, _):
         for source in inputs.values():
             for name in VOCABULARIES:
                 shutil.copyfile(source / name, directory / name)
 
 
 if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+    execute(run)

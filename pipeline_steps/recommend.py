@@ -1,65 +1,60 @@
-"""Write the table of recommendations: the best unseen items of every user.
+"""Write the table of recommendations: the best unseen items of every user."""
 
-Reads params.yaml: recommend.
-"""
-
-import argparse
 import logging
 from pathlib import Path
 
-from pydantic import Field
-
 from diffrec_core.common.artifacts import read_json
-from diffrec_core.common.config import Config
 from diffrec_core.data.schema import RECOMMENDATIONS_SCHEMA
 from diffrec_core.models.kinds import load
 from diffrec_core.serving import RecommendationService
-from pipeline_steps.runtime.command import Step, execute
-from pipeline_steps.runtime.fitting import prepare_device
+from pipeline_steps.params.steps import RecommendConfig
+from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.outputs import output_directory
+from pipeline_steps.runtime.processes import prepare_device
+from pipeline_steps.runtime.progress import progress
 
 log = logging.getLogger("pipeline")
 
 
-class RecommendConfig(Config):
-    """How many, and how."""
+class RecommendInputs(Inputs):
+    """The model, the histories and the output."""
 
-    k: int = Field(default=20, ge=1)
-    """Items per user; fewer where a user has seen nearly everything."""
+    model_dir: Path
+    """Model directory."""
 
-    batch_size: int = Field(default=1024, ge=1)
-    """Users scored at a time; does not change results."""
+    interactions: Path
+    """Everybody's history."""
 
+    registration: Path
+    """What `register` wrote."""
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where the data lie."""
-    parser.add_argument("--model-dir", type=Path, required=True, help="model directory")
-    parser.add_argument("--interactions", type=Path, required=True, help="everybody's history")
-    parser.add_argument("--registration", type=Path, required=True, help="what `register` wrote")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    out: Path
+    """Folder to write."""
 
 
-def run(step: Step) -> None:
+def run(inputs: RecommendInputs, recommend: RecommendConfig, runtime: RuntimeConfig) -> Report:
     """Recommend for every user and write one parquet file."""
-    args = step.args
-    config = step.section("recommend", RecommendConfig)
-    model = load(args.model_dir, prepare_device(step))
-    service = RecommendationService.load(model, args.interactions)
-    with step.progress("recommend", len(service.users)) as advance:
+    model = load(inputs.model_dir, prepare_device(runtime))
+    service = RecommendationService.load(model, inputs.interactions)
+    with progress("recommend", len(service.users)) as advance:
         table = service.table(
-            config.k, batch_size=config.batch_size, on_batch=lambda done: advance(done, "users")
+            recommend.k,
+            batch_size=recommend.batch_size,
+            on_batch=lambda done: advance(done, "users"),
         )
-    registration = read_json(args.registration)
-    with step.output(
-        args.out,
+    registration = read_json(inputs.registration)
+    with output_directory(
+        inputs.out,
         schema=RECOMMENDATIONS_SCHEMA,
-        params=config.model_dump(mode="json"),
-        inputs={"model": args.model_dir, "interactions": args.interactions},
+        config=recommend,
+        inputs={"model": inputs.model_dir, "interactions": inputs.interactions},
     ) as (directory, manifest):
         table.write_parquet(directory / "recommendations.parquet", compression="zstd")
         manifest["model_version"] = {key: registration[key] for key in ("name", "version")}
-    step.report = {"users": len(service.users), "rows": len(table)}
     log.info("%d recommendations for %d users", len(table), len(service.users))
+    return {"users": len(service.users), "rows": len(table)}
 
 
 if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+    execute(run)

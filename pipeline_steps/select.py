@@ -1,17 +1,13 @@
 """Choose the winner on validation alone; write the leaderboard, plots and the report.
 
-The test part decides nothing: how the models stand there is shown beside. Reads params.yaml:
-models, seed, select, train.
+The test part decides nothing: how the models stand there is shown beside.
 """
 
-import argparse
 import logging
 from pathlib import Path
 from typing import Any
 
 from diffrec_core.common.artifacts import read_json, read_manifest, write_json, write_text
-from diffrec_core.common.config import lookup
-from diffrec_core.common.errors import ConfigError
 from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.schema import EVALUATION_SCHEMA
 from diffrec_core.evaluation.leaderboard import (
@@ -28,63 +24,120 @@ from diffrec_core.report.changes import (
     compare_runs,
     summarize,
 )
+from diffrec_core.report.gather import ReportSources, report_data
 from diffrec_core.report.html import render_report
 from diffrec_core.report.plots import plot_pictures
-from pipeline_steps.report_data import report_data
-from pipeline_steps.runtime.candidates import ModelEntry
-from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.params.steps import Models
+from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where the data lie."""
-    for name, text in {
-        "evaluation": "folder with a folder of results per model",
-        "training": "folder with a training report per model",
-        "curves": "folder with training curves per model",
-        "stages": "folder with the reports of the data stages",
-        "interactions": "for ids and titles",
-        "train": "training part, for the histories shown",
-        "validation": "validation part, likewise",
-        "selection": "JSON to write: the choice, for `refit`",
-        "leaderboard": "JSON to write: all results",
-        "robustness": "folder with what was measured on noisy data, if anything was",
-        "plots": "folder to write: data of DVC's plots",
-        "history": "JSON to read, if it is there, and to write: this run and the one before",
-        "html": "HTML to write: the report",
-    }.items():
-        parser.add_argument(f"--{name}", type=Path, required=True, help=text)
+class SelectInputs(Inputs):
+    """Results of the models, what the report shows, and the outputs."""
+
+    evaluation: Path
+    """Folder with a folder of results per model."""
+
+    training: Path
+    """Folder with a training report per model."""
+
+    curves: Path
+    """Folder with training curves per model."""
+
+    stages: Path
+    """Folder with the reports of the data stages."""
+
+    interactions: Path
+    """For ids and titles."""
+
+    train: Path
+    """Training part, for the histories shown."""
+
+    validation: Path
+    """Validation part, likewise."""
+
+    robustness: Path | None = None
+    """Folder with the results on noisy data, if there are any."""
+
+    selection: Path
+    """JSON to write: the choice, for `refit`."""
+
+    leaderboard: Path
+    """JSON to write: all results."""
+
+    plots: Path
+    """Folder to write: data of DVC's plots."""
+
+    history: Path
+    """JSON to read, if it is there, and to write: this run and the one before."""
+
+    html: Path
+    """HTML to write: the report."""
 
 
-def run(step: Step) -> None:
+def run(inputs: SelectInputs, models: Models, seed: Seed, select: SelectConfig) -> Report:
     """Choose and report."""
-    args = step.args
-    config = step.section("select", SelectConfig)
-    names = _model_names(step)
-    evaluations = {name: _evaluation(args.evaluation / name) for name in names}
-    fits = {name: read_json(args.training / f"{name}.json") for name in names}
-    leaderboard = build_leaderboard(names, evaluations, fits, config)
-    per_user = {
-        part: {name: read_per_user(args.evaluation / name, part) for name in leaderboard["models"]}
-        for part in ("validation", "test")
-    }
-    seed = derive_seed(step.seed, "select")
-    leaderboard = with_significance(leaderboard, per_user, config, seed=seed)
-    selection = _selection(leaderboard, fits, config)
-    write_json(args.selection, selection)
-    write_json(args.leaderboard, leaderboard)
-    write_text(args.plots / "metrics.csv", leaderboard_csv(leaderboard))
-    changes = _changes(args.history, leaderboard)
-    report = report_data(step, leaderboard, evaluations, config, changes)
-    for name, picture in plot_pictures(report).items():
-        write_text(args.plots / f"{name}.svg", picture)
-    write_text(args.html, render_report(report))
+    evaluations = {name: _evaluation(inputs.evaluation / name) for name in models}
+    fits = {name: read_json(inputs.training / f"{name}.json") for name in models}
+    leaderboard = _leaderboard(inputs, evaluations, fits, select, seed)
+    selection = _selection(leaderboard, fits, select)
+    write_json(inputs.selection, selection)
+    write_json(inputs.leaderboard, leaderboard)
+    write_text(inputs.plots / "metrics.csv", leaderboard_csv(leaderboard))
+    _write_report(inputs, leaderboard, evaluations, select, seed)
     for name, reason in leaderboard["left_out"].items():
         log.warning("left out: %s: %s", name, reason)
     log.info("selected %s: %s %.4f", selection["model"], selection["metric"], selection["value"])
     for part, groups in leaderboard["significance"]["groups"].items():
         log.info("%s, not told apart: %s", part, "; ".join(map(", ".join, groups)))
+    return {"selected": selection["model"]}
+
+
+def _leaderboard(
+    inputs: SelectInputs,
+    evaluations: dict[str, Any],
+    fits: dict[str, Any],
+    config: SelectConfig,
+    seed: int,
+) -> dict[str, Any]:
+    leaderboard = build_leaderboard(list(evaluations), evaluations, fits, config)
+    per_user = {
+        part: {
+            name: read_per_user(inputs.evaluation / name, part) for name in leaderboard["models"]
+        }
+        for part in ("validation", "test")
+    }
+    return with_significance(leaderboard, per_user, config, seed=derive_seed(seed, "select"))
+
+
+def _write_report(
+    inputs: SelectInputs,
+    leaderboard: dict[str, Any],
+    evaluations: dict[str, Any],
+    config: SelectConfig,
+    seed: int,
+) -> None:
+    report = report_data(
+        ReportSources(
+            evaluation=inputs.evaluation,
+            curves=inputs.curves,
+            stages=inputs.stages,
+            interactions=inputs.interactions,
+            train=inputs.train,
+            validation=inputs.validation,
+            robustness=inputs.robustness,
+        ),
+        leaderboard,
+        evaluations,
+        changes=_changes(inputs.history, leaderboard),
+        sample_users=config.sample_users,
+        seed=seed,
+    )
+    for name, picture in plot_pictures(report).items():
+        write_text(inputs.plots / f"{name}.svg", picture)
+    write_text(inputs.html, render_report(report))
 
 
 def _selection(
@@ -118,15 +171,6 @@ def _changes(path: Path, leaderboard: dict[str, Any]) -> Changes:
     return compare_runs(runs[0] if len(runs) > 1 else None, runs[-1])
 
 
-def _model_names(step: Step) -> list[str]:
-    names = list(lookup(step.params, "models") or {})
-    if not names:
-        raise ConfigError("params.yaml: models names no model: leave at least one in")
-    for name in names:
-        step.section(f"models.{name}", ModelEntry)
-    return names
-
-
 def _evaluation(directory: Path) -> dict[str, Any]:
     read_manifest(directory, EVALUATION_SCHEMA)
     metrics: dict[str, Any] = read_json(directory / "metrics.json")
@@ -134,4 +178,4 @@ def _evaluation(directory: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+    execute(run)

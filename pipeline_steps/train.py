@@ -1,113 +1,142 @@
-"""Fit one model on the training part, once for each of its seeds; validation says when to stop.
+"""Fit one model on the training part, once for each of its seeds; validation stops the training.
 
-A model that would need more memory than it may have, or finds no more in the middle of its fit, is
-left out, with the reason in place of a model: the others go on.
-
-Reads params.yaml: seed, seeds, models.<model>, train.<model>; settings that `tune` found go before.
+A model that would need more memory than it may have, or runs out of it, is left out, with the
+reason in place of a model: the others go on.
 """
 
-import argparse
 import logging
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import NotEnoughMemoryError
+from diffrec_core.models.base import ModelConfig, Recommender
 from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingReport
+from pipeline_steps.params.steps import ModelEntry, Seeds
 from pipeline_steps.runtime import candidates
-from pipeline_steps.runtime.command import Step, execute
+from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.config import RuntimeConfig
 from pipeline_steps.runtime.fitting import (
-    fit_and_save,
+    Training,
     fit_report,
     forget_checkpoint,
-    join_processes,
-    leave_if_not_writer,
-    model_section,
-    prepare_device,
     read_training_data,
     write_curves,
 )
+from pipeline_steps.runtime.processes import join_processes, leave_if_not_writer, prepare_device
+from pipeline_steps.runtime.sections import Section, Seed
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the model and where the data lie."""
-    parser.add_argument("--model", required=True, help="an entry under `train` in params.yaml")
-    parser.add_argument("--interactions", type=Path, required=True, help="for the vocabulary")
-    parser.add_argument("--train", type=Path, required=True, help="training part")
-    parser.add_argument("--validation", type=Path, required=True, help="validation part")
-    parser.add_argument("--item-clusters", type=Path, required=True, help="read by latent models")
-    parser.add_argument("--tuned", type=Path, help="settings that `tune` found, if it looked")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder to write: a model directory per seed"
-    )
-    parser.add_argument(
-        "--curves", type=Path, required=True, help="CSV to write: losses of the first seed"
-    )
+class TrainInputs(Inputs):
+    """The model, its data and its outputs."""
+
+    model: str
+    """An entry under `models` and `train` in params.yaml."""
+
+    items: Path
+    """Folder of the item vocabulary; of a latent model, with the items' clusters."""
+
+    train: Path
+    """Training part."""
+
+    validation: Path
+    """Validation part."""
+
+    out: Path
+    """Folder to write: a model directory per seed."""
+
+    curves: Path
+    """CSV to write: losses of the first seed."""
 
 
-def run(step: Step) -> None:
-    """Fit the model with each seed and write directories, curves and report."""
-    args = step.args
-    processes = join_processes(prepare_device(step))
+def run(
+    inputs: TrainInputs,
+    *,
+    seed: Seed,
+    seeds: Seeds,
+    entry: Annotated[ModelEntry, Section("models.{model}")],
+    config: Annotated[ModelConfig, Section("train.{model}")],
+    runtime: RuntimeConfig,
+) -> Report:
+    """Fit the model with each seed and write directories and curves."""
+    processes = join_processes(prepare_device(runtime))
     if processes.is_writer:
-        candidates.clear(args.out)
+        candidates.clear(inputs.out)
+    fits = _Fits(inputs, seed, entry.seeds or seeds, Path(entry.code), config, runtime)
     try:
-        reports = list(_fit_each(step))
+        reports = list(fits.run())
     except NotEnoughMemoryError as error:
         leave_if_not_writer(processes)
-        _leave_out(step, str(error))
-        return
+        return _leave_out(inputs, str(error))
     leave_if_not_writer(processes)
-    fits = [fit for fit, _ in reports]
-    candidates.complete(args.out, len(fits))
-    write_curves(args.curves, fits[0])
-    step.report |= {**reports[0][1], **_over_seeds(step, fits)}
-    for number in range(1, len(fits) + 1):
-        forget_checkpoint(_name(args.model, number))
+    candidates.complete(inputs.out, len(reports))
+    trainings = [training for training, _ in reports]
+    write_curves(inputs.curves, trainings[0])
+    for number in range(1, len(reports) + 1):
+        forget_checkpoint(fits.name(number))
+    return {**reports[0][1], **_over_seeds(inputs.model, seed, trainings)}
 
 
-def _fit_each(step: Step) -> Iterator[tuple[TrainingReport, dict[str, Any]]]:
-    """Fit and save once per seed; yield what it took.
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """The fits of one model, one per seed.
 
     Checkpoints stay until all is done: `dvc repro` after a kill begins with empty folders, and
     then takes the finished trainings from them.
     """
-    name = step.args.model
-    key = f"train.{name}"
-    section = model_section(step, name, step.args.tuned)
-    model = create(section, key, prepare_device(step))
-    data, inputs = read_training_data(step, model)
-    seeds = candidates.number_of_seeds(step, name) if model.uses_seed else 1
-    for number in range(1, seeds + 1):
-        model = create(section, key, prepare_device(step))
-        fit = fit_and_save(
-            step,
-            _name(name, number),
-            model,
-            data,
-            out=candidates.seed_directory(step.args.out, number),
+
+    inputs: TrainInputs
+    seed: int
+    seeds: int
+    code: Path
+    config: ModelConfig
+    runtime: RuntimeConfig
+
+    def run(self) -> Iterator[tuple[TrainingReport, dict[str, Any]]]:
+        """Fit and save once per seed; yield the training's report and facts about the fit."""
+        inputs, model = self.inputs, self._create()
+        data, facts = read_training_data(
+            model, items=inputs.items, train=inputs.train, validation=inputs.validation
+        )
+        for number in range(1, (self.seeds if model.uses_seed else 1) + 1):
+            model = self._create()
+            out = candidates.seed_directory(inputs.out, number)
+            report = self._training(number, model).fit_and_save(model, data, out)
+            yield report, {**facts, **fit_report(model, report)}
+
+    def name(self, number: int) -> str:
+        """The name of the number-th training."""
+        return f"train/{self.inputs.model}" + (f"-seed-{number}" if number > 1 else "")
+
+    def _create(self) -> Recommender:
+        return create(self.config, prepare_device(self.runtime))
+
+    def _training(self, number: int, model: Recommender) -> Training:
+        inputs = {"train": self.inputs.train, "validation": self.inputs.validation}
+        if model.needs_item_clusters:
+            inputs["item_clusters"] = self.inputs.items
+        return Training(
+            name=self.name(number),
+            seed=candidates.seed_of(self.seed, self.inputs.model, number),
+            code=self.code,
             inputs=inputs,
-            seed=candidates.seed_of(step, name, number),
+            runtime=self.runtime,
             keep_checkpoint=True,
         )
-        yield fit, fit_report(model, fit)
 
 
-def _name(model: str, number: int) -> str:
-    return f"train/{model}" if number == 1 else f"train/{model}-seed-{number}"
-
-
-def _over_seeds(step: Step, fits: Sequence[TrainingReport]) -> dict[str, Any]:
+def _over_seeds(model: str, seed: int, fits: Sequence[TrainingReport]) -> dict[str, Any]:
     """Means over the seeds where the report of the first would not stand for all."""
     return {
         "seeds": [
             {
-                "seed": candidates.seed_of(step, step.args.model, number),
+                "seed": candidates.seed_of(seed, model, number),
                 "epochs": fit.epochs,
                 "best_epoch": fit.best_epoch,
                 "validation_recall@20": fit.best_value,
@@ -121,12 +150,12 @@ def _over_seeds(step: Step, fits: Sequence[TrainingReport]) -> dict[str, Any]:
     }
 
 
-def _leave_out(step: Step, reason: str) -> None:
-    log.warning("%s is left out: %s", step.args.model, reason)
-    candidates.leave_out(step.args.out, reason)
-    write_text(step.args.curves, "epoch\n")
-    step.report[candidates.LEFT_OUT] = reason
+def _leave_out(inputs: TrainInputs, reason: str) -> dict[str, Any]:
+    log.warning("%s is left out: %s", inputs.model, reason)
+    candidates.leave_out(inputs.out, reason)
+    write_text(inputs.curves, "epoch\n")
+    return {candidates.LEFT_OUT: reason}
 
 
 if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+    execute(run)

@@ -7,7 +7,7 @@ the value found and what is allowed.
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,6 +27,24 @@ class Config(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], key: str) -> Self:
+        """Build the configuration from a section's values.
+
+        Args:
+            values: of the section.
+            key: dotted path of the section, for messages, such as ``train.diffrec``.
+
+        Raises:
+            ConfigError: a key is unknown or has a value that is not allowed. Every problem is
+                listed, each with its full key.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = [_describe(detail, key, cls) for detail in error.errors()]
+            raise ConfigError("params.yaml: " + "\n  ".join(problems)) from error
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -49,7 +67,7 @@ def load_section(params: Mapping[str, Any], key: str, model: type[ConfigT]) -> C
         section = {}
     if not isinstance(section, Mapping):
         raise ConfigError(f"params.yaml: {key} must be a mapping of keys, found {section!r}")
-    return parse(dict(section), key, model)
+    return model.parse(dict(section), key)
 
 
 def lookup(params: Mapping[str, Any], key: str) -> Any:
@@ -86,18 +104,9 @@ def check_sections(params: Mapping[str, Any], known: Collection[str]) -> None:
             )
 
 
-def parse(values: Mapping[str, Any], key: str, model: type[ConfigT]) -> ConfigT:
-    """Build `model` from `values`; see `load_section` for what is raised."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = [_describe(detail, key, model) for detail in error.errors()]
-        raise ConfigError("params.yaml: " + "\n  ".join(problems)) from error
-
-
 def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
     """One line for one validation error: full key, value found, what is allowed."""
-    path = ".".join([key, *(str(part) for part in detail["loc"])])
+    path = ".".join(filter(None, [key, *(str(part) for part in detail["loc"])]))
     if detail["type"] == "extra_forbidden":
         return f"{path} is not a known key{_suggest(detail, model)}"
     if detail["type"] == "missing":

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from diffrec_core.common.artifacts import read_json, sha256_file, verify_files, write_json
 from diffrec_core.common.config import Config
-from diffrec_core.common.errors import ArtifactError, DataError, NotFittedError
+from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from diffrec_core.common.search_space import Space
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.recency import RECENCY_SPACE, RecencyConfig, recency_weights
@@ -31,6 +31,7 @@ from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
 from diffrec_core.evaluation.metrics import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
+from diffrec_core.models.kinds import parse_config
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.memory import exhaustion_told
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
@@ -43,10 +44,20 @@ class ModelConfig(Config):
     """What every model can be told."""
 
     kind: str
-    """Which implementation: a name known to `models.registry`."""
+    """Which implementation: a name known to `models.kinds`, or `package.module:Class`."""
 
     recency: RecencyConfig = RecencyConfig()
     """How much of each history entry the model is shown."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], key: str) -> Self:
+        """Read a section; `ModelConfig` itself reads it as the configuration of its `kind`."""
+        if cls is not ModelConfig:
+            return super().parse(values, key)
+        config = parse_config(values, key)
+        if not isinstance(config, cls):
+            raise ConfigError(f"params.yaml: {key}.kind: its configuration is not a ModelConfig")
+        return config
 
     def search_space(self) -> Space:
         """Settings that are worth tuning; what else is set stays as it is."""

@@ -1,5 +1,6 @@
 """From the `kind` of a configuration to the class that implements it.
 
+A kind is a short name of one of ours, or `package.module:Class` of a model that lives elsewhere.
 Implementations are imported when asked for, not before: a stage that trains one model loads, and
 in dvc.yaml depends on, that model's code only.
 """
@@ -7,54 +8,73 @@ in dvc.yaml depends on, that model's code only.
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
-from diffrec_core.common.config import parse
 from diffrec_core.common.errors import ArtifactError, ConfigError
-from diffrec_core.models.base import Recommender, read_description
 
-_IMPLEMENTATIONS: Final[Mapping[str, str]] = {
-    "popularity": "diffrec_core.models.popularity:Popularity",
-    "item_knn": "diffrec_core.models.item_item.item_knn:ItemKnn",
-    "rp3beta": "diffrec_core.models.item_item.rp3beta:Rp3Beta",
-    "gf_cf": "diffrec_core.models.item_item.gf_cf:GfCf",
-    "slim": "diffrec_core.models.item_item.slim:Slim",
-    "ials": "diffrec_core.models.factorisation.ials:Ials",
-    "bpr_mf": "diffrec_core.models.factorisation.bpr_mf:BprMf",
-    "ease": "diffrec_core.models.item_item.ease:Ease",
-    "mult_vae": "diffrec_core.models.autoencoder.mult_vae:MultVae",
-    "mult_dae": "diffrec_core.models.autoencoder.mult_dae:MultDae",
-    "lightgcn": "diffrec_core.models.lightgcn.model:LightGCN",
-    "sasrec": "diffrec_core.models.sasrec.model:SasRec",
-    "irgan": "diffrec_core.models.irgan.model:Irgan",
-    "diffrec": "diffrec_core.models.diffrec.model:DiffRec",
+if TYPE_CHECKING:
+    import torch
+
+    from diffrec_core.models.base import ModelConfig, Recommender
+
+_FAMILIES: Final[Mapping[str, str]] = {
+    "popularity": "popularity:Popularity",
+    "item_knn": "item_item.item_knn:ItemKnn",
+    "rp3beta": "item_item.rp3beta:Rp3Beta",
+    "gf_cf": "item_item.gf_cf:GfCf",
+    "slim": "item_item.slim:Slim",
+    "ease": "item_item.ease:Ease",
+    "ials": "factorisation.ials:Ials",
+    "bpr_mf": "factorisation.bpr_mf:BprMf",
+    "mult_vae": "autoencoder.mult_vae:MultVae",
+    "mult_dae": "autoencoder.mult_dae:MultDae",
+    "lightgcn": "lightgcn.model:LightGCN",
+    "sasrec": "sasrec.model:SasRec",
+    "irgan": "irgan.model:Irgan",
+    "diffrec": "diffrec.model:DiffRec",
 }
 
-KINDS: Final = tuple(_IMPLEMENTATIONS)
+KINDS: Final = tuple(_FAMILIES)
+"""The short names."""
 
 
-def implementation(kind: str) -> type[Recommender]:
+def implementation(kind: str) -> "type[Recommender]":
     """Return the class for a kind.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or it is not a model.
     """
-    if kind not in _IMPLEMENTATIONS:
-        raise ConfigError(f"kind = {kind!r} is not a known model; known: {', '.join(KINDS)}")
-    module, name = _IMPLEMENTATIONS[kind].split(":")
-    found: type[Recommender] = getattr(import_module(module), name)
-    return found
+    module, _, name = kind.rpartition(":")
+    if kind in _FAMILIES:
+        module, _, name = f"diffrec_core.models.{_FAMILIES[kind]}".partition(":")
+    elif not module or not name:
+        raise ConfigError(
+            f"kind = {kind!r} is not a known model; known: {', '.join(KINDS)}, "
+            f"or package.module:Class"
+        )
+    try:
+        model = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"kind = {kind!r}: {error}. Is its folder on PYTHONPATH, or its package installed?"
+        ) from error
+    return _checked(model, kind)
 
 
-def create(section: Mapping[str, Any], key: str, device: torch.device | None = None) -> Recommender:
-    """Build an unfitted model from its section of params.yaml.
+def _checked(model: Any, kind: str) -> "type[Recommender]":
+    from diffrec_core.models.base import Recommender  # noqa: PLC0415  # it loads torch
+
+    if not (isinstance(model, type) and issubclass(model, Recommender)):
+        raise ConfigError(f"kind = {kind!r}: {model!r} is not a subclass of Recommender")
+    return model
+
+
+def parse_config(section: Mapping[str, Any], key: str) -> "ModelConfig":
+    """Read a section of params.yaml as the configuration of its kind.
 
     Args:
         section: the values, `kind` among them.
         key: where they stand, for messages, such as ``train.diffrec``.
-        device: where the model is to run.
 
     Raises:
         ConfigError: `kind` is missing or unknown, or a value is not allowed.
@@ -62,17 +82,27 @@ def create(section: Mapping[str, Any], key: str, device: torch.device | None = N
     kind = section.get("kind")
     if not isinstance(kind, str):
         raise ConfigError(f"params.yaml: {key}.kind is required; known: {', '.join(KINDS)}")
-    model_class = implementation(kind)
-    return model_class(parse(section, key, model_class.Config), device)
+    return implementation(kind).Config.parse(section, key)
 
 
-def load(directory: Path, device: torch.device | None = None) -> Recommender:
+def create(config: "ModelConfig", device: "torch.device | None" = None) -> "Recommender":
+    """Build an unfitted model from its configuration, to run on a device."""
+    return implementation(config.kind)(config, device)
+
+
+def load(directory: Path, device: "torch.device | None" = None) -> "Recommender":
     """Load a model directory, whatever kind it is.
 
     Raises:
         ArtifactError: see `Recommender.load`; or its kind is not known here.
     """
+    from diffrec_core.models.base import read_description  # noqa: PLC0415  # it loads torch
+
     kind = read_description(directory)["config"]["kind"]
-    if kind not in _IMPLEMENTATIONS:
-        raise ArtifactError(f"{directory} holds a model of kind {kind!r}, unknown to this version")
-    return implementation(kind).load(directory, device)
+    try:
+        model = implementation(kind)
+    except ConfigError as error:
+        raise ArtifactError(
+            f"{directory} holds a model of kind {kind!r}, unknown to this version: {error}"
+        ) from error
+    return model.load(directory, device)

@@ -10,10 +10,8 @@ counts, drift); an alarm is a flag, and keeps the candidate back like one of `--
 
 Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded; 5
 MLflow is away.
-Reads params.yaml: seed, gate, register; monitor with `--now`.
 """
 
-import argparse
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,7 +25,7 @@ from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.decision import keep
 from diffrec_core.contest.guards import Quality
-from diffrec_core.data.interactions import Interactions, read_interactions
+from diffrec_core.data.interactions import Interactions, UtcTime, read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
 from diffrec_core.monitoring.checks import Check
 from diffrec_core.monitoring.config import MonitorConfig
@@ -35,88 +33,95 @@ from diffrec_core.monitoring.status import check_data
 from diffrec_core.report.gate import add_gate_section
 from pipeline_steps.champion.comparison import Comparison, compare
 from pipeline_steps.champion.promotion_log import GATE_SCHEMA, open_promotions
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.registry.versions import Version
-from pipeline_steps.runtime.command import Step, command_line, parse_time, read_params
+from pipeline_steps.runtime.command import Inputs
+from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where things lie."""
-    places = {
-        "--interactions": ("data/interactions", "the histories and the window"),
-        "--registration": ("reports/registration.json", "names the candidate"),
-        "--ingest-report": ("reports/stages/ingest.json", "counts the rejected rows"),
-        "--html": ("reports/report.html", "the report to add a section to"),
-        "--out": ("reports/gate.json", "JSON to write"),
-        "--params": ("params.yaml", "the parameters"),
-    }
-    for option, (default, meaning) in places.items():
-        text = f"{meaning} ({default})"
-        parser.add_argument(option, type=Path, default=Path(default), metavar="PATH", help=text)
-    parser.add_argument(
-        "--flag",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="something wrong with the data of the night; keeps the candidate back unless "
-        "gate.guards.allowed_flags has it; may be repeated",
-    )
-    parser.add_argument(
-        "--now",
-        type=parse_time,
-        metavar="TIME",
-        help="the end of the night's data (ISO 8601): look for flags of that moment by the limits "
-        "of the section monitor; without it, nobody looks",
-    )
+class GateInputs(Inputs):
+    """The histories, the candidate, the night's data and the outputs."""
+
+    interactions: Path = Path("data/interactions")
+    """The histories and the window."""
+
+    registration: Path = Path("reports/registration.json")
+    """Names the candidate."""
+
+    ingest_report: Path = Path("reports/stages/ingest.json")
+    """Counts the rejected rows."""
+
+    html: Path = Path("reports/report.html")
+    """The report to add a section to."""
+
+    out: Path = Path("reports/gate.json")
+    """JSON to write."""
+
+    flag: tuple[str, ...] = ()
+    """Something wrong with the data of the night; keeps the candidate back unless
+    gate.guards.allowed_flags has it; may be repeated."""
+
+    now: UtcTime | None = None
+    """The end of the night's data (ISO 8601): look for flags of that moment by the limits of the
+    section monitor; without it, nobody looks."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(
+    inputs: GateInputs,
+    *,
+    seed: Seed,
+    gate: GateConfig,
+    register: RegisterConfig,
+    monitor: MonitorConfig,
+    params: Path,
+) -> None:
     """Compare, decide, and write the decision wherever it is looked for."""
-    step = Step(args=args, params=read_params(args.params))
-    config, seed = step.section("gate", GateConfig), step.seed
-    registration = read_json(args.registration)
-    read_manifest(args.interactions, INTERACTIONS_SCHEMA)
-    interactions = read_interactions(args.interactions)
-    looked = _look(interactions, args.now, step)
-    quality = Quality(_rejected_share(args.ingest_report), [*args.flag, *_flags(looked)])
-    with open_promotions(args.params) as promotions:
-        promotions.check_model(registration["name"], args.registration)
+    registration = read_json(inputs.registration)
+    read_manifest(inputs.interactions, INTERACTIONS_SCHEMA)
+    interactions = read_interactions(inputs.interactions)
+    looked = _look(interactions, inputs.now, monitor)
+    quality = Quality(_rejected_share(inputs.ingest_report), [*inputs.flag, *_flags(looked)])
+    with open_promotions(register, params) as promotions:
+        promotions.check_model(registration["name"], inputs.registration)
         based_on = promotions.settle()
         candidate = versions.get_version(promotions.model, str(registration["version"]))
         champion = versions.by_alias(promotions.model, versions.CHAMPION)
         comparison = _decide(
             interactions,
-            config,
+            gate,
             candidate,
             champion,
             quality=quality,
             seed=seed,
-            seed_sd=registration["seed_sd"].get(config.metric),
+            seed_sd=registration["seed_sd"].get(gate.metric),
         )
-        gate = {
+        content = {
             "schema": GATE_SCHEMA,
             "model": promotions.model,
             "based_on": based_on,
-            "config": config.model_dump(mode="json"),
+            "config": gate.model_dump(mode="json"),
             "quality": {**asdict(quality), "checks": [check.to_json() for check in looked]},
             **_content(comparison, candidate, champion),
         }
-        write_json(args.out, gate)
-        write_text(args.html, add_gate_section(_read_text(args.html), gate))
-        versions.log_files(candidate.run_id, [args.out, args.html])
+        write_json(inputs.out, content)
+        write_text(inputs.html, add_gate_section(_read_text(inputs.html), content))
+        versions.log_files(candidate.run_id, [inputs.out, inputs.html])
         if champion is None or champion.number != candidate.number:
-            versions.tag_version(candidate, _tags(gate))
-    log.info("gate: %s: %s", gate["decision"], gate["reason"])
+            versions.tag_version(candidate, _tags(content))
+    log.info("gate: %s: %s", content["decision"], content["reason"])
 
 
-def _look(interactions: Interactions, now: datetime | None, step: Step) -> tuple[Check, ...]:
+def _look(
+    interactions: Interactions, now: datetime | None, config: MonitorConfig
+) -> tuple[Check, ...]:
     """Check the data of the night, as they were at its end."""
     if now is None:
         return ()
     rows = interactions.frame.lazy()
-    found = check_data(rows, rows, now, step.section("monitor", MonitorConfig))
+    found = check_data(rows, rows, now, config)
     for check in found:
         level = logging.WARNING if check.status in ("warn", "alarm") else logging.INFO
         log.log(level, "%s: %s: %s", check.name, check.status, check.message)
@@ -210,7 +215,3 @@ def _tags(gate: Mapping[str, Any]) -> dict[str, str]:
     if window is not None:
         tags["gate_window"] = f"{window['start']}/{window['end']}"
     return tags
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

@@ -1,10 +1,9 @@
 """Who became champion when, why, and by how much: the log of promotions and rollbacks.
 
 It first makes aliases and log agree, if a promotion was interrupted or the alias was moved by hand,
-and says so. Reads params.yaml: register.
+and says so.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,22 +18,24 @@ from rich.text import Text
 
 from pipeline_steps.champion.promotion_log import open_promotions
 from pipeline_steps.champion.promotion_record import Record
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import Inputs
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the form of the answer."""
-    parser.add_argument("--json", action="store_true", help="as JSON, to standard output")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class HistoryInputs(Inputs):
+    """The form of the answer."""
+
+    json: bool = False
+    """As JSON, to standard output."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: HistoryInputs, register: RegisterConfig, params: Path) -> None:
     """Show the log."""
-    with open_promotions(args.params) as promotions:
+    with open_promotions(register, params) as promotions:
         promotions.settle()
         records, aliases = promotions.records(), versions.aliases(promotions.model)
-    if args.json:
+    if inputs.json:
         entries = [asdict(record) for record in records]
         content = {"model": promotions.model, "aliases": aliases, "records": entries}
         sys.stdout.write(json.dumps(content, indent=2, sort_keys=True) + "\n")
@@ -81,7 +82,3 @@ def _aliases(aliases: Mapping[str, str]) -> Text:
     named = (versions.CHAMPION, versions.CHALLENGER, versions.PREVIOUS)
     found = [f"{name} version {aliases[name]}" for name in named if name in aliases]
     return Text(f"Now: {', '.join(found) or 'no alias points to any version'}", style="dim")
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

@@ -9,15 +9,13 @@ champion that it was compared with only: if another was promoted since, this is 
 promotions at once one fails. Promoting again what is promoted changes nothing.
 
 Exit codes: 0 promoted, 99 the gate's decision is to keep the champion (Airflow counts that as
-skipped), 2 refused, 4 there is no such version or file, 5 MLflow is away. Reads
-params.yaml: register.
+skipped), 2 refused, 4 there is no such version or file, 5 MLflow is away.
 """
 
-import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, ConfigError
@@ -28,39 +26,47 @@ from pipeline_steps.champion.promotion_log import (
     open_promotions,
 )
 from pipeline_steps.nights.workers import SKIPPED
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import POSITIONAL, Inputs
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what to promote."""
-    parser.add_argument("version", nargs="?", help="number of a registered version")
-    parser.add_argument("--gate", type=Path, metavar="FILE", help="promote as decided there")
-    parser.add_argument("--reason", help="why, for the log; needed with a version")
-    parser.add_argument("--force", action="store_true", help="promote what the gate would not")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class PromoteInputs(Inputs):
+    """What to promote."""
+
+    version: Annotated[str | None, POSITIONAL] = None
+    """Number of a registered version."""
+
+    gate: Path | None = None
+    """Promote as decided there."""
+
+    reason: str | None = None
+    """Why, for the log; needed with a version."""
+
+    force: bool = False
+    """Promote what the gate would not."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> None:
     """Promote as the arguments say."""
-    if (args.version is None) == (args.gate is None):
+    if (inputs.version is None) == (inputs.gate is None):
         raise ConfigError("promote needs either a version or --gate FILE; see --help")
-    if args.gate:
-        _as_decided(args)
+    if inputs.gate is not None:
+        _as_decided(inputs.gate, register, params)
     else:
-        _by_hand(args)
+        _manually(inputs, register, params)
 
 
-def _as_decided(args: argparse.Namespace) -> None:
-    gate = _read_gate(args.gate)
+def _as_decided(path: Path, register: RegisterConfig, params: Path) -> None:
+    gate = _read_gate(path)
     if gate["decision"] != "promote":
         log.warning("not promoted: %s", gate["reason"])
         sys.exit(SKIPPED)  # the decision was to keep the champion
     number = str(gate["candidate"]["version"])
-    with open_promotions(args.params) as promotions:
-        promotions.check_model(gate["model"], args.gate)
+    with open_promotions(register, params) as promotions:
+        promotions.check_model(gate["model"], path)
         newest = promotions.settle()
         if _is_done(promotions, gate):
             log.info("%s version %s was promoted by this decision", promotions.model, number)
@@ -76,18 +82,18 @@ def _as_decided(args: argparse.Namespace) -> None:
         _say(promotions, number)
 
 
-def _by_hand(args: argparse.Namespace) -> None:
-    if not args.reason:
+def _manually(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> None:
+    if not inputs.reason:
         raise ConfigError("promoting a version by hand needs --reason TEXT: it goes into the log")
-    with open_promotions(args.params) as promotions:
-        version = versions.get_version(promotions.model, args.version)
+    with open_promotions(register, params) as promotions:
+        version = versions.get_version(promotions.model, str(inputs.version))
         newest = promotions.settle()
         if versions.aliases(promotions.model).get(versions.CHAMPION) == version.number:
             log.info("%s version %s is champion already", promotions.model, version.number)
             return
-        _check_gate(version, force=args.force)
+        _check_gate(version, force=inputs.force)
         promotions.add(
-            based_on=newest, version=version.number, action="promote", reason=args.reason
+            based_on=newest, version=version.number, action="promote", reason=inputs.reason
         )
         _say(promotions, version.number)
 
@@ -150,7 +156,3 @@ def _say(promotions: Promotions, number: str) -> None:
         "%s version %s is now champion; before it was %s",
         *(promotions.model, number, _named(previous)),
     )
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

@@ -16,16 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.champion.promotion_record import Action, Record
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import ExistsError, Store
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.registry.tracking import tracking
 from pipeline_steps.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
-from pipeline_steps.runtime.command import read_params
 
 log = logging.getLogger("pipeline")
 
@@ -209,11 +207,10 @@ class Promotions:
 
 
 @contextmanager
-def open_promotions(params: Path) -> Iterator[Promotions]:
-    """The log of the model that params.yaml names, with MLflow pointed at its store.
+def open_promotions(config: RegisterConfig, params: Path) -> Iterator[Promotions]:
+    """The log of the registered model, with MLflow pointed at its store.
 
     The store of small files is that of the folder in which params.yaml lies.
     """
-    config = load_section(read_params(params), "register", RegisterConfig)
     with tracking(config.experiment):
         yield Promotions(settings(params.absolute().parent).store, config.model_name)

@@ -11,10 +11,9 @@ Refused is a table that is not the champion's: somebody promoted or rolled back 
 Where the champion's table of a later window is the current one, that stays.
 
 Exit codes: 0 published; 99 a newer table is the current one; 2 another version is champion; 4 the
-table is missing or damaged; 5 MLflow is away. Reads params.yaml: register.
+table is missing or damaged; 5 MLflow is away.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -22,13 +21,11 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from diffrec_core.common.artifacts import canonical_json
-from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import RANK, RECOMMENDATIONS, USER_ID
 from pipeline_steps.champion.promotion_log import ChampionMovedError
@@ -36,33 +33,34 @@ from pipeline_steps.nights.runs import Run, RunSpec, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
 from pipeline_steps.nights.workers import SKIPPED
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.registry.tracking import registry
-from pipeline_steps.runtime.command import command_line, read_params
+from pipeline_steps.runtime.command import Inputs
 
 log = logging.getLogger("pipeline")
 _LATEST = "recommendations/latest.json"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the run."""
-    parser.add_argument("--run", required=True, help="whose table to publish")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class PublishInputs(Inputs):
+    """The run."""
+
+    run: str
+    """Whose table to publish."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: PublishInputs, register: RegisterConfig) -> None:
     """Check the table and switch to it.
 
     Raises:
         ArtifactError: the table is missing, damaged or empty; the current one stays.
         ChampionMovedError: the table is another version's than the champion's.
     """
-    found, name = settings(), run_name(args.run)
+    found, name = settings(), run_name(inputs.run)
     run = Run.load(found.store, name)
     path = f"recommendations/{name}/recommendations.parquet"
     manifest = _checked(found.published, path)
-    _check_champion(manifest, args.params, path)
+    _check_champion(manifest, register.model_name, path)
     current = _current(found.published)
     if _is_newer(current, manifest, run.spec):
         run.finish()
@@ -89,9 +87,8 @@ def _checked(published: Store, path: str) -> dict[str, Any]:
     return manifest
 
 
-def _check_champion(manifest: Mapping[str, Any], params: Path, path: str) -> None:
+def _check_champion(manifest: Mapping[str, Any], name: str, path: str) -> None:
     """Refuse the table of a version that serves no more."""
-    name = load_section(read_params(params), "register", RegisterConfig).model_name
     with registry():
         champion = versions.aliases(name).get(versions.CHAMPION)
     made = (manifest["model"]["name"], str(manifest["model"]["version"]))
@@ -152,7 +149,3 @@ def check_table(table: pl.DataFrame, manifest: dict[str, object], path: str) -> 
     ranks = table.select(pl.col(RANK) == pl.int_range(1, pl.len() + 1).over(USER_ID))
     if not ranks[RANK].all():
         raise ArtifactError(f"{path}: ranks do not count from 1: run recommend-champion again")
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

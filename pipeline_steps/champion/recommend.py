@@ -2,10 +2,8 @@
 
 The champion may be older than the run: its items are those that it knows, its histories are
 tonight's. Written to RUN/ among what is published; `publish` then makes it the current table.
-Reads params.yaml: recommend, register.
 """
 
-import argparse
 import logging
 import tempfile
 from pathlib import Path
@@ -13,7 +11,6 @@ from pathlib import Path
 import polars as pl
 
 from diffrec_core.common.artifacts import canonical_json, sha256_file
-from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.cases import by_external_ids, histories
 from diffrec_core.data.interactions import read_interactions
@@ -26,55 +23,57 @@ from diffrec_core.data.schema import (
     USER_ID,
 )
 from pipeline_steps.nights.settings import settings
-from pipeline_steps.recommend import RecommendConfig
+from pipeline_steps.params.steps import RecommendConfig, RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.registry.scoring import ITEM_IDS, SCORES, answer
 from pipeline_steps.registry.tracking import tracking
-from pipeline_steps.runtime.command import command_line, read_params
+from pipeline_steps.runtime.command import Inputs
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the histories and the run."""
-    parser.add_argument("--interactions", type=Path, required=True, help="everybody's history")
-    parser.add_argument("--run", required=True, help="name of the run, for the folder to write")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class RecommendChampionInputs(Inputs):
+    """The histories and the run."""
+
+    interactions: Path
+    """Everybody's history."""
+
+    run: str
+    """Name of the run, for the folder to write."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(
+    inputs: RecommendChampionInputs, recommend: RecommendConfig, register: RegisterConfig
+) -> None:
     """Ask the champion, write its answers and what they are.
 
     Raises:
         ArtifactError: there is no champion.
     """
-    params, found = read_params(args.params), settings()
-    config = load_section(params, "recommend", RecommendConfig)
-    names = load_section(params, "register", RegisterConfig)
-    cases = histories(by_external_ids(read_interactions(args.interactions)))
-    with tracking(names.experiment) as uri, tempfile.TemporaryDirectory() as folder:
-        champion = versions.by_alias(names.model_name, versions.CHAMPION)
+    published = settings().published
+    cases = histories(by_external_ids(read_interactions(inputs.interactions)))
+    with tracking(register.experiment) as uri, tempfile.TemporaryDirectory() as folder:
+        champion = versions.by_alias(register.model_name, versions.CHAMPION)
         if champion is None:
             raise ArtifactError(
-                f"{names.model_name} has no champion: `python -m pipeline_steps promote VERSION "
+                f"{register.model_name} has no champion: `python -m pipeline_steps promote VERSION "
                 f"--reason TEXT` makes one, and so does a night whose gate promotes"
             )
-        answers, _ = answer(cases, champion.uri, config.k, Path(folder), tracking_uri=uri)
+        answers, _ = answer(cases, champion.uri, recommend.k, Path(folder), tracking_uri=uri)
         path = Path(folder) / "recommendations.parquet"
         table = recommendations(answers)
         table.write_parquet(path, compression="zstd")
         manifest = {
             "schema": RECOMMENDATIONS_SCHEMA,
-            "run": args.run,
+            "run": inputs.run,
             "model": {"name": champion.name, "version": champion.number},
             "users": table[USER_ID].n_unique(),
             "rows": len(table),
             "sha256": sha256_file(path),
         }
-        place = f"recommendations/{args.run}"
-        found.published.upload(f"{place}/recommendations.parquet", path)
-        found.published.write(f"{place}/manifest.json", canonical_json(manifest).encode())
+        folder_name = f"recommendations/{inputs.run}"
+        published.upload(f"{folder_name}/recommendations.parquet", path)
+        published.write(f"{folder_name}/manifest.json", canonical_json(manifest).encode())
     log.info("%(rows)d recommendations for %(users)d users", manifest)
 
 
@@ -96,7 +95,3 @@ def recommendations(answers: pl.DataFrame) -> pl.DataFrame:
         )
         .match_to_schema(RECOMMENDATIONS)
     )
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

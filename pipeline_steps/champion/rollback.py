@@ -7,44 +7,46 @@ The version that is left becomes `previous`: a second rollback undoes the first.
 the same command completes it, and does no other. Consumers who load `models:/<name>@champion` get
 the other version when they load it next.
 
-Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is away. Reads
-params.yaml: register.
+Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is away.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.champion.promotion_log import Promotions, open_promotions
 from pipeline_steps.champion.promotion_record import Record
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import Inputs
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where to return to."""
-    parser.add_argument("--to", metavar="VERSION", help="a version's number, instead of previous")
-    parser.add_argument("--reason", default="no reason given", help="why, for the log")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class RollbackInputs(Inputs):
+    """Where to return to."""
+
+    to: str | None = None
+    """Number of a version, instead of previous."""
+
+    reason: str = "no reason given"
+    """Why, for the log."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: RollbackInputs, register: RegisterConfig, params: Path) -> None:
     """Roll back as the arguments say."""
-    with open_promotions(args.params) as promotions:
+    with open_promotions(register, params) as promotions:
         interrupted = promotions.interrupted()
         newest = promotions.settle()
         before = versions.aliases(promotions.model).get(versions.CHAMPION)
-        if interrupted and interrupted.action == "rollback" and not args.to:
+        if interrupted and interrupted.action == "rollback" and not inputs.to:
             _say_completed(promotions, interrupted)
             return
-        target = args.to or _previous(promotions)
+        target = inputs.to or _previous(promotions)
         if target == before:
             log.info("%s version %s is champion already", promotions.model, target)
             return
-        promotions.add(based_on=newest, version=target, action="rollback", reason=args.reason)
+        promotions.add(based_on=newest, version=target, action="rollback", reason=inputs.reason)
         log.info(
             "%s: rolled back from version %s to version %s, which is champion now",
             *(promotions.model, before, target),
@@ -69,7 +71,3 @@ def _previous(promotions: Promotions) -> str:
             f"another version yet. Name one: python -m pipeline_steps rollback --to VERSION"
         )
     return previous
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

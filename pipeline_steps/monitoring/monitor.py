@@ -1,14 +1,12 @@
 """Look at the night: fresh data, usual counts, no drift, a champion that is young and good.
 
 Writes status.json and status.html into a folder, then fails with exit code 7 if a check is in
-alarm. Reads params.yaml: monitor, register, gate. No stage: what it says depends on the time.
+alarm. It is not a stage: its result depends on the time.
 `--champion-score` is a JSON file with `metric`, `value`, `users`, `expected` (or null) and
 `window`, when the champion was measured by somebody else.
 """
 
-import argparse
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,9 @@ from typing import Any
 import polars as pl
 
 from diffrec_core.common.artifacts import read_json, write_json, write_text
-from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, StorageError
 from diffrec_core.contest.config import GateConfig
+from diffrec_core.data.interactions import UtcTime
 from diffrec_core.data.schema import INTERACTIONS, TIMESTAMP
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
@@ -28,29 +26,47 @@ from diffrec_core.monitoring.periods import Periods
 from diffrec_core.monitoring.status import NightStatus, check_data
 from diffrec_core.report.status import render_status
 from pipeline_steps.monitoring.measure_champion import Champion, measure_champion
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import tracking, versions
-from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.registry.versions import CHAMPION
-from pipeline_steps.runtime.command import command_line, parse_time, read_params
+from pipeline_steps.runtime.command import Inputs
 
 log = logging.getLogger("pipeline")
 
 _LEVELS = {"ok": logging.INFO, "unknown": logging.INFO, "warn": logging.WARNING}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where the data lie, and when it is."""
-    parser.add_argument("--events", type=Path, required=True, help="folder of `ingest`")
-    parser.add_argument("--interactions", type=Path, required=True, help="folder of interactions")
-    parser.add_argument("--ingest-report", type=Path, required=True, help="report of `ingest`")
-    parser.add_argument("--now", type=parse_time, metavar="TIME", help="ISO 8601; default: now")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the status")
-    parser.add_argument("--champion-score", type=Path, metavar="FILE", help="JSON, see above")
-    parser.add_argument("--model-name", metavar="NAME", help="default: register.model_name")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class MonitorInputs(Inputs):
+    """Where the data lie, and the moment."""
+
+    events: Path
+    """Folder of `ingest`."""
+
+    interactions: Path
+    """Folder of interactions."""
+
+    ingest_report: Path
+    """Report of `ingest`."""
+
+    now: UtcTime | None = None
+    """ISO 8601; default: now."""
+
+    out: Path
+    """Folder of the status."""
+
+    champion_score: Path | None = None
+    """JSON, see above."""
+
+    model_name: str | None = None
+    """Default: register.model_name."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(
+    inputs: MonitorInputs,
+    monitor: MonitorConfig,
+    register: RegisterConfig,
+    gate: GateConfig,
+) -> None:
     """Check everything, write the status, then fail if there is an alarm.
 
     Raises:
@@ -58,25 +74,24 @@ def main(args: argparse.Namespace) -> None:
         ArtifactError: what is to be looked at is missing or is something else.
         StorageError: the status cannot be written.
     """
-    params = read_params(args.params)
-    config = load_section(params, "monitor", MonitorConfig)
-    if args.out.exists() and not args.out.is_dir():
+    config = monitor
+    if inputs.out.exists() and not inputs.out.is_dir():
         raise StorageError(
-            f"--out {args.out} is no folder: choose another, or remove what is there"
+            f"--out {inputs.out} is no folder: choose another, or remove what is there"
         )
-    now = args.now or datetime.now(UTC)
-    name = args.model_name or load_section(params, "register", RegisterConfig).model_name
+    now = inputs.now or datetime.now(UTC)
+    name = inputs.model_name or register.model_name
     try:
-        data = _data(args, now, config)
+        data = _data(inputs, now, config)
     except (ArtifactError, DataError) as error:
-        _write(unreadable(str(error), name, now, config), args.out, config)
+        _write(unreadable(str(error), name, now, config), inputs.out, config)
         raise
-    status = _night(now, config, *data, *_champion(args, name, params, now, config))
-    _write(status, args.out, config)
+    status = _night(now, config, *data, *_champion(inputs, name, gate, now, config))
+    _write(status, inputs.out, config)
     for check in status.checks:
         if check.status != "alarm":  # those are in the error
             log.log(_LEVELS[check.status], "%s: %s: %s", check.name, check.status, check.message)
-    status.raise_alarm(f"{args.out / 'status.html'}")
+    status.raise_alarm(f"{inputs.out / 'status.html'}")
 
 
 def unreadable(why: str, model: str, now: datetime, config: MonitorConfig) -> NightStatus:
@@ -106,17 +121,17 @@ def _write(status: NightStatus, folder: Path, config: MonitorConfig) -> None:
     log.info("status: %s, see %s", status.overall, folder / "status.html")
 
 
-def _data(args: argparse.Namespace, now: datetime, config: MonitorConfig) -> tuple[Check, ...]:
+def _data(inputs: MonitorInputs, now: datetime, config: MonitorConfig) -> tuple[Check, ...]:
     periods = Periods.before(now, config.period, config.trailing_periods)
     try:
         return (
-            *check_data(_events(args.events, periods), _interactions(args), now, config),
-            _quarantined(args.ingest_report, config),
+            *check_data(_events(inputs.events, periods), _interactions(inputs), now, config),
+            _quarantined(inputs.ingest_report, config),
         )
     except pl.exceptions.PolarsError as error:
         raise ArtifactError(
-            f"{args.events} or {args.interactions} cannot be read ({error}): remove the folder and "
-            f"restore it (dvc checkout, dvc pull) or run its stage again"
+            f"{inputs.events} or {inputs.interactions} cannot be read ({error}): remove the folder "
+            f"and restore it (dvc checkout, dvc pull) or run its stage again"
         ) from error
 
 
@@ -139,8 +154,8 @@ def _events(folder: Path, periods: Periods) -> pl.LazyFrame:
     return pl.scan_parquet(files, glob=False, hive_partitioning=False).select(TIMESTAMP)
 
 
-def _interactions(args: argparse.Namespace) -> pl.LazyFrame:
-    path = args.interactions / "interactions.parquet"
+def _interactions(inputs: MonitorInputs) -> pl.LazyFrame:
+    path = inputs.interactions / "interactions.parquet"
     if not path.is_file():
         raise ArtifactError(f"{path} is missing: run the stage `build_interactions` (dvc repro)")
     frame = pl.scan_parquet(path, glob=False)
@@ -165,9 +180,9 @@ def _quarantined(path: Path, config: MonitorConfig) -> Check:
 
 
 def _champion(
-    args: argparse.Namespace,
+    inputs: MonitorInputs,
     name: str,
-    params: Mapping[str, Any],
+    gate: GateConfig,
     now: datetime,
     config: MonitorConfig,
 ) -> tuple[Check, Check]:
@@ -175,11 +190,10 @@ def _champion(
     age, champion = look_at_champion(name, now, config)
     if isinstance(champion, Check):
         return age, champion
-    if args.champion_score:
-        return age, champion_metric(read_score(args.champion_score), config)
-    gate = load_section(params, "gate", GateConfig) if "gate" in params else GateConfig()
+    if inputs.champion_score:
+        return age, champion_metric(read_score(inputs.champion_score), config)
     periods = Periods.before(now, config.period, config.trailing_periods)
-    return age, measure_champion(champion, args.interactions, periods, gate, config)
+    return age, measure_champion(champion, inputs.interactions, periods, gate, config)
 
 
 def look_at_champion(
@@ -233,7 +247,3 @@ def read_score(path: Path) -> ChampionScore:
             f"{path} is not a score of the champion: it needs metric, value, users, expected and "
             f"window"
         ) from error
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

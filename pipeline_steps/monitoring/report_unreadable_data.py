@@ -11,10 +11,9 @@ It needs neither a workspace nor what any stage has left. Reads the run's parame
 where nobody has specified the run: monitor, register. Exit codes: 0 published; 99 with --dry-run.
 """
 
-import argparse
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,38 +29,45 @@ from pipeline_steps.nights.runs import End, Run, ends, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
 from pipeline_steps.nights.workers import DONE, SKIPPED
-from pipeline_steps.registry.config import RegisterConfig
-from pipeline_steps.runtime.command import command_line, parse_time, read_params, repository_root
+from pipeline_steps.params.steps import RegisterConfig
+from pipeline_steps.runtime.command import Inputs, repository_root
+from pipeline_steps.runtime.sections import read_params
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the run, and what it must have done before the checks."""
-    parser.add_argument("--run", required=True, metavar="RUN", help="as start_run was told")
-    parser.add_argument("--stages", nargs="+", required=True, metavar="STAGE", help="in order")
-    parser.add_argument("--dry-run", action="store_true", help="publish nothing")
+class ReportUnreadableDataInputs(Inputs):
+    """The run, and its stages before the checks."""
+
+    run: str
+    """The run, as start-run was told."""
+
+    stages: tuple[str, ...]
+    """In order."""
+
+    dry_run: bool = False
+    """Publish nothing."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: ReportUnreadableDataInputs) -> None:
     """Publish the status.
 
     Raises:
         StorageError: it cannot be written.
     """
-    if args.dry_run:
+    if inputs.dry_run:
         log.info("dry run: nothing is published")
         sys.exit(SKIPPED)
-    found, name = settings(), run_name(args.run)
+    found, name = settings(), run_name(inputs.run)
     run = _specified(found.store, name)
-    why = _why(name, args.stages, ends(found.store, name))
+    why = _why(name, inputs.stages, ends(found.store, name))
     try:
         params = _params(run)
         config = load_section(params, "monitor", MonitorConfig)
         model = load_section(params, "register", RegisterConfig).model_name
     except ConfigError as error:  # which is why the run was not specified
         why, config, model = f"{why}\n{error}", MonitorConfig(), RegisterConfig().model_name
-    now = parse_time(run.spec.end) if run and run.spec.end else datetime.now(UTC)
+    now = datetime.fromisoformat(run.spec.end) if run and run.spec.end else datetime.now(UTC)
     status = unreadable(why, model, now, config)
     page = render_status(status, config.runbook)
     found.published.write("status/status.json", canonical_json(status.to_json()).encode())
@@ -83,14 +89,10 @@ def _params(run: Run | None) -> Mapping[str, Any]:
     return params
 
 
-def _why(run: str, stages: list[str], ended: Mapping[str, End]) -> str:
+def _why(run: str, stages: Sequence[str], ended: Mapping[str, End]) -> str:
     """What the first stage that failed has said."""
     for stage in stages:
         end = ended.get(stage)
         if end and end.exit_code not in DONE:
             return f"{stage} of run {run} ended with exit code {end.exit_code}:\n{end.said}"
     return f"a task of run {run} up to {stages[-1]} failed or was lost: see its log in Airflow"
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

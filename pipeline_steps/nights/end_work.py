@@ -7,25 +7,20 @@ again, goes on from its checkpoint. `make airflow` does this when it is stopped,
 outlives it. Other machines' work goes on.
 """
 
-import argparse
 import logging
 
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.workers import end_all
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import Inputs
 
 log = logging.getLogger("pipeline")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to declare."""
+class EndWorkInputs(Inputs):
+    """None."""
 
 
-def main(args: argparse.Namespace) -> None:
-    """End it all, and say how much there was."""
+def run(inputs: EndWorkInputs) -> None:  # the frame's signature
+    """End all work of this machine and log what there was."""
     for stage in end_all(settings().workspaces):
         log.info("ended %s", stage)
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

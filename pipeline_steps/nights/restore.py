@@ -10,53 +10,55 @@ compares every metric with what the run measured, and the model with what was re
 Exit codes: 0 restored (and verified), 4 something is missing or differs.
 """
 
-import argparse
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ruamel.yaml import YAML
 
 from diffrec_core.common.artifacts import fingerprint, read_json
-from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ArtifactError, ConfigError
 from pipeline_steps.nights.settings import Settings, settings
 from pipeline_steps.nights.workspace import Workspace
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
-from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.registry.tracking import tracking
-from pipeline_steps.runtime.command import command_line, read_params, repository_root
+from pipeline_steps.runtime.command import POSITIONAL, Inputs, repository_root
 
 log = logging.getLogger("pipeline")
 TOLERANCE = 1e-6
 """How far a metric may be from what was measured: other processors round differently."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the version and the folder."""
-    parser.add_argument("version", help="number of a registered version")
-    parser.add_argument("--out", type=Path, help="folder to make (default: restored/NAME-VERSION)")
-    parser.add_argument("--verify", action="store_true", help="evaluate its model again, compare")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+class RestoreInputs(Inputs):
+    """The version and the folder."""
+
+    version: Annotated[str, POSITIONAL]
+    """Number of a registered version."""
+
+    out: Path | None = None
+    """Folder to make; by default restored/NAME-VERSION."""
+
+    verify: bool = False
+    """Evaluate its model again and compare."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: RestoreInputs, register: RegisterConfig) -> None:
     """Restore, and verify if asked.
 
     Raises:
         ArtifactError: there is no such version, or its lock, data or code cannot be had.
         ConfigError: the folder is there already, or the code was never committed.
     """
-    names = load_section(read_params(args.params), "register", RegisterConfig)
-    out = args.out or Path("restored") / f"{names.model_name}-{args.version}"
+    out = inputs.out or Path("restored") / f"{register.model_name}-{inputs.version}"
     if out.exists():
         raise ConfigError(f"{out} is there already: remove it, or name another with --out")
     found = settings()
-    with tracking(names.experiment):
-        version = versions.get_version(names.model_name, args.version)
+    with tracking(register.experiment):
+        version = versions.get_version(register.model_name, inputs.version)
         commit = _commit(version)
         lock, params = (versions.read_file(version, name) for name in ("dvc.lock", "params.yaml"))
     workspace = _workspace(out.absolute(), version, found)
@@ -64,8 +66,10 @@ def main(args: argparse.Namespace) -> None:
     entries = workspace.current(YAML(typ="safe", pure=True).load(lock)["stages"])
     workspace.bring((path["path"] for entry in entries.values() for path in entry["outs"]), entries)
     workspace.write_lock(entries)
-    log.info("%s version %s: commit %.8s, restored to %s", version.name, args.version, commit, out)
-    if args.verify:
+    log.info(
+        "%s version %s: commit %.8s, restored to %s", version.name, inputs.version, commit, out
+    )
+    if inputs.verify:
         _verify(workspace, entries, version)
 
 
@@ -118,7 +122,3 @@ def _numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(inner, f"{prefix}{key}.")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield prefix.removesuffix("."), float(value)
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

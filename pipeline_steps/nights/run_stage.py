@@ -17,48 +17,59 @@ MLFLOW_TRACKING_URI (docs/operations.md). Exit codes: those of the stage; 99 whe
 to do, as in a dry run; 143 after SIGTERM.
 """
 
-import argparse
 import logging
 import re
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from diffrec_core.common.errors import StorageError
 from pipeline_steps.nights.runs import End, Run, leave_end, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.workers import DONE, LostWorkError, Work
-from pipeline_steps.runtime.command import command_line, repository_root
+from pipeline_steps.runtime.command import POSITIONAL, Inputs, repository_root
 
 log = logging.getLogger("pipeline")
 _TAIL_LINES = 30
 _ERROR = re.compile(r"^\d\d:\d\d:\d\d ERROR +|^(?=Traceback )")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage and its run."""
-    parser.add_argument("stage", metavar="STAGE", help="a stage of dvc.yaml, or an operation")
-    parser.add_argument("--run", required=True, metavar="RUN", help="as start_run was told")
+class RunStageInputs(Inputs):
+    """The stage and its run."""
+
+    stage: Annotated[str, POSITIONAL]
+    """A stage of dvc.yaml, or an operation."""
+
+    run: str
+    """The run, as start-run was told."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: RunStageInputs) -> None:
     """Start the work, or join the one that goes on; end with the stage's exit code.
 
     Raises:
         ArtifactError: the run was not started.
         LostWorkError: the worker was killed.
     """
-    name, found = run_name(args.run), settings()
-    folder = found.workspaces / name / args.stage
-    worker = [sys.executable, "-m", "pipeline_steps.nights.stage_worker", args.stage, "--run", name]
+    name, found = run_name(inputs.run), settings()
+    folder = found.workspaces / name / inputs.stage
+    worker = [
+        sys.executable,
+        "-m",
+        "pipeline_steps.nights.stage_worker",
+        inputs.stage,
+        "--run",
+        name,
+    ]
     work = Work(folder, Run.load(found.store, name).digest)
     try:
         code = work.show([*worker, "--folder", str(folder)], cwd=repository_root())
     except LostWorkError as error:
-        _note(name, args.stage, End(error.exit_code, str(error)))
+        _note(name, inputs.stage, End(error.exit_code, str(error)))
         raise
-    _note(name, args.stage, End(code, "" if code in DONE else last_words(folder / "stage.log")))
+    _note(name, inputs.stage, End(code, "" if code in DONE else last_words(folder / "stage.log")))
     if code not in DONE:
-        log.error("%s of run %s ended with exit code %d", args.stage, name, code)
+        log.error("%s of run %s ended with exit code %d", inputs.stage, name, code)
     sys.exit(code)
 
 
@@ -74,7 +85,3 @@ def last_words(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
     first = next((number for number, line in enumerate(lines) if _ERROR.match(line)), 0)
     return "\n".join(_ERROR.sub("", line) for line in lines[first:])
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

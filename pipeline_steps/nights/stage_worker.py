@@ -1,6 +1,5 @@
 """The worker that `run_stage` starts: does one stage of one run, in a workspace of its own."""
 
-import argparse
 import logging
 import os
 import shutil
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 from diffrec_core.common.artifacts import write_bytes
 from pipeline_steps.nights.operations import Operation, operations
@@ -15,7 +15,7 @@ from pipeline_steps.nights.runs import Run
 from pipeline_steps.nights.settings import Settings, settings
 from pipeline_steps.nights.workers import DONE, SKIPPED, Work
 from pipeline_steps.nights.workspace import Entries, Workspace
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import POSITIONAL, Inputs, execute
 
 log = logging.getLogger("pipeline")
 _CHECKSUMS = ".checkpoints/raw_checksums.json"
@@ -23,18 +23,24 @@ _PREVIOUS = Path(".previous")
 """Where `list_raw` finds the ids of the run before, as `start_run` tells it."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage, its run and the folder of the work."""
-    parser.add_argument("stage", metavar="STAGE")
-    parser.add_argument("--run", required=True, metavar="RUN")
-    parser.add_argument("--folder", type=Path, required=True)
+class StageWorkerInputs(Inputs):
+    """The stage, its run and the folder of the work."""
+
+    stage: Annotated[str, POSITIONAL]
+    """A stage of dvc.yaml, or an operation."""
+
+    run: str
+    """The run."""
+
+    folder: Path
+    """Folder of the work."""
 
 
-def main(args: argparse.Namespace) -> None:
+def run(inputs: StageWorkerInputs) -> None:
     """Do the work, unless another worker is at it."""
     found = settings()
-    run = Run.load(found.store, args.run)
-    Work(args.folder, run.digest).do(lambda: _run(args.stage, run, found, args.folder))
+    run = Run.load(found.store, inputs.run)
+    Work(inputs.folder, run.digest).do(lambda: _run(inputs.stage, run, found, inputs.folder))
 
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:
@@ -130,4 +136,4 @@ def _files(root: Path, paths: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)
+    execute(run)

@@ -12,7 +12,6 @@ specified anew: what its stages have left is taken up where it still holds.
 Ends with the run's name on standard output.
 """
 
-import argparse
 import json
 import logging
 import subprocess
@@ -20,22 +19,24 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from diffrec_core.common.config import Config, load_section
+from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.data.interactions import UtcTime
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from pipeline_steps.nights.runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.workers import remove_old
-from pipeline_steps.params.sections import check_all
+from pipeline_steps.params.root import Params
+from pipeline_steps.params.steps import NightlyConfig
 from pipeline_steps.runtime import git
-from pipeline_steps.runtime.command import command_line, read_params, repository_root
+from pipeline_steps.runtime.command import Inputs, repository_root
+from pipeline_steps.runtime.sections import read_params
 
 log = logging.getLogger("pipeline")
 _KEEP_DAYS = 14.0
@@ -45,55 +46,54 @@ PREVIOUS_IDS = ".previous"
 """Where a workspace holds the interactions of the run before, whose ids keep their indices."""
 
 
-class NightlyConfig(Config):
-    """Section `nightly` of params.yaml: what a scheduled run does otherwise than `make run`."""
+class StartRunInputs(Inputs):
+    """What the run is made of."""
 
-    window_days: Annotated[int, Field(ge=1)] | None = None
-    """How many days of data before the end of the window count; null: all."""
+    run: str
+    """Its name, unique; letters, digits, . - _"""
 
-    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Sections to put over those of this file."""
+    start: str | None = None
+    """Data from this time on, UTC; by default nightly.window_days before the end."""
+
+    end: str | None = None
+    """Data before this time, UTC; by default all there are."""
+
+    models: str = ""
+    """Those of `models` to train; by default all."""
+
+    seeds: int | None = None
+    """Times that each model is trained."""
+
+    set: tuple[str, ...] = ()
+    """Parameters KEY=VALUE, such as train.diffrec.steps=10; a line each."""
+
+    dry_run: bool = False
+    """Promote and publish nothing."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what a run is made of."""
-    parser.add_argument("--run", required=True, help="its name, unique; letters, digits, . - _")
-    parser.add_argument(
-        "--start", help="data from this time on, UTC (default: by nightly.window_days)"
-    )
-    parser.add_argument("--end", help="data before this time, UTC (default: all there are)")
-    parser.add_argument("--models", default="", help="of those under `models` (default: all)")
-    parser.add_argument("--seeds", type=int, help="times that each model is trained")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="a parameter, such as train.diffrec.steps=10; a line each",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="promote and publish nothing")
-
-
-def main(args: argparse.Namespace) -> None:
+def run(inputs: StartRunInputs) -> None:
     """Write the specification.
 
     Raises:
         ConfigError: a value is not allowed, or code is not committed.
     """
-    root, name, store = repository_root(), run_name(args.run), settings().store
+    root, name, store = repository_root(), run_name(inputs.run), settings().store
     params = read_params(root / "params.yaml")
     config = load_section(params, "nightly", NightlyConfig)
-    start, end = _window(args, config)
+    start, end = _window(inputs, config)
     commit = _commit(root)
     previous = previous_run(store, name, end)
-    for values in (config.params, _window_params(start, end), *_choices(args, params)):
+    for values in (config.params, _window_params(start, end), *_choices(inputs, params)):
         merge(params, values)
     merge(params, _absolute_paths(params, root))
     if previous:
         merge(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
     # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
     text = json.dumps(params, indent=2, default=str) + "\n"
-    check_all(json.loads(text))
+    Params.parse_all(json.loads(text))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     spec = RunSpec(
-        run=name, commit=commit, start=start, end=end, dry_run=args.dry_run, previous=previous,
+        run=name, commit=commit, start=start, end=end, dry_run=inputs.dry_run, previous=previous,
         created=created,
     )  # fmt: skip
     Run(store, spec).specify(text)
@@ -102,9 +102,9 @@ def main(args: argparse.Namespace) -> None:
     sys.stdout.write(f"{name}\n")
 
 
-def _window(args: argparse.Namespace, config: NightlyConfig) -> tuple[str | None, str | None]:
+def _window(inputs: StartRunInputs, config: NightlyConfig) -> tuple[str | None, str | None]:
     """The half-open data window, in UTC."""
-    start, end = _time("--start", args.start), _time("--end", args.end)
+    start, end = _time("--start", inputs.start), _time("--end", inputs.end)
     if start is None and end is not None and config.window_days is not None:
         start = end - timedelta(days=config.window_days)
     if start is not None and end is not None and start >= end:
@@ -142,16 +142,16 @@ def _absolute_paths(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _choices(inputs: StartRunInputs, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the command line changes in the parameters."""
     chosen: list[dict[str, Any]] = [
-        _setting(line) for text in args.set for line in text.splitlines() if line.strip()
+        _setting(line) for text in inputs.set for line in text.splitlines() if line.strip()
     ]
-    if args.seeds is not None:
-        if args.seeds < 1:
-            raise ConfigError(f"--seeds {args.seeds}: must be at least 1")
-        chosen.append({"seeds": args.seeds})
-    names = model_names(args.models)
+    if inputs.seeds is not None:
+        if inputs.seeds < 1:
+            raise ConfigError(f"--seeds {inputs.seeds}: must be at least 1")
+        chosen.append({"seeds": inputs.seeds})
+    names = model_names(inputs.models)
     unknown = [name for name in names if name not in params["models"]]
     if unknown:
         known = ", ".join(params["models"])
@@ -219,7 +219,3 @@ def _commit(root: Path) -> str:
             f"Commit or stash them (params.yaml alone may differ)"
         )
     return commit
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)

@@ -16,7 +16,8 @@ from ruamel.yaml.tokens import CommentToken
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.config import check_sections
-from pipeline_steps.runtime.command import SECTIONS, read_sections
+from pipeline_steps.params.root import Params
+from pipeline_steps.runtime.sections import read_sections
 
 
 def load_document(path: Path) -> CommentedMap:
@@ -47,7 +48,7 @@ def load_plain(text: str) -> dict[str, Any]:
 def update_section(path: Path, name: str, values: Mapping[str, Any]) -> list[str]:
     """Set keys of a section in a file, comments kept; return one line for each value changed."""
     document = load_document(path)
-    check_sections(document, SECTIONS)
+    check_sections(document, Params.model_fields)
     before = load_plain(dump_document(document))
     for key, value in values.items():
         document.setdefault(name, CommentedMap())[key] = value

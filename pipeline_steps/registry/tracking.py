@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -204,7 +204,7 @@ def register_model(
     *,
     model: Path,
     interactions: Path,
-    code: Path,
+    code: Sequence[Path],
     tags: Mapping[str, str],
     example: pd.DataFrame,
 ) -> str:
@@ -218,7 +218,7 @@ def register_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(model), "interactions": str(interactions)},
-            code_paths=[str(code)],
+            code_paths=[str(path) for path in code],
             signature=SIGNATURE,
             input_example=example,
             pip_requirements=requirements,

@@ -1,6 +1,7 @@
 """Gather what the report shows from the outputs of the earlier stages."""
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,62 @@ from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
-from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.report.changes import Changes
 from diffrec_core.report.data import MOST_RANKS, Certainty, ModelResult, ReportData
 from diffrec_core.report.robustness import Measured
-from pipeline_steps.runtime.command import Step
 
 _PART_FACTS = ("interactions", "users", "items", "new_users", "new_items", "first", "last")
 _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSources:
+    """Outputs of stages that the report is made from.
+
+    Attributes:
+        evaluation: folder with a folder of results per model.
+        curves: folder of training curves per model.
+        stages: folder of the reports of the data stages.
+        interactions: folder with the vocabularies.
+        train: training part.
+        validation: validation part.
+        robustness: folder of the robustness study; None: there is none.
+    """
+
+    evaluation: Path
+    curves: Path
+    stages: Path
+    interactions: Path
+    train: Path
+    validation: Path
+    robustness: Path | None = None
+
+
 def report_data(
-    step: Step,
+    sources: ReportSources,
     leaderboard: dict[str, Any],
     evaluations: dict[str, Any],
-    config: SelectConfig,
+    *,
     changes: Changes,
+    sample_users: int,
+    seed: int,
 ) -> ReportData:
-    """Build the report's input."""
-    args = step.args
-    items = read_items(args.interactions / "items.parquet")
-    users = read_users(args.interactions / "users.parquet")
-    train = read_part(args.train)
-    histories = concatenate(train, read_part(args.validation))
-    tops = {name: _top_items(args.evaluation / name) for name in leaderboard["models"]}
-    sample = _sample_users(tops[leaderboard["selected"]], config.sample_users, step.seed)
+    """Build the report's input.
+
+    Args:
+        sources: what is read.
+        leaderboard: of all models.
+        evaluations: what `evaluate` wrote, by model.
+        changes: against the run before.
+        sample_users: how many users' lists are shown.
+        seed: of the run.
+    """
+    items = read_items(sources.interactions / "items.parquet")
+    users = read_users(sources.interactions / "users.parquet")
+    train = read_part(sources.train)
+    histories = concatenate(train, read_part(sources.validation))
+    tops = {name: _top_items(sources.evaluation / name) for name in leaderboard["models"]}
+    sample = _sample_users(tops[leaderboard["selected"]], sample_users, seed)
     parts = _in_order(leaderboard["protocol"]["parts"])
     return ReportData(
         title="DiffRec pipeline",
@@ -45,14 +77,14 @@ def report_data(
         selected=leaderboard["selected"],
         selected_on=leaderboard["selected_on"],
         protocol={**leaderboard["protocol"], "parts": parts, "significance": _tests(leaderboard)},
-        data_card=_data_card(args.stages),
+        data_card=_data_card(sources.stages),
         left_out=leaderboard["left_out"],
         models=[
             _model_result(
                 name,
                 leaderboard,
                 evaluations[name]["test"],
-                curve=_curve(args.curves / f"{name}.csv"),
+                curve=_curve(sources.curves / f"{name}.csv"),
                 item_counts=np.bincount(tops[name][ITEM].to_numpy(), minlength=len(items)),
                 top_items=_by_user(tops[name], sample),
             )
@@ -62,7 +94,7 @@ def report_data(
         item_popularity=np.bincount(train.items, minlength=len(items)),
         sample_histories={user: _items_of(histories, user) for user in sample},
         user_ids={user: users.ids[user] for user in sample},
-        noise=_noise(args.robustness / "rows.csv"),
+        noise=_noise(sources.robustness / "rows.csv") if sources.robustness else [],
         changes=changes,
     )
 

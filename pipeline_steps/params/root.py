@@ -1,0 +1,100 @@
+"""params.yaml as one type: its fields are the sections."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import field_validator, model_validator
+
+from diffrec_core.common.config import Config, check_sections
+from diffrec_core.common.errors import ConfigError
+from diffrec_core.contest.config import GateConfig
+from diffrec_core.data.interactions import InteractionsConfig
+from diffrec_core.data.splits import SplitConfig
+from diffrec_core.evaluation.evaluator import EvaluationConfig
+from diffrec_core.evaluation.leaderboard import SelectConfig
+from diffrec_core.ingestion.raw_files import ListRawConfig
+from diffrec_core.ingestion.readers import IngestConfig
+from diffrec_core.models.base import ModelConfig
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
+from diffrec_core.models.lightgcn.network import LightGCNConfig
+from diffrec_core.monitoring.config import MonitorConfig
+from pipeline_steps.params.steps import (
+    Models,
+    NightlyConfig,
+    RecommendConfig,
+    RefitConfig,
+    RegisterConfig,
+    Seeds,
+)
+from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.sections import Seed, read_params
+
+
+class Params(Config):
+    """All of params.yaml; each field is a section, named as a stage or as what it is about."""
+
+    seed: Seed
+    """Parent of all randomness."""
+
+    seeds: Seeds
+    """How often each model is trained, each time from another seed."""
+
+    models: Models
+    """The models of a run."""
+
+    list_raw: ListRawConfig
+    ingest: IngestConfig
+    build_interactions: InteractionsConfig
+    split: SplitConfig
+    pretrain_item_embeddings: LightGCNConfig
+    cluster_items: ClusteringConfig
+    train: dict[str, ModelConfig]
+    """Settings of the models."""
+
+    evaluate: EvaluationConfig
+    select: SelectConfig
+    refit: RefitConfig
+    register: RegisterConfig  # type: ignore[assignment]  # hides an unused method of ABCMeta
+    recommend: RecommendConfig
+    gate: GateConfig
+    monitor: MonitorConfig
+    nightly: NightlyConfig
+    runtime: RuntimeConfig
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _parse_models(cls, sections: Any) -> Any:
+        """Each entry is the configuration of its kind."""
+        if not isinstance(sections, Mapping):
+            return sections
+        return {name: _model_config(section, name) for name, section in sections.items()}
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        missing = [name for name in self.models if name not in self.train]
+        if missing:
+            raise ValueError(f"train has no entry for the models {', '.join(missing)}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and check the whole file.
+
+        Raises:
+            ConfigError: a section is missing, a key unknown or a value not allowed.
+        """
+        return cls.parse_all(read_params(path))
+
+    @classmethod
+    def parse_all(cls, values: Mapping[str, Any]) -> Self:
+        """Check the sections as they were read; see `load`."""
+        check_sections(values, cls.model_fields)
+        # an empty section is written as nothing, which YAML reads as null
+        return cls.parse({name: {} if part is None else part for name, part in values.items()}, "")
+
+
+def _model_config(section: Any, name: str) -> ModelConfig:
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"params.yaml: train.{name} must be a mapping, found {section!r}")
+    return ModelConfig.parse(section, f"train.{name}")

@@ -1,0 +1,29 @@
+"""Section `runtime` of params.yaml."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from diffrec_core.common.config import Config
+
+
+class RuntimeConfig(Config):
+    """Where a step runs. No stage depends on this section: it must not change results."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a CUDA device if there is one."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of torch; null: as many as there are cores. Sums may differ in the last bit."""
+
+    compile: bool = False
+    """Let torch.compile fuse DiffRec's denoiser in training, with CUDA graphs on CUDA. It needs a
+    C++ compiler, a path without blanks and a minute before the first step; sums may differ in
+    the last bits."""
+
+    checkpoint_every_seconds: float = Field(default=30.0, ge=0.0)
+    """A killed training loses at most this much, or one step or validation if that is longer."""
+
+    memory_limit_gib: float | None = Field(default=None, gt=0.0)
+    """What the fit of a model may take, at its peak, beside the data; null: 80 % of the machine's
+    (or the container's) memory."""

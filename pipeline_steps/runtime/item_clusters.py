@@ -1,0 +1,49 @@
+"""The clusters that latent models need, from histories: LightGCN, then k-means."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffrec_core.common.rng import derive_seed
+from diffrec_core.data.histories import Histories
+from diffrec_core.evaluation.ranking import RankingTask
+from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
+from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
+from pipeline_steps.runtime.fitting import Training
+
+LIGHTGCN: Final = Path("diffrec_core/models/lightgcn")
+
+
+def fit_item_clusters(
+    histories: Histories,
+    n_items: int,
+    embedding: LightGCNConfig,
+    clustering: ClusteringConfig,
+    *,
+    training: Training,
+    seed: int,
+    validation: RankingTask | None = None,
+) -> NDArray[np.int64]:
+    """Train item embeddings and cluster them.
+
+    Args:
+        histories: what LightGCN is trained on.
+        n_items: size of the catalogue, I.
+        embedding: the section `pretrain_item_embeddings`.
+        clustering: the section `cluster_items`.
+        training: of LightGCN.
+        seed: of the run.
+        validation: stops the training; None where `training` has fixed epochs.
+
+    Returns:
+        (I,) cluster of each item.
+    """
+    epochs = training.fixed_epochs or embedding.epochs
+    with training.options(embedding, epochs) as options:
+        embeddings, _ = fit_lightgcn(
+            histories, n_items, embedding, options, validation, name="pretrain_item_embeddings"
+        )
+    read_out = embeddings.read_out.cpu().numpy()
+    return cluster_items(read_out, clustering, seed=derive_seed(seed, "cluster_items"))

@@ -1,0 +1,31 @@
+"""Output directories of stages: atomic, with a manifest."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffrec_core.common.artifacts import atomic_directory, fingerprint, write_manifest
+from diffrec_core.common.config import Config
+
+
+@contextmanager
+def output_directory(
+    path: Path, *, schema: str, config: Config | None, inputs: Mapping[str, Path]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield a directory to fill and a dict of further manifest entries.
+
+    When the block ends without an error, the manifest is written and the directory appears.
+
+    Args:
+        path: of the directory.
+        schema: name and version of its layout.
+        config: the parameters that shaped the data.
+        inputs: what was read, by role; its fingerprints go into the manifest.
+    """
+    fingerprints = {name: fingerprint(source) for name, source in inputs.items()}
+    params = config.model_dump(mode="json") if config else {}
+    extra: dict[str, Any] = {}
+    with atomic_directory(path) as directory:
+        yield directory, extra
+        write_manifest(directory, schema=schema, params=params, inputs=fingerprints, **extra)
