@@ -33,11 +33,10 @@ VERBS: Final = {
     },
     "Settings and studies": {
         "check-params": "params.check_params",
+        "set": "params.set_params",
         "use-preset": "params.use_preset",
         "tune": "studies.tune",
-        "use-tuning": "studies.use_tuning",
         "robustness": "studies.robustness",
-        "use-robustness": "studies.use_robustness",
     },
     "Sample data": {
         "fetch-sample": "sample.fetch_sample",

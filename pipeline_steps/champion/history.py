@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
@@ -26,7 +27,7 @@ from pipeline_steps.runtime.command import Inputs
 class HistoryInputs(Inputs):
     """The form of the answer."""
 
-    json: bool = False
+    as_json: bool = Field(default=False, alias="json")
     """As JSON, to standard output."""
 
 
@@ -35,7 +36,7 @@ def run(inputs: HistoryInputs, register: RegisterConfig, params: Path) -> None:
     with open_promotions(register, params) as promotions:
         promotions.settle()
         records, aliases = promotions.records(), versions.aliases(promotions.model)
-    if inputs.json:
+    if inputs.as_json:
         entries = [asdict(record) for record in records]
         content = {"model": promotions.model, "aliases": aliases, "records": entries}
         sys.stdout.write(json.dumps(content, indent=2, sort_keys=True) + "\n")

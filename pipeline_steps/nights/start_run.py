@@ -3,8 +3,8 @@
   python -m pipeline_steps start-run --run 2026-11-24 --end 2026-11-24
   python -m pipeline_steps start-run --run try-1 --end 2026-11-24 --models "ease diffrec" --dry-run
 
-The parameters are params.yaml of the project's folder, with its section `nightly.params` put over
-the others, then the window, then --models, --seeds and --set. Code comes from the commit, so code
+The parameters are params.yaml of the project's folder, overridden by its section `nightly.params`,
+then by the window, then by --models, --seeds and --set. Code comes from the commit, so code
 that is not committed is refused. The raw files are listed later, once, by the run's stage list_raw.
 
 All sections are checked here, so that no night fails at its gate over a word. A run that exists is
@@ -18,12 +18,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ConfigError
@@ -32,6 +31,8 @@ from diffrec_core.ingestion.raw_files import ListRawConfig
 from pipeline_steps.nights.runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.workers import remove_old
+from pipeline_steps.params.overlay import parse_assignment
+from pipeline_steps.params.presets import merged
 from pipeline_steps.params.root import Params
 from pipeline_steps.params.steps import NightlyConfig
 from pipeline_steps.runtime import git
@@ -83,11 +84,12 @@ def run(inputs: StartRunInputs) -> None:
     start, end = _window(inputs, config)
     commit = _commit(root)
     previous = previous_run(store, name, end)
-    for values in (config.params, _window_params(start, end), *_choices(inputs, params)):
-        merge(params, values)
-    merge(params, _absolute_paths(params, root))
+    overrides = (config.params, _window_params(start, end), *_overrides(inputs))
+    params = reduce(merged, overrides, params)
+    params = merged(params, _absolute_paths(params, root))
     if previous:
-        merge(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
+        params = merged(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
+    params["models"] = _chosen_models(inputs.models, params["models"])
     # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
     text = json.dumps(params, indent=2, default=str) + "\n"
     Params.parse_all(json.loads(text))
@@ -142,23 +144,30 @@ def _absolute_paths(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def _choices(inputs: StartRunInputs, params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the command line changes in the parameters."""
-    chosen: list[dict[str, Any]] = [
-        _setting(line) for text in inputs.set for line in text.splitlines() if line.strip()
-    ]
+def _overrides(inputs: StartRunInputs) -> list[dict[str, Any]]:
+    """The parameters that the command line changes."""
+    lines = [line for text in inputs.set for line in text.splitlines() if line.strip()]
+    overrides = [_override(line) for line in lines]
     if inputs.seeds is not None:
-        if inputs.seeds < 1:
-            raise ConfigError(f"--seeds {inputs.seeds}: must be at least 1")
-        chosen.append({"seeds": inputs.seeds})
-    names = model_names(inputs.models)
-    unknown = [name for name in names if name not in params["models"]]
+        overrides.append({"seeds": inputs.seeds})
+    return overrides
+
+
+def _override(text: str) -> dict[str, Any]:
+    override = parse_assignment(text)
+    if "nightly" in override:  # it was read before: --set would do nothing
+        raise ConfigError(f"--set {text!r}: set what it stands for, or --start for the window")
+    return override
+
+
+def _chosen_models(text: str, models: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of the models that `--models` names; all, where it names none."""
+    names = model_names(text)
+    unknown = [name for name in names if name not in models]
     if unknown:
-        known = ", ".join(params["models"])
+        known = ", ".join(models)
         raise ConfigError(f"--models: {', '.join(unknown)} not under `models`; known: {known}")
-    if names:
-        chosen.append({"models": _Replaced({name: params["models"][name] for name in names})})
-    return chosen
+    return {name: models[name] for name in names or models}
 
 
 def model_names(text: str) -> list[str]:
@@ -168,38 +177,6 @@ def model_names(text: str) -> list[str]:
     ['ease', 'diffrec', 'slim']
     """
     return text.replace(",", " ").split()
-
-
-def _setting(text: str) -> dict[str, Any]:
-    """`a.b=1` as a mapping of mappings."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {text!r}: expected KEY=VALUE, such as train.diffrec.steps=10")
-    if key.partition(".")[0].strip() == "nightly":  # it was read before: --set would do nothing
-        raise ConfigError(f"--set {text!r}: set what it stands for, or --start for the window")
-    try:
-        values: Any = YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
-        raise ConfigError(f"--set {text!r}: the value is not valid YAML: {error}") from error
-    for part in reversed(key.strip().split(".")):
-        values = {part: values}
-    found: dict[str, Any] = values
-    return found
-
-
-class _Replaced(dict[str, Any]):
-    """A mapping that takes the place of another, whole."""
-
-
-def merge(params: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Put values over those of `params`, mapping by mapping."""
-    for key, value in values.items():
-        if isinstance(value, _Replaced):
-            params[key] = dict(value)
-        elif isinstance(value, Mapping) and isinstance(params.get(key), dict):
-            merge(params[key], value)
-        else:
-            params[key] = value
 
 
 def _commit(root: Path) -> str:

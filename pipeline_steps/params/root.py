@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from diffrec_core.common.config import Config, check_sections
 from diffrec_core.common.errors import ConfigError
@@ -20,12 +20,15 @@ from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.monitoring.config import MonitorConfig
 from pipeline_steps.params.steps import (
+    AppliedPreset,
     Models,
     NightlyConfig,
     RecommendConfig,
     RefitConfig,
     RegisterConfig,
+    RobustnessConfig,
     Seeds,
+    TuneConfig,
 )
 from pipeline_steps.runtime.config import RuntimeConfig
 from pipeline_steps.runtime.sections import Seed, read_params
@@ -55,12 +58,21 @@ class Params(Config):
     evaluate: EvaluationConfig
     select: SelectConfig
     refit: RefitConfig
-    register: RegisterConfig  # type: ignore[assignment]  # hides an unused method of ABCMeta
+    registration: RegisterConfig = Field(alias="register")  # `register` is a method of the class
     recommend: RecommendConfig
     gate: GateConfig
     monitor: MonitorConfig
     nightly: NightlyConfig
     runtime: RuntimeConfig
+
+    tune: TuneConfig
+    """A study beside the pipeline: `make tune`."""
+
+    robustness: RobustnessConfig
+    """A study beside the pipeline: `make robustness`."""
+
+    preset: AppliedPreset | None = None
+    """What `use-preset` has changed."""
 
     @field_validator("train", mode="before")
     @classmethod
@@ -87,9 +99,14 @@ class Params(Config):
         return cls.parse_all(read_params(path))
 
     @classmethod
+    def sections(cls) -> frozenset[str]:
+        """Names of the sections."""
+        return frozenset(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
     def parse_all(cls, values: Mapping[str, Any]) -> Self:
         """Check the sections as they were read; see `load`."""
-        check_sections(values, cls.model_fields)
+        check_sections(values, cls.sections())
         # an empty section is written as nothing, which YAML reads as null
         return cls.parse({name: {} if part is None else part for name, part in values.items()}, "")
 

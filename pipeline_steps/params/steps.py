@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, Strict
 
-from diffrec_core.common.config import Config
+from diffrec_core.common.config import Config, StringTuple
 
 
 class ModelEntry(Config):
@@ -51,6 +51,48 @@ class RecommendConfig(Config):
 
     batch_size: int = Field(default=1024, ge=1)
     """Users scored at a time; does not change results."""
+
+
+class AppliedPreset(Config):
+    """Section `preset`: written by `use-preset`, read by the next one."""
+
+    name: str
+    """The preset whose values params.yaml has now."""
+
+    before: dict[str, Any] = Field(default_factory=dict)
+    """The values that it replaced, by dotted key."""
+
+
+class TuneConfig(Config):
+    """How long to look for better settings of a model; the same budget for every one."""
+
+    trials: int | None = Field(default=20, ge=1)
+    """Settings to try for each model, those of params.yaml first; null: no limit."""
+
+    seconds: float | None = Field(default=None, gt=0.0)
+    """Begin no trial of a model after so many seconds in its trials, and end the one under way at
+    its next validation if another is complete; null: no limit."""
+
+
+Shares = Annotated[
+    tuple[Annotated[float, Field(gt=0.0, le=5.0)], ...], Strict(strict=False), Field(max_length=20)
+]
+
+
+class RobustnessConfig(Config):
+    """Which models are retrained, and on how much noise."""
+
+    models: Annotated[StringTuple, Field(min_length=1)] = ("ease", "diffrec", "l_diffrec")
+    """Entries under `train`."""
+
+    random_shares: Shares = (0.1, 0.2, 0.3, 0.4, 0.5)
+    """Random pairs added, as shares of the number of interactions."""
+
+    natural: bool = True
+    """Also add what users had and rated below `build_interactions.min_value`."""
+
+    seeds: int = Field(default=3, ge=1)
+    """Fits of each model on each noise, for the error bars."""
 
 
 class NightlyConfig(Config):

@@ -47,7 +47,7 @@ POSITIONAL: Final = _Positional()
 class Inputs(Config):
     """Base of the inputs of a command: paths and names, frozen; texts are read as their types."""
 
-    model_config = ConfigDict(strict=False, protected_namespaces=())
+    model_config = ConfigDict(strict=False, protected_namespaces=(), populate_by_name=True)
 
 
 def execute(run: Callable[..., Report | None], argv: list[str] | None = None) -> NoReturn:
@@ -99,9 +99,9 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
         options["metavar"] = name.upper()
     else:
         options["metavar"] = {Path: "PATH", int: "N"}.get(kind, name.upper())
-    flag = f"--{name.replace('_', '-')}"
+    flag = f"--{(field.alias or name).replace('_', '-')}"
     default = {} if field.is_required() else {"default": argparse.SUPPRESS}
-    parser.add_argument(flag, required=field.is_required(), **default, **options)
+    parser.add_argument(flag, dest=name, required=field.is_required(), **default, **options)
 
 
 def _plain(annotation: Any) -> Any:
