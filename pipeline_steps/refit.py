@@ -16,7 +16,7 @@ from diffrec_core.data.schema import INTERACTIONS_SCHEMA
 from diffrec_core.data.splits import read_part
 from diffrec_core.models.base import ModelConfig, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
-from diffrec_core.models.kinds import create
+from diffrec_core.models.kinds import build
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from pipeline_steps.params.steps import Models, RefitConfig
 from pipeline_steps.runtime.command import Inputs, Report, execute
@@ -62,7 +62,7 @@ def run(
     selection = read_json(inputs.selection)
     name = selection["model"]
     config = ModelConfig.parse(selection["config"], f"train.{name}")
-    model = create(config, prepare_device(runtime))
+    model = build(config, prepare_device(runtime))
     histories, interactions, sources = _read_data(inputs, hold_out_test=refit.hold_out_test)
     training = partial(_training, seed=seed, runtime=runtime)
     clusters = None

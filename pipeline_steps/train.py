@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import NotEnoughMemoryError
 from diffrec_core.models.base import ModelConfig, Recommender
-from diffrec_core.models.kinds import create
+from diffrec_core.models.kinds import build
 from diffrec_core.training.trainer import TrainingReport
 from pipeline_steps.params.steps import ModelEntry, Seeds
 from pipeline_steps.runtime import candidates
@@ -115,7 +115,7 @@ class _Fits:
         return f"train/{self.inputs.model}" + (f"-seed-{number}" if number > 1 else "")
 
     def _create(self) -> Recommender:
-        return create(self.config, prepare_device(self.runtime))
+        return build(self.config, prepare_device(self.runtime))
 
     def _training(self, number: int, model: Recommender) -> Training:
         inputs = {"train": self.inputs.train, "validation": self.inputs.validation}

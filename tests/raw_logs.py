@@ -151,9 +151,11 @@ def write_params(folder: Path, **sections: Any) -> Path:
 def run_step(
     name: str, *arguments: str | Path, cwd: Path, environment: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m pipeline_steps.NAME` as the pipeline does, in a folder of its own."""
+    """Run a stage or a verb as the pipeline does, in a folder of its own."""
+    is_stage = (REPOSITORY / "pipeline_steps" / f"{name}.py").is_file()
+    command = [f"pipeline_steps.{name}"] if is_stage else ["pipeline_steps", name]
     return subprocess.run(
-        [sys.executable, "-m", f"pipeline_steps.{name}", *map(str, arguments)],
+        [sys.executable, "-m", *command, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(environment or {})},
         capture_output=True,

@@ -129,6 +129,10 @@ class Recommender(ABC):
     needs_item_clusters: bool = False
     uses_seed: ClassVar[bool] = True
     """Whether another seed would give another model."""
+    reads_history: ClassVar[bool] = True
+    """Whether scores depend on the history at all."""
+    reads_order: ClassVar[bool] = False
+    """Whether scores depend on the order of the history without a recency option, too."""
 
     def __init__(self, config: ModelConfig, device: torch.device | None = None) -> None:
         self.config = config

@@ -85,9 +85,16 @@ def parse_config(section: Mapping[str, Any], key: str) -> "ModelConfig":
     return implementation(kind).Config.parse(section, key)
 
 
-def create(config: "ModelConfig", device: "torch.device | None" = None) -> "Recommender":
+def build(config: "ModelConfig", device: "torch.device | None" = None) -> "Recommender":
     """Build an unfitted model from its configuration, to run on a device."""
     return implementation(config.kind)(config, device)
+
+
+def create(
+    section: Mapping[str, Any], key: str, device: "torch.device | None" = None
+) -> "Recommender":
+    """Build an unfitted model from its section of params.yaml; see `parse_config`, `build`."""
+    return build(parse_config(section, key), device)
 
 
 def load(directory: Path, device: "torch.device | None" = None) -> "Recommender":

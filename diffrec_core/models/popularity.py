@@ -36,6 +36,7 @@ class Popularity(Recommender):
 
     Config: ClassVar[type[ModelConfig]] = PopularityConfig
     uses_seed = False
+    reads_history = False
     config: PopularityConfig
     count: Tensor
 

@@ -1,5 +1,6 @@
 """params.yaml as one type: its fields are the sections."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,7 @@ from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
+from diffrec_core.models.kinds import implementation
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.monitoring.config import MonitorConfig
 from pipeline_steps.params.steps import (
@@ -30,6 +32,7 @@ from pipeline_steps.params.steps import (
     Seeds,
     TuneConfig,
 )
+from pipeline_steps.runtime.command import repository_root
 from pipeline_steps.runtime.config import RuntimeConfig
 from pipeline_steps.runtime.sections import Seed, read_params
 
@@ -84,9 +87,15 @@ class Params(Config):
 
     @model_validator(mode="after")
     def _check_models(self) -> Self:
-        missing = [name for name in self.models if name not in self.train]
-        if missing:
-            raise ValueError(f"train has no entry for the models {', '.join(missing)}")
+        for name, entry in self.models.items():
+            if name not in self.train:
+                raise ValueError(f"train.{name} is missing: the settings of models.{name}")
+            source = Path(inspect.getfile(implementation(self.train[name].kind)))
+            if not source.is_relative_to((repository_root() / entry.code).resolve()):
+                raise ValueError(
+                    f"models.{name}.code = {entry.code!r}: the kind {self.train[name].kind!r} is "
+                    f"in {_shown(source)}; name that file or a folder that holds it"
+                )
         return self
 
     @classmethod
@@ -109,6 +118,11 @@ class Params(Config):
         check_sections(values, cls.sections())
         # an empty section is written as nothing, which YAML reads as null
         return cls.parse({name: {} if part is None else part for name, part in values.items()}, "")
+
+
+def _shown(path: Path) -> str:
+    root = repository_root()
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _model_config(section: Any, name: str) -> ModelConfig:

@@ -14,8 +14,8 @@ from torch import Tensor
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.recency import RecencyConfig
 from diffrec_core.models.base import Recommender, TrainingData
-from diffrec_core.models.kinds import KINDS, create
-from tests.contracts.test_recommender_contract import MODELS, fitted
+from diffrec_core.models.kinds import create, implementation
+from tests.contracts.test_recommender_contract import KINDS, MODELS, fitted
 from tests.devices import DEVICES
 from tests.planted import HALF_ITEMS, N_ITEMS, planted_data
 
@@ -28,8 +28,7 @@ SHOWN = 3
 """Items of each block in the histories; the others are what is compared."""
 
 DAY = 86_400_000_000
-READS_ORDER = {"sasrec"}
-PERSONAL = sorted(set(KINDS) - {"popularity"})
+PERSONAL = sorted(kind for kind in KINDS if implementation(kind).reads_history)
 """Kinds whose scores depend on the history."""
 
 
@@ -67,7 +66,7 @@ def model(kind: str, request: pytest.FixtureRequest) -> Recommender:
 
 def test_without_recency_the_order_does_not_count(kind: str, model: Recommender) -> None:
     there, back = scores(model, kind="none")
-    assert torch.allclose(there, back, rtol=1e-4, atol=1e-5) == (kind not in READS_ORDER)
+    assert torch.allclose(there, back, rtol=1e-4, atol=1e-5) == (not implementation(kind).reads_order)
 
 
 @pytest.mark.parametrize("recency", RECENCIES)

@@ -63,7 +63,11 @@ class Project:
         params = self.params()
         for name, values in sections.items():
             _merge(params.setdefault(name, {}), values)
-        YAML(typ="safe").dump(params, self.root / "params.yaml")
+        self.write(params)
+
+    def write(self, params: Mapping[str, Any]) -> None:
+        """Write params.yaml."""
+        YAML(typ="safe").dump(dict(params), self.root / "params.yaml")
 
 
 def _merge(target: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -76,14 +80,18 @@ def _merge(target: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 MODELS = ("popularity", "ease", "ials", "lightgcn", "diffrec", "l_diffrec")
 """Few, since each costs seconds for each of its stages; `test_model_code` looks at all."""
-TUNED = ("ease", "lightgcn")
-"""Of these: `tune` costs seconds more."""
+_FAMILIES = {"ease": "item_item", "ials": "factorisation", "lightgcn": "lightgcn"}
+"""Of those that params.yaml has commented out."""
 
 
 def small_params(params: dict[str, Any]) -> dict[str, Any]:
     """Shrink the project's own params.yaml to a log of a few hundred rows and some models."""
     epochs = {"epochs": 4, "validate_every_epochs": 2}
-    params["models"] = {name: params["models"][name] for name in MODELS}
+    others = {
+        name: {"code": f"diffrec_core/models/{family}", "items": "data/interactions"}
+        for name, family in _FAMILIES.items()
+    }
+    params["models"] = {name: (params["models"] | others)[name] for name in MODELS}
     params["list_raw"] = {"logs": ["data/raw/small/*.csv"], "titles": "data/raw/small/items.txt"}
     params["ingest"] = ingest_section()
     params["pretrain_item_embeddings"] |= {**epochs, "embedding_dim": 8}
@@ -93,8 +101,6 @@ def small_params(params: dict[str, Any]) -> dict[str, Any]:
         if section["kind"] == "diffrec":
             section.update(hidden_dims=[8], encoder_dims=[8], steps=3)
     params["train"]["diffrec"]["recency"] = params["train"]["t_diffrec"]["recency"]
-    # of one trial, which takes the settings above: nothing changes
-    params["tune"] |= {"enabled": True, "models": [*TUNED], "trials": 1}
     params["evaluate"]["cutoffs"] = [5, 20]
     params["runtime"] |= {"threads": 1, "checkpoint_every_seconds": 0}
     return params

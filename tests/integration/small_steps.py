@@ -34,7 +34,10 @@ SECTIONS: Mapping[str, Any] = {
     },
     "evaluate": {"cutoffs": [20]},
     "seeds": 1,
-    "models": {name: {"uses": ["", "", ""]} for name in ("diffrec", "l_diffrec", "lightgcn")},
+    "models": {
+        name: {"code": f"diffrec_core/models/{family}"}
+        for name, family in (("diffrec", "diffrec"), ("l_diffrec", "diffrec"), ("lightgcn",) * 2)
+    },
     "runtime": {"device": "cpu", "threads": 1, "checkpoint_every_seconds": 0},
 }
 
@@ -59,7 +62,7 @@ def prepare(folder: Path) -> Path:
     for line in (
         "pretrain_item_embeddings --interactions interactions --train train "
         "--validation validation --out embeddings --curves embeddings.csv",
-        "cluster_items --embeddings embeddings --out clusters",
+        "cluster_items --interactions interactions --embeddings embeddings --out clusters",
     ):
         _run(line, folder)
     return folder
@@ -90,8 +93,8 @@ class Workplace:
 
     def arguments(self, model: str) -> list[str]:
         """What follows `python` to train a model."""
-        named = {"--interactions": "interactions", "--train": "train"}
-        named |= {"--validation": "validation", "--item-clusters": "clusters"}
+        named = {"--items": "clusters" if model == "l_diffrec" else "interactions"}
+        named |= {"--train": "train", "--validation": "validation"}
         data = [text for name, path in named.items() for text in (name, str(self.data / path))]
         out = ["--out", f"models/{model}", "--curves", f"{model}.csv", "--report", f"{model}.json"]
         return ["-m", "pipeline_steps.train", "--model", model, *data, *out]

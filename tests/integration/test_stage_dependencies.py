@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.integration.conftest import MODELS, PROJECT, TUNED, Project
+from pipeline_steps.runtime.fitting import CODE
+from tests.integration.conftest import PROJECT, Project
 
 pytestmark = pytest.mark.integration
 
 # Their model is known only when they run: they depend on the code of all models.
-_ANY_MODEL = {"refit", "register", "recommend", "robustness"}
-# Where nothing is tuned, the code for it is not imported.
-_NOT_TUNED = {f"tune@{name}" for name in MODELS if name not in TUNED}
+_ANY_MODEL = {"refit", "register", "recommend"}
 _CODE = ("diffrec_core", "pipeline_steps")
 
 
@@ -86,7 +85,7 @@ def test_whatever_is_declared_is_imported(
             if not _is_package_file(dep) and not any(_covers(dep, f) for f in imports[stage])
         )
         for stage, deps in declared.items()
-        if stage not in _ANY_MODEL | _NOT_TUNED
+        if stage not in _ANY_MODEL
     }
     assert {stage: deps for stage, deps in idle.items() if deps} == {}
 
@@ -95,17 +94,34 @@ def _is_package_file(dep: str) -> bool:
     return dep.endswith("__init__.py")
 
 
-def test_the_test_part_has_no_reader_but_evaluate_and_robustness() -> None:
+def test_the_test_part_has_no_reader_but_evaluate() -> None:
     stages = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]
     readers = {name for name, stage in stages.items() if "data/split/test" in json.dumps(stage)}
-    assert readers == {"split", "evaluate", "robustness"}  # split writes it
+    assert readers == {"split", "evaluate"}  # split writes it
 
 
-def test_a_change_in_diffusion_touches_the_models_that_use_it_and_nothing_before(
+def test_a_change_of_a_model_touches_its_own_trainings_and_nothing_before(
     declared: dict[str, set[str]],
 ) -> None:
-    file = "diffrec_core/diffusion/gaussian.py"
+    file = "diffrec_core/models/diffrec/denoiser.py"
     touched = {name for name, deps in declared.items() if any(_covers(dep, file) for dep in deps)}
     family = {"diffrec", "l_diffrec"}
-    expected = {f"{stage}@{model}" for stage in ("tune", "train", "evaluate") for model in family}
+    expected = {f"{stage}@{model}" for stage in ("train", "evaluate") for model in family}
     assert touched == expected | _ANY_MODEL
+
+
+def test_a_checkpoint_is_stale_when_the_stage_is(declared: dict[str, set[str]]) -> None:
+    """What makes a training stale for DVC starts it afresh, and nothing else does."""
+    for name, deps in declared.items():
+        if name.startswith("train@"):
+            core = {dep for dep in deps if dep.startswith("diffrec_core")}
+            own = {dep for dep in core if dep.startswith("diffrec_core/models/")} - set(CODE)
+            assert core == {*CODE, *own}
+            assert len(own) == 1
+
+
+def test_a_model_without_clusters_waits_for_no_embeddings(finished_project: Project) -> None:
+    lock = YAML(typ="safe").load(finished_project.root / "dvc.lock")["stages"]
+    data = {name: {dep["path"] for dep in stage["deps"]} for name, stage in lock.items()}
+    assert "data/item_clusters" not in data["train@ease"]
+    assert "data/item_clusters" in data["train@l_diffrec"]

@@ -1,6 +1,6 @@
 """Runs commands of pipeline_steps in one process, one after the other: imports cost seconds.
 
-Reads a JSON line for each, {"arguments": [...], "environment": {...}}, the module first, and
+Reads a JSON line for each, {"arguments": [...], "environment": {...}}, the verb first, and
 answers with one: {"code": ..., "output": ..., "errors": ...}.
 """
 
@@ -15,10 +15,10 @@ from contextlib import redirect_stderr, redirect_stdout
 def call(arguments: list[str]) -> dict[str, object]:
     """Run one command as `python -m` would."""
     output, errors, code = io.StringIO(), io.StringIO(), 0
-    sys.argv = ["pipeline_steps", *arguments[1:]]
+    sys.argv = ["pipeline_steps", *arguments]
     with redirect_stdout(output), redirect_stderr(errors):
         try:
-            runpy.run_module(f"pipeline_steps.{arguments[0]}", run_name="__main__")
+            runpy.run_module("pipeline_steps", run_name="__main__")
         except SystemExit as end:
             code = int(end.code or 0)
     return {"code": code, "output": output.getvalue(), "errors": errors.getvalue()}

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline_steps.registry.tracking import tracking
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import execute
 from tests.raw_logs import write_params
 
 MODEL = "diffrec"
@@ -54,7 +54,7 @@ def call(command: ModuleType, *arguments: str | Path) -> "CompletedProcess[str]"
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", [command.__name__, *map(str, arguments)])
         try:
-            command_line(command.main, command.add_arguments, command.__doc__)
+            execute(command.run)
         except SystemExit as ended:
             code = int(ended.code or 0)
         finally:

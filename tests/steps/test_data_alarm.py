@@ -11,6 +11,7 @@ from diffrec_core.monitoring.checks import ADVICE
 from pipeline_steps.monitoring import report_unreadable_data
 from pipeline_steps.nights.runs import End, Run, RunSpec, leave_end
 from pipeline_steps.nights.store import Store
+from pipeline_steps.runtime.command import execute
 from tests.raw_logs import REPOSITORY
 
 END = "2026-11-24T00:00:00+00:00"
@@ -43,9 +44,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
     arguments = ["--run", "night", *more, "--stages", *STAGES]
     monkeypatch.setattr("sys.argv", ["report-unreadable-data", *arguments])
     with pytest.raises(SystemExit) as end:
-        report_unreadable_data.command_line(
-            report_unreadable_data.main, report_unreadable_data.add_arguments, ""
-        )
+        execute(report_unreadable_data.run)
     return int(end.value.code or 0)
 
 

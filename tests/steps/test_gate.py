@@ -1,6 +1,5 @@
 """The gate on real models in a real registry: first model, worse model, unfair comparison."""
 
-import argparse
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +20,8 @@ from pipeline_steps.champion import comparison, gate, promote
 from pipeline_steps.nights.workers import SKIPPED
 from pipeline_steps.registry.scoring import Scored, score_versions
 from pipeline_steps.registry.versions import get_version
-from pipeline_steps.runtime.command import Step, read_params
 from tests.raw_logs import REPOSITORY, ingest_section, planted_events, write_log, write_params
-from tests.steps.registries import MODEL, REGISTER, aliases, place
+from tests.steps.registries import MODEL, REGISTER, aliases, call, place
 
 # MLflow 3.17 logs a model by ways that pandas 3 warns of; steps run in this process here
 pytestmark = pytest.mark.filterwarnings("ignore:Operation with range is deprecated")
@@ -71,11 +69,8 @@ class Pipeline:
 
     def run(self, step: ModuleType, line: str) -> None:
         """Run a stage."""
-        arguments = parsed(step, f"--params params.yaml {line}", "--params", "--report")
-        run = Step(args=arguments, params=read_params(Path("params.yaml")))
-        step.run(run)
-        if arguments.report:
-            arguments.report.write_text(json.dumps(run.report))
+        done = call(step, *line.split())
+        assert done.returncode == 0, done.stderr
 
     def register(self, kind: str, *, seed_sd: float | None = None, **changes: Any) -> str:
         """Refit a model and register it; return its version."""
@@ -102,22 +97,17 @@ class Pipeline:
         """Let the gate decide; return gate.json."""
         places = "--interactions interactions --registration registration.json --out gate.json"
         line = f"{places} --ingest-report ingest.json --html report.html {' '.join(flags)}"
-        gate.main(parsed(gate, line))
+        done = call(gate, *line.split())
+        if done.returncode != 0:
+            raise ArtifactError(done.stderr)
         content: dict[str, Any] = json.loads(Path("gate.json").read_text())
         return content
 
     def promote(self) -> None:
         """Do as the gate decided."""
-        promote.main(parsed(promote, "--gate gate.json"))
-
-
-def parsed(step: ModuleType, line: str, *more: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    step.add_arguments(parser)
-    parser.add_argument("--quiet", default=True)
-    for option in more:
-        parser.add_argument(option, type=Path)
-    return parser.parse_args(line.split())
+        done = call(promote, "--gate", "gate.json")
+        if done.returncode != 0:
+            raise SystemExit(done.returncode)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from pipeline_steps.monitoring import measure_champion as measuring
 from pipeline_steps.monitoring import monitor as step
 from pipeline_steps.monitoring.measure_champion import Champion, measure_champion
 from pipeline_steps.registry.versions import Version
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import execute
 from tests.planted_status import faulty_night, quiet_night
 from tests.raw_logs import (
     REPOSITORY,
@@ -129,7 +129,7 @@ def monitor(
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["monitor", *PLACES.split(), "--now", now, *more])
         with pytest.raises(SystemExit) as ended:
-            command_line(step.main, step.add_arguments, step.__doc__)
+            execute(step.run)
         code = ended.value.code
         return Ended(code if isinstance(code, int) else 1, capsys.readouterr().err)
 

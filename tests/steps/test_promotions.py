@@ -97,7 +97,7 @@ RACER = """
 import pathlib, sys, time
 from pipeline_steps.nights import store
 from pipeline_steps.champion import promote
-from pipeline_steps.runtime.command import command_line
+from pipeline_steps.runtime.command import execute
 create = store.Store.create
 
 def together(self, name, content):
@@ -107,7 +107,7 @@ def together(self, name, content):
     create(self, name, content)
 
 store.Store.create = together
-command_line(promote.main, promote.add_arguments, "")
+execute(promote.run)
 """
 
 

@@ -15,6 +15,7 @@ from diffrec_core.data.schema import RECOMMENDATIONS
 from pipeline_steps.champion import publish
 from pipeline_steps.nights.runs import Run, RunSpec, previous_run
 from pipeline_steps.nights.store import Store
+from pipeline_steps.runtime.command import execute
 from tests.steps.registries import MODEL, add_version, place
 
 END = "2026-11-24T00:00:00+00:00"
@@ -71,7 +72,7 @@ def write_table(
 def call(monkeypatch: pytest.MonkeyPatch, run: str) -> int:
     monkeypatch.setattr("sys.argv", ["publish", "--run", run])
     with pytest.raises(SystemExit) as end:
-        publish.command_line(publish.main, publish.add_arguments, "")
+        execute(publish.run)
     return int(end.value.code or 0)
 
 

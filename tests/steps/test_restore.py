@@ -1,6 +1,5 @@
 """restore: a version's folder is what dvc.yaml and its own params name, no more and no less."""
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -11,8 +10,8 @@ from ruamel.yaml import YAML
 
 from pipeline_steps.nights import restore
 from pipeline_steps.nights.runs import Run
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry.versions import Version
-from tests.raw_logs import write_params
 from tests.steps.tiny_runs import PARAMS, Tiny
 
 FEWER = PARAMS.partition("  b:")[0]
@@ -57,9 +56,8 @@ def test_a_version_whose_run_had_more_models_before(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered(tiny, monkeypatch)
-    params = write_params(Path.cwd(), register={})
     out = Path.cwd() / "old"
-    restore.main(argparse.Namespace(version="1", out=out, verify=False, params=params))
+    restore.run(restore.RestoreInputs(version="1", out=out), RegisterConfig())
     assert (out / "models/a.txt").read_text() == "model a 1\n"
     assert (out / "reports/best.txt").read_text() == "result a 1 built-one\n"
     assert not (out / "models/b.txt").exists()

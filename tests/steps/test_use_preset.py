@@ -1,8 +1,6 @@
-"""A preset changes its own sections of params.yaml, and nothing else."""
+"""Presets and values put over params.yaml: what changes, what stays, and what comes back."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +8,18 @@ import pytest
 from ruamel.yaml import YAML
 
 from diffrec_core.common.errors import ConfigError
-from pipeline_steps.params import documents, presets
-from pipeline_steps.params.use_preset import use
+from pipeline_steps.params import set_params, use_preset
+from pipeline_steps.params.overlay import change
+from pipeline_steps.params.presets import preset_names, read_preset
+from tests.raw_logs import REPOSITORY
+from tests.steps.registries import call
 
-PROJECT = Path(__file__).resolve().parents[2]
-PARAMS = PROJECT / "params.yaml"
-NAMES = list(presets.preset_names())
+PARAMS = REPOSITORY / "params.yaml"
+NAMES = list(preset_names())
 
 
-def parse(text: str) -> dict[str, Any]:
-    values: dict[str, Any] = YAML(typ="safe").load(text)
+def parse(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = YAML(typ="safe").load(path)
     return values
 
 
@@ -31,285 +31,141 @@ def params(tmp_path: Path) -> Path:
     return path
 
 
-def apply(name: str, params: Path, folder: Path = presets.PRESETS) -> str:
-    use(name, params, folder, dry_run=False)
+def use(params: Path, *arguments: str) -> str:
+    done = call(use_preset, *arguments, "--params", params)
+    assert done.returncode == 0, done.stderr
     return params.read_text()
 
 
-def sections_of(text: str) -> dict[str, str]:
-    """The text of each section of params.yaml, up to the name of the next."""
-    parts = re.split(r"(?m)^(\w+):", text)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def comments(text: str) -> list[str]:
+    return re.findall("#.*", text)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_preset_is_accepted_and_leaves_all_else_as_it_is(name: str, params: Path) -> None:
-    text = apply(name, params)
-
-    before, after = parse(PARAMS.read_text()), parse(text)
-    preset = presets.read_preset(name).values
-    merged = {key: {**before[key], **preset[key]} for key in ("build_interactions", "train")}
-    assert after == {**before, **preset, **merged}
-    assert re.findall("#.*", text) == re.findall("#.*", PARAMS.read_text())
-    kept, found = sections_of(PARAMS.read_text()), sections_of(text)
-    assert list(found) == list(kept) == list(before)
-    assert {key for key in found if found[key] != kept[key]} <= presets.PRESET_SECTIONS
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_noisy_presets_keep_low_ratings_and_others_leave_them_out(name: str, params: Path) -> None:
-    apply("yelp-clean" if name.endswith("noisy") else "yelp-noisy", params)
-    written = parse(params.read_text())["build_interactions"]
-    written["event_types"] = ["rating"]
-    text = params.read_text().replace("event_types: null", "event_types: [rating]")
-    params.write_text(text)
-    after = parse(apply(name, params))["build_interactions"]
-    assert after == {**written, "min_value": None if name.endswith("noisy") else 4.0}
-
-
-def test_the_papers_noise_experiments_are_those_of_the_robustness_step(params: Path) -> None:
-    natural = parse(apply("ml-1m-natural-noise", params))
-    assert natural["build_interactions"]["min_value"] == 4.0  # what is below it is the noise
-    assert natural["robustness"]["natural"]
-    assert natural["robustness"]["random_shares"] == []
-    assert natural["train"]["diffrec"]["noise_scale"] == 0.5  # the authors', for noisy data
-    random = parse(apply("ml-1m-random-noise", params))
-    assert not random["robustness"]["natural"]
-    assert random["robustness"]["random_shares"] == [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert random["train"]["diffrec"]["noise_scale"] == 0.005
-    assert {"ease", "diffrec", "l_diffrec"} <= set(random["robustness"]["models"])
-    clean = parse(apply("ml-1m-clean", params))
-    assert clean["robustness"]["models"] == []
+def test_a_preset_changes_its_keys_and_keeps_comments_and_all_else(name: str, params: Path) -> None:
+    before = parse(params)
+    text = use(params, name)
+    after = parse(params)
+    assert after.pop("preset")["name"] == name
+    assert list(after) == list(before)
+    overlay = read_preset(name).overlay
+    assert {key for key in after if after[key] != before[key]} <= set(overlay)
+    for section, values in overlay.items():
+        assert values.items() <= after[section].items() or section == "train"
+    assert comments(text) == comments(PARAMS.read_text())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_stays_of_the_preset_before(name: str, params: Path, tmp_path: Path) -> None:
-    alone = apply(name, params)
+    alone = use(params, name)
     other = tmp_path / "other.yaml"
     other.write_text(PARAMS.read_text())
-    apply("yelp-noisy" if name != "yelp-noisy" else "ml-100k", other)
-
-    assert apply(name, other) == alone
-    written = other.stat()
-    assert apply(name, other) == alone
-    assert other.stat() == written  # nothing to change, so nothing is written
-
-
-def test_ml_100k_is_what_params_yaml_comes_with(params: Path) -> None:
-    before = parse(PARAMS.read_text())
-    differences = documents.changes(before, parse(apply("ml-100k", params)))
-    assert not differences, (
-        "presets/ml-100k.yaml must hold the settings of params.yaml: copy build_interactions."
-        "min_value, pretrain_item_embeddings, cluster_items, train and robustness from params.yaml"
-        f" into it. It differs in {differences}"
-    )
+    use(other, "yelp-noisy" if name != "yelp-noisy" else "ml-1m-tuned")
+    assert use(other, name) == alone
+    stamp = other.stat()
+    assert use(other, name) == alone
+    assert other.stat() == stamp  # nothing to change, so nothing is written
 
 
-def test_a_dry_run_writes_nothing(params: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="pipeline"):
-        use("ml-1m-clean", params, presets.PRESETS, dry_run=True)
+@pytest.mark.parametrize("name", NAMES)
+def test_off_brings_back_what_was_there_before(name: str, params: Path) -> None:
+    use(params, name)
+    use(params, "--off")
     assert params.read_text() == PARAMS.read_text()
-    assert "train.l_diffrec.diffusion_loss_weight: 0.03 (added)" in caplog.text
 
 
-def test_models_with_the_settings_of_another_data_set_are_named(
-    params: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    params.write_text(params.read_text().replace("\nmodels:", "\nmodels:\n  mine: {uses: []}"))
-    with caplog.at_level("INFO", logger="pipeline"):
-        use("amazon-book-clean", params, presets.PRESETS, dry_run=True)
-    (mine, others) = [line for line in caplog.messages if line.startswith("with the settings")]
-    assert mine.startswith("with the settings that params.yaml had before, not chosen for amazon-")
-    assert mine.endswith(": mine")
-    assert others.startswith("with the settings of ml-100k, not chosen for amazon-book-clean: ")
-    assert {"slim", "bpr_mf", "mult_vae", "sasrec"} <= set(others.rpartition(": ")[2].split(", "))
-    assert "diffrec" not in others
-    caplog.clear()
-    with caplog.at_level("INFO", logger="pipeline"):
-        use("ml-100k", PARAMS, presets.PRESETS, dry_run=True)
-    assert not [line for line in caplog.messages if line.startswith("with the settings")]
+def test_values_that_a_person_has_changed_meanwhile_stay(params: Path) -> None:
+    use(params, "ml-1m-clean")
+    assert call(set_params, "recommend.k=3", "--params", params).returncode == 0
+    use(params, "--off")
+    assert parse(params)["recommend"]["k"] == 3
+    assert parse(params)["train"] == parse(PARAMS)["train"]
 
 
-def test_noise_for_a_model_that_is_left_out_is_refused(params: Path) -> None:
-    text = re.sub(r"\n  mult_vae: \{uses.*", "", PARAMS.read_text())
-    params.write_text(text)
-    with pytest.raises(ConfigError, match=r"random-noise .* not under `models` .*: mult_vae; put"):
-        apply("ml-1m-random-noise", params)
-    assert params.read_text() == text
+def test_a_dry_run_writes_nothing(params: Path) -> None:
+    done = call(use_preset, "ml-1m-clean", "--dry-run", "--params", params)
+    assert "train.diffrec.steps: 5 → 40" in done.stderr
+    assert params.read_text() == PARAMS.read_text()
 
 
-SMALL_PRESET = """\
-# for a test
-pretrain_item_embeddings: {epochs: 3}
-cluster_items:
-  n_clusters: 5
-train:
-  ease:
-    kind: ease
-    recency: {kind: linear}
-  diffrec:
-    hidden_dims: [4]
-    kind: diffrec
-"""
+def test_models_without_settings_for_the_data_set_are_named(params: Path) -> None:
+    done = call(use_preset, "amazon-book-clean", "--params", params)
+    (line,) = [line for line in done.stderr.splitlines() if "settings not chosen" in line]
+    assert {"sasrec", "t_item_knn"} <= set(re.findall(r"\w+", line.partition("clean:")[2]))
+    assert "diffrec" not in line.partition("clean:")[2].split(", ")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with one preset, `small`."""
-    (tmp_path / "small.yaml").write_text(SMALL_PRESET)
-    return tmp_path
-
-
-def test_comments_and_models_of_the_user_stay(folder: Path) -> None:
-    params = folder / "my params"
-    params.write_text("""\
-# mine
-pretrain_item_embeddings: {layers: 3}
-
-cluster_items:
-  iterations: 7   # goes, with its key
-  # so does this, which stands below it
-
-# the models
-train:            # all of them
-  ease:           # strong
-    kind: ease    # in closed form
-    l2: 10.0
-    recency:
-      kind: linear
-      weight_min: 0.5
-
-  # mine alone
-  other:
-    kind: popularity
-# the end of train
-
-seed: 3   # the last
-""")
-
-    assert (
-        apply("small", params, folder)
-        == """\
-# mine
-pretrain_item_embeddings: {epochs: 3}
-
-cluster_items:
-  n_clusters: 5
-  # so does this, which stands below it
-
-# the models
-train:            # all of them
-  ease:           # strong
-    kind: ease    # in closed form
-    recency: {kind: linear}
-
-  # mine alone
-  other:
-    kind: popularity
-  diffrec:
-    hidden_dims: [4]
-    kind: diffrec
-# the end of train
-
-seed: 3   # the last
-"""
-    )
+def test_a_file_may_stand_for_a_preset(params: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("# mine\nbase: ml-1m-clean\ntrain: {ease: {l2: 3.0}}\n")
+    (tmp_path / "base.yaml").write_text("# b\n")
+    use(params, str(file))
+    assert parse(params)["train"]["ease"]["l2"] == 3.0
+    assert parse(params)["train"]["diffrec"]["steps"] == 40
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("text", "message"),
     [
-        ("n_clusters", "clusters", r"small\.yaml: cluster_items\.clusters is not a known key"),
-        ("n_clusters: 5", "n_clusters: 0", r"small\.yaml: cluster_items\.n_clusters = 0"),
-        ("hidden_dims", "hidden_dim", r"train\.diffrec\.hidden_dim .*did you mean 'hidden_dims'"),
-        ("kind: diffrec", "kind: bert", r"kind = 'bert' is not a known model"),
-        ("cluster_items", "cluster_item", r"small\.yaml: cluster_item is not a known section"),
-        ("cluster_items:\n  n_clusters: 5\n", "", r"small\.yaml: cluster_items is missing"),
-        ("  ease:", "  ease: 1\n  t_ease:", r"train\.ease must be a mapping, found 1"),
-        ("  ease:", "  ease: other\n  t_ease:", r"small\.yaml: train\.ease = 'other': there is no"),
-        ("  ease:", "  ease: small\n  t_ease:", r"train\.ease is named in a circle: small → small"),
-        (
-            "cluster_items:",
-            "robustness: {shares: []}\ncluster_items:",
-            r"robustness\.shares is not",
-        ),
-        (
-            "cluster_items:",
-            "build_interactions: {min_value: low}\ncluster_items:",
-            r"min_value = 'lo",
-        ),
-        ("# for a test", "x: [", r"small\.yaml is not valid YAML"),
+        ("cluster_items: {clusters: 2}", r"cluster_items\.clusters is not a known key"),
+        ("cluster_items: {n_clusters: 0}", r"cluster_items\.n_clusters = 0"),
+        ("train: {ease: {kind: bert}}", r"kind = 'bert' is not a known model"),
+        ("train: {ease: {l: 1.0}}", r"train\.ease\.l is not a known key"),
+        ("train: {ease: 1}", r"train\.ease must be a mapping, found 1"),
+        ("cluster_item: {}", r"preset bad.*: cluster_item is not a known section"),
+        ("base: nobody", r"there is no preset 'nobody'; known: amazon-book-clean, "),
+        ("x: [", r"bad\.yaml is not valid YAML"),
     ],
 )
-def test_a_mistake_in_a_preset_is_named_and_nothing_is_written(
-    old: str, new: str, message: str, folder: Path, params: Path
+def test_a_mistake_is_named_and_nothing_is_written(
+    text: str, message: str, params: Path, tmp_path: Path
 ) -> None:
-    (folder / "small.yaml").write_text(SMALL_PRESET.replace(old, new, 1))
-    with pytest.raises(ConfigError, match=message):
-        apply("small", params, folder)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(f"# bad\n{text}\n")
+    done = call(use_preset, str(bad), "--params", params)
+    assert done.returncode == ConfigError.exit_code
+    assert re.search(message, done.stderr), done.stderr
     assert params.read_text() == PARAMS.read_text()
 
 
-def test_settings_are_found_through_other_presets(folder: Path, params: Path) -> None:
-    (folder / "first.yaml").write_text(
-        "# one\npretrain_item_embeddings: {epochs: 3}\ncluster_items: second\ntrain:\n"
-        "  ease: second\n  diffrec: small\n"
-    )
-    second = (folder / "small.yaml").read_text().replace("# for a test", "# two")
-    second = second.replace("ease:\n    kind: ease\n    recency: {kind: linear}", "ease: small")
-    (folder / "second.yaml").write_text(second.replace("n_clusters: 5", "n_clusters: 6"))
-    preset = presets.read_preset("first", folder)
-    assert preset.origins == {"ease": "small", "diffrec": "small"}
-    assert preset.values["cluster_items"] == {"n_clusters": 6}
-    assert preset.values["train"]["ease"] == {"kind": "ease", "recency": {"kind": "linear"}}
-    assert parse(apply("first", params, folder))["train"]["diffrec"]["hidden_dims"] == [4]
-
-    (folder / "second.yaml").write_text(second.replace("ease: small", "other: small"))
-    missing = r"first\.yaml: train\.ease = 'second': .*second\.yaml: train\.ease is missing"
-    with pytest.raises(ConfigError, match=missing):
-        presets.read_preset("first", folder)
+def test_presets_that_are_each_others_base_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("# a\nbase: b\n")
+    (tmp_path / "b.yaml").write_text("# b\nbase: a\n")
+    with pytest.raises(ConfigError, match="a → b → a"):
+        read_preset("a", tmp_path)
 
 
-def test_a_mistake_in_params_yaml_is_named_and_nothing_is_written(params: Path) -> None:
-    params.write_text(PARAMS.read_text().replace("\nruntime:", "\nrun_time:"))
-    with pytest.raises(ConfigError, match=r"run_time is not a known section.*'runtime'"):
-        apply("ml-1m-clean", params)
-    params.write_text(PARAMS.read_text() + "  x: [\n")
-    with pytest.raises(ConfigError, match=r"params\.yaml is not valid YAML"):
-        apply("ml-1m-clean", params)
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml is missing"):
-        apply("ml-1m-clean", params.with_name("nowhere.yaml"))
-
-
-def test_an_unknown_name_is_answered_with_the_known_ones(params: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no preset 'ml-1m'; known: amazon-book-clean, .*yelp"):
-        apply("ml-1m", params)
-    with pytest.raises(ConfigError, match=r"no preset '\.\./params'"):
-        apply("../params", params)
-
-
-def run_command(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline_steps", "use-preset", *options]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-
-
-def test_the_command(params: Path) -> None:
-    listed = run_command("--list")
+def test_without_a_name_the_known_ones_are_told(params: Path) -> None:
+    done = call(use_preset, "--params", params)
+    assert done.returncode == ConfigError.exit_code
+    assert "name a preset, or --off; known: amazon-book-clean" in done.stderr
+    listed = call(use_preset, "--list", "--params", params)
     assert [line.split()[0] for line in listed.stdout.splitlines() if line[0] != " "] == NAMES
-    used = run_command("ml-1m-clean", "--params", str(params))
-    assert used.returncode == 0
-    assert "train.diffrec.steps: 5 → 40" in used.stderr
-    assert parse(params.read_text())["train"]["diffrec"]["steps"] == 40
-    nameless = run_command()
-    assert nameless.returncode == ConfigError.exit_code
-    assert "name a preset; known: amazon-book-clean" in nameless.stderr
 
 
-def test_make_run_takes_a_preset() -> None:
-    command = ["make", "--dry-run", "run"]
-    plain = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert "use_preset" not in plain.stdout
-    chosen = subprocess.run(
-        [*command, "PRESET=yelp-clean"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
-    assert 'pipeline_steps use-preset "yelp-clean"' in chosen.stdout
+def test_new_keys_stand_within_their_section(tmp_path: Path) -> None:
+    """The parser hangs the comment before the next section on the last key of this one."""
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.read_text())
+    change(path, {"train": {"diffrec": {"dropout": 0.25}, "ease": {"recency": {"kind": "linear"}}}})
+    lines = path.read_text().splitlines()
+    here = lines.index("    dropout: 0.25")
+    assert "  t_diffrec:" in lines[here:]
+    assert "  diffrec:" in lines[:here]
+    assert comments(path.read_text()) == comments(PARAMS.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train.ease.l2", "expected KEY=VALUE"),
+        ("train.ease.l2=[", "the value is not valid YAML"),
+        ("train.ease.l2=-1.0", r"train.ease.l2 = -1.0"),
+        ("nothing=1", "nothing is not a known section"),
+    ],
+)
+def test_set_refuses_what_is_not_allowed(text: str, message: str, params: Path) -> None:
+    done = call(set_params, text, "--params", params)
+    assert done.returncode == ConfigError.exit_code
+    assert message in done.stderr
+    assert params.read_text() == PARAMS.read_text()

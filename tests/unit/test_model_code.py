@@ -1,7 +1,7 @@
-"""params.yaml names, for every model, the code that is its own: no more, no less.
+"""A model family is its folder: it imports nothing of another family, and its entry names it.
 
 `tests/integration/test_stage_dependencies.py` holds all that stages import against dvc.yaml, for a
-few models. This is the part that differs from model to model.
+few models. Here is the part that differs from model to model, for every kind.
 """
 
 import json
@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from diffrec_core.common.errors import ConfigError
+from diffrec_core.models.kinds import KINDS
+from pipeline_steps.params.root import Params
+
 PROJECT = Path(__file__).resolve().parents[2]
-_SHARED = tuple(f"diffrec_core/models/{name}.py" for name in ("__init__", "base", "registry"))
-_OF_ALL = (*_SHARED, "diffrec_core/nn/sparse_rows.py")
-_FOLDERS = ("diffrec_core/models", "diffrec_core/diffusion", "diffrec_core/embedding")
+_MODELS = "diffrec_core/models"
+_SHARED = {f"{_MODELS}/{name}.py" for name in ("__init__", "base", "kinds")}
 # a child for each kind, so that none finds loaded what another has imported
 _IMPORTS = """
 import json, os, sys
-import diffrec_core.models.kinds as registry
-for kind in registry.KINDS:
+from diffrec_core.models import kinds
+for kind in kinds.KINDS:
     if os.fork() == 0:
-        registry.implementation(kind)
+        kinds.implementation(kind)
         loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         print(json.dumps([kind, [file for file in loaded if file]]), flush=True)
         os._exit(0)
@@ -32,39 +35,39 @@ for kind in registry.KINDS:
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    """Files that each kind of model needs beyond those that all share."""
+    """Files of `diffrec_core/models` that each kind of model imports beyond those of all."""
     command = [sys.executable, "-c", _IMPORTS]
-    told = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
-    found = dict(json.loads(line) for line in told.splitlines())
-    return {kind: {file for file in map(_ours, files) if file} for kind, files in found.items()}
+    lines = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    files = dict(json.loads(line) for line in lines.splitlines())
+    return {kind: set(map(_relative, each)) - _SHARED - {""} for kind, each in files.items()}
 
 
-def _ours(file: str) -> str:
-    """The path in the project of code that is a model's own and not an empty package."""
-    if not Path(file).is_relative_to(PROJECT):
+def _relative(file: str) -> str:
+    if not Path(file).is_relative_to(PROJECT / _MODELS):
         return ""
-    path = Path(file).relative_to(PROJECT).as_posix()
-    return "" if path in _OF_ALL or not path.startswith(_FOLDERS) or _is_empty(path) else path
+    return Path(file).relative_to(PROJECT).as_posix()
 
 
-def _is_empty(path: str) -> bool:
-    return path.endswith("/__init__.py") and "import" not in (PROJECT / path).read_text()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_imports_its_own_family_alone(kind: str, imports: dict[str, set[str]]) -> None:
+    families = {Path(file).relative_to(_MODELS).parts[0] for file in imports[kind]}
+    assert len(families) == 1, families
 
 
-def _names() -> list[str]:
-    return list(YAML(typ="safe").load(PROJECT / "params.yaml")["models"])
+def params() -> dict[str, dict[str, object]]:
+    values: dict[str, dict[str, object]] = YAML(typ="safe").load(PROJECT / "params.yaml")
+    return values
 
 
-@pytest.mark.parametrize("name", _names())
-def test_uses_is_what_the_model_imports(name: str, imports: dict[str, set[str]]) -> None:
-    params = YAML(typ="safe").load(PROJECT / "params.yaml")
-    uses = [use for use in params["models"][name]["uses"] if use.startswith("diffrec_core")]
-    files = imports[params["train"][name]["kind"]]
-    uncovered = [file for file in files if not any(_covers(use, file) for use in uses)]
-    assert uncovered == []
-    idle = [use for use in uses if not any(_covers(use, file) for file in files)]
-    assert [use for use in idle if not _is_empty(use)] == []
+def test_the_entries_of_models_that_are_off_are_right_too() -> None:
+    text = (PROJECT / "params.yaml").read_text().replace("\n  # ", "\n  ")
+    values = YAML(typ="safe").load(text)
+    assert set(values["models"]) == set(values["train"])
+    Params.parse_all(values)
 
 
-def _covers(use: str, file: str) -> bool:
-    return file == use or file.startswith(f"{use}/")
+def test_an_entry_that_names_other_code_is_refused() -> None:
+    values = params()
+    values["models"]["t_ease"] = {"code": "diffrec_core/models/sasrec"}
+    with pytest.raises(ConfigError, match=r"models\.t_ease\.code .* item_item/ease\.py"):
+        Params.parse_all(values)

@@ -78,6 +78,7 @@ class SasRec(Recommender):
     """
 
     Config: ClassVar[type[ModelConfig]] = SasRecConfig
+    reads_order = True
     config: SasRecConfig
     network: SasRecNetwork
 
