@@ -5,14 +5,14 @@ linearly by position. Decay that is exponential in position or in age is offered
 both to every model, since on some data recency of the input is worth more than the model.
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from diffrec_core.common.config import Config
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
@@ -90,17 +90,15 @@ def _decayed(halvings: NDArray[np.float64], config: RecencyConfig) -> NDArray[np
     return np.maximum(config.weight_max * np.exp2(-halvings), config.weight_min)
 
 
-RECENCY_SPACE: Space = (
-    Dimension(
-        "recency.kind",
-        Choice(("none", "linear", "exponential_position", "exponential_age")),
-    ),
-    Dimension("recency.weight_min", Real(0.0, 0.5), ("recency.kind", ("linear",))),
-    Dimension(
-        "recency.half_life", Real(1.0, 50.0, log=True), ("recency.kind", ("exponential_position",))
-    ),
-    Dimension(
-        "recency.half_life", Real(1.0, 365.0, log=True), ("recency.kind", ("exponential_age",))
-    ),
-)
-"""Recency is tuned for every model: on some data it is worth more than the model."""
+def suggest_recency(trial: Trial) -> dict[str, Any]:
+    """Recency is tuned for every model: on some data it is worth more than the model."""
+    kinds = ("none", "linear", "exponential_position", "exponential_age")
+    kind = trial.suggest_categorical("recency.kind", kinds)
+    values: dict[str, Any] = {"recency.kind": kind}
+    if kind == "linear":
+        values["recency.weight_min"] = trial.suggest_float("recency.weight_min", 0.0, 0.5)
+    elif kind != "none":
+        longest = 50.0 if kind == "exponential_position" else 365.0
+        name = f"recency.half_life ({kind})"  # entries and days are on different scales
+        values["recency.half_life"] = trial.suggest_float(name, 1.0, longest, log=True)
+    return values

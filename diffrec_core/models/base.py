@@ -24,9 +24,9 @@ from torch import Tensor
 from diffrec_core.common.artifacts import read_json, sha256_file, verify_files, write_json
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, NotFittedError
-from diffrec_core.common.search_space import Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
-from diffrec_core.data.recency import RECENCY_SPACE, RecencyConfig, recency_weights
+from diffrec_core.data.recency import RecencyConfig, recency_weights, suggest_recency
 from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
 from diffrec_core.evaluation.metrics import recall_at
@@ -59,9 +59,9 @@ class ModelConfig(Config):
             raise ConfigError(f"params.yaml: {key}.kind: its configuration is not a ModelConfig")
         return config
 
-    def search_space(self) -> Space:
-        """Settings that are worth tuning; what else is set stays as it is."""
-        return RECENCY_SPACE
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """Settings to try, by dotted key; what else is set stays as it is."""
+        return suggest_recency(trial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,14 +21,14 @@ Shapes: B users, N entries of a batch.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from diffrec_core.common.config import Config
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.nn.sparse_rows import SparseRows
 
 Reweigh = Callable[[Tensor, Tensor], Tensor]
@@ -51,14 +51,17 @@ class DenoisingConfig(Config):
     """`reweighted`: β; 0 weighs all alike."""
 
 
-DENOISING_SPACE: Space = (
-    Dimension("denoising.kind", Choice(("none", "truncated", "reweighted"))),
-    Dimension(
-        "denoising.drop_rate_max", Real(0.01, 0.5, log=True), ("denoising.kind", ("truncated",))
-    ),
-    Dimension("denoising.exponent", Real(0.03, 1.0, log=True), ("denoising.kind", ("reweighted",))),
-)
-"""For models that offer it: data tell whether their interactions are to be trusted."""
+def suggest_denoising(trial: Trial) -> dict[str, Any]:
+    """For models that offer it: data tell whether their interactions are to be trusted."""
+    kind = trial.suggest_categorical("denoising.kind", ("none", "truncated", "reweighted"))
+    values: dict[str, Any] = {"denoising.kind": kind}
+    if kind == "truncated":
+        key = "denoising.drop_rate_max"
+        values[key] = trial.suggest_float(key, 0.01, 0.5, log=True)
+    elif kind == "reweighted":
+        key = "denoising.exponent"
+        values[key] = trial.suggest_float(key, 0.03, 1.0, log=True)
+    return values
 
 
 def reweighing(config: DenoisingConfig, step: int) -> Reweigh | None:

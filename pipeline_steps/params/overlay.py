@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import ConfigError
+from pipeline_steps.params.presets import merged
 from pipeline_steps.params.root import Params
 from pipeline_steps.params.steps import AppliedPreset
 from pipeline_steps.runtime.sections import read_sections
@@ -84,9 +85,9 @@ def _put(target: CommentedMap, values: Mapping[str, Any]) -> None:
             _put(inner, value)
         elif key in target:
             if target[key] != value:
-                target[key] = value
+                target[key] = _styled(value)
         else:
-            target.insert(max(len(target) - 1, 0), key, value)
+            target.insert(max(len(target) - 1, 0), key, _styled(value))
 
 
 def _restore(document: CommentedMap, applied: Any) -> None:
@@ -101,7 +102,7 @@ def _restore(document: CommentedMap, applied: Any) -> None:
         if value == _ABSENT:
             section.pop(last, None)
         else:
-            section[last] = value
+            section[last] = _styled(value)
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -144,11 +145,22 @@ def parse_assignment(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{text!r}: expected KEY=VALUE, such as train.diffrec.steps=10")
-    values: Any = _parse_value(value, text)
-    for part in reversed(key.strip().split(".")):
-        values = {part: values}
-    assignment: dict[str, Any] = values
-    return assignment
+    return nested({key.strip(): _parse_value(value, text)})
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted keys as mappings of mappings.
+
+    >>> nested({"ease.l2": 3.0, "ease.recency.kind": "none"})
+    {'ease': {'l2': 3.0, 'recency': {'kind': 'none'}}}
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        inner: Any = value
+        for part in reversed(key.split(".")):
+            inner = {part: inner}
+        result = merged(result, inner)
+    return result
 
 
 def _parse_value(value: str, text: str) -> Any:
@@ -165,10 +177,25 @@ def _load(path: Path) -> CommentedMap:
     return document
 
 
-def _plain(document: CommentedMap) -> dict[str, Any]:
-    """The values as every step and DVC read them."""
-    values: dict[str, Any] = YAML(typ="safe", pure=True).load(_text(document))
-    return values
+def _plain(value: Any) -> Any:
+    """A document's values without comments and layout, as every step and DVC read them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    kind = next((kind for kind in (int, float, str) if isinstance(value, kind)), None)
+    return kind(value) if kind else value
+
+
+def _styled(value: Any) -> Any:
+    """A value that is written in one line, as lists and small mappings are in params.yaml."""
+    if not isinstance(value, list | dict):
+        return value
+    styled = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
+    styled.fa.set_flow_style()
+    return styled
 
 
 def _text(document: CommentedMap) -> str:

@@ -87,7 +87,10 @@ def _inputs(run: Callable[..., Any]) -> type[Inputs]:
 def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     kind, options = _plain(field.annotation), dict[str, Any](help=_help(field))
     if any(isinstance(mark, _Positional) for mark in field.metadata):
-        options |= {} if field.is_required() else {"nargs": "?", "default": argparse.SUPPRESS}
+        if get_origin(kind) is tuple:
+            options["nargs"] = "+"
+        elif not field.is_required():
+            options |= {"nargs": "?", "default": argparse.SUPPRESS}
         parser.add_argument(name, **options)
         return
     if kind is bool:

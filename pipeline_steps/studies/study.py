@@ -1,10 +1,9 @@
-"""A tuning study: which settings are tried next, and what came of those before.
+"""A tuning study: which settings are tried next, and the result of each trial.
 
-The only module that knows Optuna. A study lives in an SQLite file and is taken up again after a
-kill: each trial's sampler is seeded by the number of trials that ended before it, so that an
-interrupted study proposes what it would have proposed.
-
-A trial is pruned when its validations stay behind the median of others', or when the time is up.
+A study lives in an SQLite file and is taken up again after a kill: each trial's sampler is seeded
+by the number of trials that ended before it, so that an interrupted study proposes what it would
+have proposed. A trial is pruned when its validations stay behind the median of others', or when the
+time is up.
 """
 
 import json
@@ -12,13 +11,14 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.pool import NullPool
 
 from diffrec_core.common.errors import (
     ArtifactError,
@@ -29,208 +29,231 @@ from diffrec_core.common.errors import (
     StorageError,
 )
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.common.search_space import (
-    Choice,
-    Dimension,
-    Real,
-    Space,
-    Trial,
-    Whole,
-    get_value,
-    with_value,
-)
+from diffrec_core.common.trial import Trial as Suggesting
+from pipeline_steps.params.steps import TuneConfig
 
 log = logging.getLogger("pipeline")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Section = dict[str, Any]
+Settings = dict[str, Any]
+"""Values by dotted key of the model's section."""
 OnValidation = Callable[[int, float], None]
-Objective = Callable[[Section, OnValidation], float]
-"""Given a model's section, and whom to tell of each validation: the value to maximise.
-
-Validations need not be of what is maximised: trials are compared with each other's."""
+Objective = Callable[[Settings, OnValidation], float]
+"""Given settings, and a function to call with each validation: the value to maximise."""
 
 _RANDOM_TRIALS = 5
 """Trials before the sampler and the pruner have seen enough to judge by."""
 _WARM_UP_EPOCHS = 10
-_HOPELESS_TRIALS = 10
-"""If so many failed and none succeeded, others would fail too."""
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-_ERROR, _EXIT_CODE, _SECONDS = "error", "exit_code", "seconds"
-"""What is kept of a trial: why it failed, and the time at its last validation."""
-_FAILURES = (ConfigError, DataError, ArtifactError, StorageError, NotEnoughMemoryError)
+_FAILURES_IN_A_ROW: Final = 10
+"""If so many trials failed and none succeeded, others would fail too."""
+_NAMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+_SETTINGS, _ERROR, _EXIT_CODE, _SECONDS = "settings", "error", "exit_code", "seconds"
+_ERRORS = (ConfigError, DataError, ArtifactError, StorageError, NotEnoughMemoryError)
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """When a study ends: after so many trials or seconds, whichever comes first.
+class Trial:
+    """A trial that has ended.
 
     Attributes:
-        trials: that ended, the failed ones among them; None: no limit.
-        seconds: spent in trials, over all interruptions; None: no limit. Once they are over and
-            a trial is complete, the one under way ends at its next validation.
+        number: 1-based, interrupted trials left out.
+        settings: by dotted key.
+        state: `complete`, `pruned` or `failed`.
+        value: the objective; None unless it is complete.
+        seconds: it took.
+        last_validation: the last value of the metric that early stopping watches, which may be
+            another one than the objective; None if the model is not trained in epochs.
     """
 
-    trials: int | None
-    seconds: float | None
-
-    def is_spent(self, trials: int, seconds: float) -> bool:
-        """Whether no further trial may begin; the first one always may."""
-        return trials > 0 and (
-            (self.trials is not None and trials >= self.trials)
-            or (self.seconds is not None and seconds >= self.seconds)
-        )
+    number: int
+    settings: Mapping[str, Any]
+    state: str
+    value: float | None
+    seconds: float
+    last_validation: float | None = None
 
 
-@dataclass(slots=True)
 class Study:
     """A study of one model.
 
     Args:
         path: the SQLite file.
         name: what the study is a function of; another name starts another study in the file.
-        space: what is tuned.
-        section: the settings to start from, every key present; the first trial.
+        suggest: the settings of a trial; those of `start` are the first trial.
+        start: the present settings, every key present.
         seed: of the sampler.
     """
 
-    path: Path
-    name: str
-    space: Space
-    section: Section
-    seed: int
-    _study: optuna.Study = field(init=False)
-    _space: Space = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._study = optuna.create_study(
-            storage=f"sqlite:///{self.path}",
-            study_name=self.name,
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        suggest: Callable[[Suggesting], Settings],
+        start: Mapping[str, Any],
+        seed: int,
+    ) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self._suggest, self._start, self._seed = path, suggest, start, seed
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path}", engine_kwargs={"poolclass": NullPool}
+        )
+        self.optuna = optuna.create_study(
+            storage=storage,
+            study_name=name,
             direction="maximize",
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(
                 n_startup_trials=_RANDOM_TRIALS, n_warmup_steps=_WARM_UP_EPOCHS
             ),
         )
-        self._space = _widened(self.space, self.section)
-        self._forget_interrupted()
+        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.optuna.tell(trial.number, state=TrialState.FAIL)  # a kill interrupted it
+        if not self._ended() and not self._waiting():
+            present = _Widened(start)
+            suggest(present)
+            self.optuna.enqueue_trial(present.fixed)
 
     def run(
-        self, objective: Objective, budget: Budget, on_trial: Callable[[Trial], None]
+        self, objective: Objective, budget: TuneConfig, on_trial: Callable[[Trial], None]
     ) -> list[Trial]:
-        """Try settings until the budget is spent, and return all trials, the earlier ones too.
-
-        Without dimensions there is one trial.
+        """Try settings until the budget is spent; return all trials, the earlier ones too.
 
         Raises:
-            DiffRecError: no trial succeeded, now or before; with what the last one said.
+            DiffRecError: no trial succeeded, now or before; the error of the last one.
         """
-        budget = budget if self.space else Budget(1, None)
-        while not (budget.is_spent(len(self._ended()), self._seconds()) or self._is_hopeless()):
+        while not self._is_over(budget):
             self._try(objective, budget)
             on_trial(self.trials[-1])
-        if not self._has_result():
+        if best_trial(self.trials) is None:
             raise self._failure()
         return self.trials
 
     @property
     def trials(self) -> list[Trial]:
         """Those that have ended, in the order in which they began."""
-        return [_trial(number, trial, self._space) for number, trial in enumerate(self._ended(), 1)]
+        return [_ended_trial(number, frozen) for number, frozen in enumerate(self._ended(), 1)]
 
     @property
     def importances(self) -> dict[str, float]:
-        """Share of each dimension in what makes trials good (PED-ANOVA), largest first.
+        """Share of each setting in what makes trials good, largest first (Optuna's PED-ANOVA).
 
-        Empty before there are enough complete trials to tell; rough for what few of them had, such
-        as a setting that counts with one value of another alone.
+        Empty before there are enough complete trials to tell.
         """
-        complete = [t for t in self._ended() if t.state == TrialState.COMPLETE]
-        values = {trial.value for trial in complete}
-        if len(complete) <= _RANDOM_TRIALS or len(values) < 2 or not self.space:
+        values = {t.value for t in self._ended() if t.state == TrialState.COMPLETE}
+        if len(values) <= _RANDOM_TRIALS:
             return {}
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of how rough it is
-            shares = optuna.importance.get_param_importances(self._study)
-        return {key: float(share) for key, share in shares.items()}
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of rough estimates
+            return dict(optuna.importance.get_param_importances(self.optuna))
+
+    def _is_over(self, budget: TuneConfig) -> bool:
+        ended = len(self._ended())
+        if ended == 0:
+            return False
+        if best_trial(self.trials) is None and ended >= _FAILURES_IN_A_ROW:
+            return True
+        over_trials = budget.trials is not None and ended >= budget.trials
+        return over_trials or (budget.seconds is not None and self._seconds() >= budget.seconds)
 
     def _ended(self) -> list[FrozenTrial]:
-        every = self._study.get_trials(deepcopy=False)
-        return [
-            t
-            for t in every
-            if t.state in (TrialState.COMPLETE, TrialState.PRUNED) or _ERROR in t.user_attrs
-        ]
+        """All but interrupted trials, which count as never begun."""
+        done = (TrialState.COMPLETE, TrialState.PRUNED)
+        every = self.optuna.get_trials(deepcopy=False)
+        return [trial for trial in every if trial.state in done or _ERROR in trial.user_attrs]
 
-    def _has_result(self) -> bool:
-        return any(trial.state == TrialState.COMPLETE for trial in self._ended())
-
-    def _is_hopeless(self) -> bool:
-        return len(self._ended()) >= _HOPELESS_TRIALS and not self._has_result()
+    def _waiting(self) -> bool:
+        return bool(self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def _seconds(self) -> float:
-        """Spent in trials, of those that a kill interrupted up to their last validation."""
-        every = self._study.get_trials(deepcopy=False)
-        ended = {trial.number for trial in self._ended()}
-        return sum(
-            _duration(t) if t.number in ended else float(t.user_attrs.get(_SECONDS, 0.0))
-            for t in every
-        )
+        """Spent in trials, of interrupted ones up to their last validation."""
+        every = self.optuna.get_trials(deepcopy=False)
+        return sum(float(trial.user_attrs.get(_SECONDS, 0.0)) for trial in every)
 
     def _failure(self) -> DiffRecError:
         """The last trial's error, as it was or as the file remembers it."""
         last = self._ended()[-1].user_attrs
-        kind = next((k for k in _FAILURES if k.exit_code == last[_EXIT_CODE]), DiffRecError)
+        kind = next((k for k in _ERRORS if k.exit_code == last[_EXIT_CODE]), DiffRecError)
         return kind(
             f"no trial of {len(self._ended())} succeeded. The last one: {last[_ERROR]}. "
             f"Other settings or data make another study; to try these again, remove {self.path}, "
             f"which holds the trials of all models"
         )
 
-    def _forget_interrupted(self) -> None:
-        """Trials that a kill left under way count as never begun; the first is enqueued anew."""
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if not self._ended() and not waiting:
-            start = {
-                d.name: _stored(d, get_value(self.section, d.key))
-                for d in self._space
-                if d.counts(self.section)
-            }
-            self._study.enqueue_trial(start)
-
-    def _try(self, objective: Objective, budget: Budget) -> None:
-        """Run one trial; what it raised is kept as text, not with all that it had allocated."""
+    def _try(self, objective: Objective, budget: TuneConfig) -> None:
+        """Run one trial; an error is stored as text, without all that it had allocated."""
         number = len(self._ended())
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=derive_seed(self.seed, "tune", number) % 2**32,
-            n_startup_trials=_RANDOM_TRIALS,
-        )
+        seed = derive_seed(self._seed, "tune", number) % 2**32
+        self.optuna.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS)
         left = math.inf  # the first result is waited for
-        if budget.seconds is not None and self._has_result():
+        if budget.seconds is not None and best_trial(self.trials) is not None:
             left = budget.seconds - self._seconds()
-        trial = self._study.ask()
+        trial, began = self.optuna.ask(), time.monotonic()
         try:
-            section = _draw(trial, self._space, self.section)
-            value = objective(section, _pruning(trial, left))
+            settings = self._suggest(_Widened(self._start, trial))
+            trial.set_user_attr(_SETTINGS, json.dumps(settings))
+            value = objective(settings, _pruning(trial, left))
         except optuna.TrialPruned:
-            self._study.tell(trial, state=TrialState.PRUNED)
+            state: dict[str, Any] = {"state": TrialState.PRUNED}
         except DiffRecError as error:
             log.warning("trial %d failed: %s", number + 1, error)
             trial.set_user_attr(_EXIT_CODE, error.exit_code)
             trial.set_user_attr(_ERROR, str(error))
-            self._study.tell(trial, state=TrialState.FAIL)
+            state = {"state": TrialState.FAIL}
         else:
-            self._study.tell(trial, value)
+            state = {"values": value}
+        trial.set_user_attr(_SECONDS, time.monotonic() - began)
+        self.optuna.tell(trial, **state)
+
+
+class _Widened:
+    """Suggestions from ranges that hold the present settings, which may lie outside of the usual.
+
+    A setting that is switched off by a 0 where ratios are tuned stays off.
+
+    Args:
+        start: the present settings.
+        trial: of Optuna; None: suggest the present settings, and note them in `fixed`.
+    """
+
+    def __init__(self, start: Mapping[str, Any], trial: optuna.Trial | None = None) -> None:
+        self._start, self._trial = start, trial
+        self.fixed: dict[str, Any] = {}
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """As Optuna's."""
+        now = float(self._now(name))
+        if self._trial is None or (log and now <= 0):
+            return float(self._note(name, now))
+        return self._trial.suggest_float(name, min(low, now), max(high, now), log=log)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """As Optuna's."""
+        now = int(self._now(name))
+        if self._trial is None or (log and now <= 0):
+            return int(self._note(name, now))
+        return self._trial.suggest_int(name, min(low, now), max(high, now), log=log)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As Optuna's, but of any values that JSON can write: a study stores their texts."""
+        now = json.dumps(self._now(name))
+        if self._trial is None:
+            return json.loads(self._note(name, now))
+        texts = dict.fromkeys([*map(json.dumps, choices), now])
+        return json.loads(self._trial.suggest_categorical(name, list(texts)))
+
+    def _now(self, name: str) -> Any:
+        """The present value; what stands after a blank tells apart ranges of one key."""
+        value: Any = self._start
+        for part in name.partition(" ")[0].split("."):
+            value = value[part]
+        return value
+
+    def _note(self, name: str, value: Any) -> Any:
+        self.fixed[name] = value
+        return value
 
 
 def _pruning(trial: optuna.Trial, seconds: float) -> OnValidation:
-    """What ends a trial that stays behind, or whose time is up.
+    """A function that ends a trial which stays behind, or whose time is up.
 
     Args:
         trial: that begins now.
@@ -248,70 +271,20 @@ def _pruning(trial: optuna.Trial, seconds: float) -> OnValidation:
     return validated
 
 
-def best_trial(trials: list[Trial]) -> Trial:
-    """The complete trial of the largest value; of equal ones the first."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
-    return max(complete, key=lambda trial: trial.value or -math.inf)
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial of the largest value, of equal ones the first; None if there is none."""
+    complete = [trial for trial in trials if trial.value is not None]
+    return max(complete, key=lambda trial: trial.value or -math.inf, default=None)
 
 
-def _widened(space: Space, section: Section) -> Space:
-    """The space with the present settings in it, which may lie outside of what is usual.
-
-    What is switched off by a 0 where only ratios are tuned stays off.
-    """
-    dimensions = []
-    for d in space:
-        value = get_value(section, d.key)
-        if not d.counts(section):
-            dimensions.append(d)
-        elif isinstance(d.values, Real | Whole) and d.values.log and value <= 0:
-            log.info("%s = %s is not tuned: it is switched off", d.key, value)
-        else:
-            dimensions.append(Dimension(d.key, d.values.including(value), d.given))
-    return tuple(dimensions)
-
-
-def _draw(trial: optuna.Trial, space: Space, section: Section) -> Section:
-    """Fill a section with what the sampler suggests."""
-    for dimension in space:
-        if dimension.counts(section):
-            value = _suggest(trial, dimension)
-            section = with_value(section, dimension.key, value)
-    return section
-
-
-def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
-    match dimension.values:
-        case Real(low, high, log=log_scale):
-            return trial.suggest_float(dimension.name, low, high, log=log_scale)
-        case Whole(low, high, log=log_scale):
-            return trial.suggest_int(dimension.name, low, high, log=log_scale)
-        case Choice() as choice:
-            return json.loads(trial.suggest_categorical(dimension.name, choice.labels))
-
-
-def _stored(dimension: Dimension, value: Any) -> Any:
-    return Choice.label(value) if isinstance(dimension.values, Choice) else value
-
-
-def _trial(number: int, frozen: FrozenTrial, space: Space) -> Trial:
-    settings: dict[str, Any] = {}
-    for dimension in space:
-        if dimension.name in frozen.params:  # those alone that counted were drawn
-            value = frozen.params[dimension.name]
-            is_choice = isinstance(dimension.values, Choice)
-            settings[dimension.key] = json.loads(value) if is_choice else value
+def _ended_trial(number: int, frozen: FrozenTrial) -> Trial:
     complete = frozen.state == TrialState.COMPLETE
     last = max(frozen.intermediate_values, default=None)
     return Trial(
-        number,
-        settings,
-        _STATES[frozen.state],
-        frozen.value if complete else None,  # Optuna gives a pruned one its last validation
-        _duration(frozen),
-        None if last is None else frozen.intermediate_values[last],
+        number=number,
+        settings=json.loads(frozen.user_attrs.get(_SETTINGS, "{}")),
+        state=_NAMES[frozen.state],
+        value=frozen.value if complete else None,  # Optuna gives a pruned one its last validation
+        seconds=float(frozen.user_attrs.get(_SECONDS, 0.0)),
+        last_validation=None if last is None else frozen.intermediate_values[last],
     )
-
-
-def _duration(frozen: FrozenTrial) -> float:
-    return frozen.duration.total_seconds() if frozen.duration else 0.0

@@ -1,65 +1,205 @@
-"""Look for better settings of one model than those in params.yaml; off unless `tune.enabled`.
+"""Look for better settings of one model than those in params.yaml, on the validation part alone.
 
-Writes the best settings, which `train` then uses (none when off), and the trials as CSV and
-pictures. Validation alone judges. A killed study goes on where it stopped.
+Every model has the same budget (section `tune`), its present settings are the first trial, and
+recency is tuned for all. A killed study goes on where it stopped. Writes the trials as CSV and
+pictures, and a preset with the best settings:
 
-Reads params.yaml: seed, tune, train.<model>, select.metric, evaluate.batch_size.
+  make tune MODELS="ease t_diffrec" BUDGET=50           trials, or 90s, 10m, 2h
+  python -m pipeline_steps use-preset tuned             puts the results over params.yaml
 """
 
-import argparse
+import csv
+import io
+import json
+import logging
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import Field
+from typing import Annotated, Any
 
 from diffrec_core.common.artifacts import write_json, write_text
-from diffrec_core.common.config import Config, StringTuple
-from pipeline_steps.runtime.command import Step, execute
+from diffrec_core.common.errors import DataError, NotEnoughMemoryError
+from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
+from diffrec_core.evaluation.leaderboard import SelectConfig
+from diffrec_core.models.base import ModelConfig, TrainingData
+from diffrec_core.models.kinds import build
+from diffrec_core.training.trainer import TrainingOptions
+from pipeline_steps.params.overlay import nested
+from pipeline_steps.params.presets import merged
+from pipeline_steps.params.steps import ModelEntry, RegisterConfig, TuneConfig
+from pipeline_steps.registry import tracking
+from pipeline_steps.runtime.candidates import LEFT_OUT, seed_of
+from pipeline_steps.runtime.command import Inputs, Report
+from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.fitting import read_training_data, training_key
+from pipeline_steps.runtime.processes import prepare_device
+from pipeline_steps.runtime.progress import progress
+from pipeline_steps.runtime.sections import Section, Seed
+from pipeline_steps.studies.study import OnValidation, Settings, Study, Trial, best_trial
+
+log = logging.getLogger("pipeline")
+
+_LAST_VALIDATION = "last_validation_recall@20"
+"""The metric of early stopping, which pruning compares, whatever `select.metric` is."""
 
 
-class TuneConfig(Config):
-    """Whether and how long to look; the budget is the same for every model."""
+class TuneInputs(Inputs):
+    """The model, its data and the output."""
 
-    enabled: bool = False
-    """Off: models are trained as params.yaml says."""
+    model: str
+    """An entry under `models` and `train` in params.yaml."""
 
-    models: StringTuple | None = None
-    """Entries under `models`; null: all."""
+    items: Path
+    """Folder of the item vocabulary; of a latent model, with the items' clusters."""
 
-    trials: int | None = Field(default=20, ge=1)
-    """Settings to try for each model, those of params.yaml first; null: no limit."""
+    train: Path
+    """Training part."""
 
-    seconds: float | None = Field(default=None, gt=0.0)
-    """Begin no trial of a model after so many seconds in its trials, and end the one under way at
-    its next validation if another is complete; null: no limit."""
+    validation: Path
+    """Validation part."""
+
+    out: Path
+    """Folder to write: trials, pictures and the preset."""
+
+    study: Path = Path(".tuning/studies.db")
+    """SQLite file of the trials."""
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The data, by role."""
+        return {"items": self.items, "train": self.train, "validation": self.validation}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the model and where the data lie."""
-    parser.add_argument("--model", required=True, help="an entry under `train` in params.yaml")
-    parser.add_argument("--interactions", type=Path, required=True, help="for the vocabulary")
-    parser.add_argument("--train", type=Path, required=True, help="training part")
-    parser.add_argument("--validation", type=Path, required=True, help="validation part")
-    parser.add_argument("--item-clusters", type=Path, required=True, help="read by latent models")
-    parser.add_argument("--out", type=Path, required=True, help="best settings to write, as JSON")
-    parser.add_argument("--trials", type=Path, required=True, help="folder to write trials to")
-    parser.add_argument(
-        "--study", type=Path, default=Path(".tuning/studies.db"), help="SQLite file of the trials"
+def run(
+    inputs: TuneInputs,
+    *,
+    seed: Seed,
+    tune: TuneConfig,
+    entry: Annotated[ModelEntry, Section("models.{model}")],
+    config: Annotated[ModelConfig, Section("train.{model}")],
+    select: SelectConfig,
+    evaluate: EvaluationConfig,
+    register: RegisterConfig,
+    runtime: RuntimeConfig,
+) -> Report:
+    """Run the study, log its trials, and write the results."""
+    name, metric = inputs.model, select.metric
+    data, _ = read_training_data(
+        build(config), items=inputs.items, train=inputs.train, validation=inputs.validation
     )
+    judge = _Judge(name, config, data, metric, evaluate.batch_size, seed, runtime)
+    key = training_key(seed, config, inputs.paths, Path(entry.code))
+    start = config.model_dump(mode="json")
+    study = Study(inputs.study, f"{name} {key[:16]} {metric}", config.suggest, start, seed)
+    total = tune.trials if tune.seconds is None else None
+    with (
+        progress(f"tune/{name}", total) as advance,
+        tracking.tuning_run(
+            register.experiment, name, {"metric": f"validation {metric}"}
+        ) as log_trial,
+    ):
+
+        def on_trial(trial: Trial) -> None:
+            values = {metric: trial.value, _LAST_VALIDATION: trial.last_validation}
+            log_trial(trial.settings, values, {"state": trial.state})
+            advance(trial.number, _note(best_trial(study.trials), metric))
+
+        try:
+            trials = study.run(judge, tune, on_trial)
+        except NotEnoughMemoryError as error:
+            log.warning("%s is not tuned: %s", name, error)
+            _write_preset(inputs.out, name, {}, f"none: {error}")
+            return {LEFT_OUT: str(error)}
+    return _write(inputs, study, trials, metric)
 
 
-def run(step: Step) -> None:
-    """Tune the model, or write that there is nothing to change."""
-    config = step.section("tune", TuneConfig)
-    name = step.args.model
-    if config.enabled and (config.models is None or name in config.models):
-        # torch, MLflow and Optuna take seconds to load, which a stage that is off can do without
-        from pipeline_steps.studies.tuning import tune  # noqa: PLC0415
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The objective: the metric by which `select` chooses, on validation.
 
-        tune(step, trials=config.trials, seconds=config.seconds)
+    A trial trains as `train` would, with the seed that `train` uses, so that `train` gets the best
+    trial's result.
+    """
+
+    name: str
+    config: ModelConfig
+    data: TrainingData
+    metric: str
+    batch_size: int
+    seed: int
+    runtime: RuntimeConfig
+
+    def __call__(self, settings: Settings, validated: OnValidation) -> float:
+        section = merged(self.config.model_dump(mode="json"), nested(settings))
+        config = ModelConfig.parse(section, f"train.{self.name}")
+        model = build(config, prepare_device(self.runtime))
+        options = TrainingOptions(
+            device=model.device,
+            seed=seed_of(self.seed, self.name, 1),
+            validated=validated,
+            memory_limit_gib=self.runtime.memory_limit_gib,
+        )
+        model.fit(self.data, options)
+        if self.data.validation is None:
+            raise DataError("there is no validation part to judge settings by")
+        cutoff = int(self.metric.partition("@")[2])
+        evaluation = EvaluationConfig(cutoffs=(cutoff,), batch_size=self.batch_size)
+        return evaluate_task(model.score, self.data.validation, evaluation).metrics[self.metric]
+
+
+def _note(best: Trial | None, metric: str) -> str:
+    if best is None:
+        return "none succeeded yet"
+    return f"best {metric} {best.value:.4f} (trial {best.number})"
+
+
+def _write(inputs: TuneInputs, study: Study, trials: list[Trial], metric: str) -> dict[str, Any]:
+    best = best_trial(trials)
+    if best is None:
+        raise DataError("the study has no complete trial")
+    write_text(inputs.out / "trials.csv", _csv(trials, metric))
+    write_json(inputs.out / "importances.json", study.importances)
+    _write_pictures(study, inputs.out)
+    label = f"validation {metric} {best.value:.4f}, the best of {len(trials)} trials"
+    _write_preset(inputs.out, inputs.model, best.settings, label)
+    return {"trials": len(trials), "best_trial": best.number, "value": best.value}
+
+
+def _write_preset(folder: Path, model: str, settings: Any, label: str) -> None:
+    overlay = {"train": {model: nested(settings)}}
+    head = f"# {model}: tuned settings ({label})\n"
+    write_text(folder / "preset.yaml", head + json.dumps(overlay, indent=2) + "\n")  # also YAML
+
+
+def _write_pictures(study: Study, folder: Path) -> None:
+    """Optuna's own pictures of the trials and of what matters."""
+    from optuna.visualization import matplotlib as pictures  # noqa: PLC0415  # it takes a second
+
+    if not study.importances:  # too few trials to show anything
         return
-    write_json(step.args.out, {"model": name, "settings": {}})
-    write_text(step.args.trials / "trials.csv", "")
+    with warnings.catch_warnings(action="ignore"):  # these functions are experimental
+        drawn = {
+            "parallel_coordinates": pictures.plot_parallel_coordinate(study.optuna),
+            "importance": pictures.plot_param_importances(study.optuna),
+        }
+        for name, axes in drawn.items():
+            buffer = io.BytesIO()
+            canvas = axes.figure.get_figure(root=True)
+            canvas.savefig(buffer, format="svg", bbox_inches="tight")
+            write_text(folder / f"{name}.svg", buffer.getvalue().decode())
 
 
-if __name__ == "__main__":
-    execute(run, add_arguments, __doc__)
+def _csv(trials: list[Trial], metric: str) -> str:
+    keys = sorted({key for trial in trials for key in trial.settings})
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys])
+    for t in trials:
+        values = ["" if value is None else value for value in (t.value, t.last_validation)]
+        cells = [_cell(t.settings.get(key, "")) for key in keys]
+        writer.writerow([t.number, t.state, *values, round(t.seconds, 3), *cells])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value

@@ -1,13 +1,13 @@
 """Size and optimisation of Mult-VAE and Mult-DAE."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from diffrec_core.common.config import PositiveTuple
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
-from diffrec_core.nn.denoising import DENOISING_SPACE, DenoisingConfig
+from diffrec_core.nn.denoising import DenoisingConfig, suggest_denoising
 from diffrec_core.training.trainer import TrainingConfig
 
 
@@ -50,16 +50,18 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
         """Maximum and steps of the KL divergence's weight; None: the code is not drawn."""
         return None
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add denoising, size and optimisation."""
-        recency = ("recency.kind", ("linear", "exponential_position", "exponential_age"))
-        return (
-            *super().search_space(),
-            Dimension("recency_in_training", Choice((False, True)), recency),
-            *DENOISING_SPACE,
-            Dimension("hidden_dims", Choice(((), (300,), (600,)))),
-            Dimension("latent_dim", Choice((64, 100, 200, 400))),
-            Dimension("dropout", Real(0.1, 0.8)),
-            Dimension("learning_rate", Real(1e-4, 1e-2, log=True)),
-            Dimension("batch_size", Whole(50, 500, log=True)),
-        )
+        values = super().suggest(trial)
+        if values["recency.kind"] != "none":
+            key = "recency_in_training"
+            values[key] = trial.suggest_categorical(key, (False, True))
+        return {
+            **values,
+            **suggest_denoising(trial),
+            "hidden_dims": trial.suggest_categorical("hidden_dims", ((), (300,), (600,))),
+            "latent_dim": trial.suggest_categorical("latent_dim", (64, 100, 200, 400)),
+            "dropout": trial.suggest_float("dropout", 0.1, 0.8),
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+            "batch_size": trial.suggest_int("batch_size", 50, 500, log=True),
+        }

@@ -4,11 +4,11 @@ Source: Liang, Krishnan, Hoffman & Jebara, "Variational Autoencoders for Collabo
 WWW 2018, section 2.3 (a code that is a point, without a prior).
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from diffrec_core.common.search_space import Dimension, Real, Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.model import Autoencoder
 from diffrec_core.models.base import ModelConfig
@@ -22,9 +22,9 @@ class MultDaeConfig(AutoencoderConfig):
     l2: float = Field(default=0.01, ge=0.0)
     """λ, weight of half the squared parameters beside the mean loss of a batch."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the penalty."""
-        return (*super().search_space(), Dimension("l2", Real(1e-4, 1.0, log=True)))
+        return {**super().suggest(trial), "l2": trial.suggest_float("l2", 1e-4, 1.0, log=True)}
 
 
 class MultDae(Autoencoder):

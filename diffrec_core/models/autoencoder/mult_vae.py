@@ -4,11 +4,11 @@ Source: Liang, Krishnan, Hoffman & Jebara, "Variational Autoencoders for Collabo
 WWW 2018, section 2.2.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from diffrec_core.common.search_space import Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.model import Autoencoder
 from diffrec_core.models.base import ModelConfig
@@ -30,13 +30,16 @@ class MultVaeConfig(AutoencoderConfig):
         """Maximum and steps."""
         return self.kl_weight_max, self.kl_weight_anneal_steps
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the weight of the KL divergence."""
-        return (
-            *super().search_space(),
-            Dimension("kl_weight_max", Real(0.03, 1.0, log=True)),
-            Dimension("kl_weight_anneal_steps", Whole(100, 200_000, log=True)),
-        )
+        steps = "kl_weight_anneal_steps"
+        return {
+            **super().suggest(trial),
+            "kl_weight_max": trial.suggest_float("kl_weight_max", 0.03, 1.0, log=True),
+            "kl_weight_anneal_steps": trial.suggest_int(
+                "kl_weight_anneal_steps", 100, 200_000, log=True
+            ),
+        }
 
 
 class MultVae(Autoencoder):

@@ -1,15 +1,15 @@
 """Every option of the family, with its equation of the paper."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.diffusion.losses import DiffusionLossConfig
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.cluster_vae import ClusterVaeConfig
 from diffrec_core.models.diffrec.denoiser import DenoiserConfig
-from diffrec_core.nn.denoising import DENOISING_SPACE, DenoisingConfig
+from diffrec_core.nn.denoising import DenoisingConfig, suggest_denoising
 from diffrec_core.nn.precision import Precision
 from diffrec_core.training.trainer import TrainingConfig
 
@@ -81,29 +81,36 @@ class DiffRecConfig(
         """Whether the loss has a term for each interaction."""
         return self.latent or self.prediction_target == "x_start"
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add process, network and optimisation, and the autoencoder's part if `latent`."""
-        recency = ("recency.kind", ("linear", "exponential_position", "exponential_age"))
-        common = (
-            *super().search_space(),
-            Dimension("recency.keep_total", Choice((False, True)), recency),
-            Dimension("recency_in_training", Choice((False, True)), recency),
-            *(DENOISING_SPACE if self._is_pointwise else ()),
-            Dimension("steps", Whole(2, 50, log=True)),
-            Dimension("noise_scale", Real(1e-4, 1.0, log=True)),
-            Dimension("dropout", Real(0.1, 0.7)),
-            Dimension("learning_rate", Real(3e-5, 3e-3, log=True)),
-            Dimension("batch_size", Whole(50, 500, log=True)),
-        )
-        if not self.latent:
-            widths = ((100, 300), (200, 600), (300,), (600,), (1000,))
-            return (*common, Dimension("hidden_dims", Choice(widths)))
-        return (
-            *common,
-            Dimension("hidden_dims", Choice(((150,), (300,), (600,)))),
-            Dimension("encoder_dims", Choice(((150,), (300,), (600,), (1000,)))),
-            Dimension("vae_dropout", Real(0.1, 0.6)),
-            Dimension("vae_learning_rate", Real(1e-4, 5e-3, log=True)),
-            Dimension("kl_weight_max", Real(0.03, 1.0, log=True)),
-            Dimension("diffusion_loss_weight", Real(0.003, 0.3, log=True)),
-        )
+        values = super().suggest(trial)
+        if values["recency.kind"] != "none":
+            for key in ("recency.keep_total", "recency_in_training"):
+                values[key] = trial.suggest_categorical(key, (False, True))
+        if self._is_pointwise:
+            values |= suggest_denoising(trial)
+        values |= {
+            "steps": trial.suggest_int("steps", 2, 50, log=True),
+            "noise_scale": trial.suggest_float("noise_scale", 1e-4, 1.0, log=True),
+            "dropout": trial.suggest_float("dropout", 0.1, 0.7),
+            "learning_rate": trial.suggest_float("learning_rate", 3e-5, 3e-3, log=True),
+            "batch_size": trial.suggest_int("batch_size", 50, 500, log=True),
+        }
+        return values | (self._suggest_latent(trial) if self.latent else _suggest_widths(trial))
+
+    def _suggest_latent(self, trial: Trial) -> dict[str, Any]:
+        widths, codes = ((150,), (300,), (600,)), ((150,), (300,), (600,), (1000,))
+        weight = "diffusion_loss_weight"
+        return {
+            "hidden_dims": trial.suggest_categorical("hidden_dims", widths),
+            "encoder_dims": trial.suggest_categorical("encoder_dims", codes),
+            "vae_dropout": trial.suggest_float("vae_dropout", 0.1, 0.6),
+            "vae_learning_rate": trial.suggest_float("vae_learning_rate", 1e-4, 5e-3, log=True),
+            "kl_weight_max": trial.suggest_float("kl_weight_max", 0.03, 1.0, log=True),
+            weight: trial.suggest_float(weight, 0.003, 0.3, log=True),
+        }
+
+
+def _suggest_widths(trial: Trial) -> dict[str, Any]:
+    widths = ((100, 300), (200, 600), (300,), (600,), (1000,))
+    return {"hidden_dims": trial.suggest_categorical("hidden_dims", widths)}

@@ -4,7 +4,7 @@ Source: Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedbac
 section 4.1 (criterion) and 5.2 (matrix factorisation).
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor
 
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.common.search_space import Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.factorisation.folded_in import Advance, FactorRecommender, solve_each
 from diffrec_core.nn.sparse_rows import SparseRows
@@ -41,14 +41,14 @@ class BprMfConfig(ModelConfig):
     iterations: int = Field(default=100, ge=1)
     """In each, as many pairs are drawn as there are interactions."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("factors", Whole(16, 256, log=True)),
-            Dimension("learning_rate", Real(1e-3, 0.3, log=True)),
-            Dimension("l2", Real(1e-4, 0.3, log=True)),
-        )
+        return {
+            **super().suggest(trial),
+            "factors": trial.suggest_int("factors", 16, 256, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 1e-3, 0.3, log=True),
+            "l2": trial.suggest_float("l2", 1e-4, 0.3, log=True),
+        }
 
 
 class BprMf(FactorRecommender):

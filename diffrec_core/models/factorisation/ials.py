@@ -6,7 +6,7 @@ Feedback Collaborative Filtering", RecSys 2011 (how the library solves for facto
 """
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from scipy import sparse
 from torch import Tensor
 
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.common.search_space import Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.factorisation.folded_in import Advance, FactorRecommender, solve_each
 from diffrec_core.nn.sparse_rows import SparseRows
@@ -40,14 +40,14 @@ class IalsConfig(ModelConfig):
     iterations: int = Field(default=15, ge=1)
     """Times that all users and all items are solved for."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("factors", Whole(16, 1024, log=True)),
-            Dimension("alpha", Real(0.1, 50.0, log=True)),
-            Dimension("l2", Real(0.1, 300.0, log=True)),
-        )
+        return {
+            **super().suggest(trial),
+            "factors": trial.suggest_int("factors", 16, 1024, log=True),
+            "alpha": trial.suggest_float("alpha", 0.1, 50.0, log=True),
+            "l2": trial.suggest_float("l2", 0.1, 300.0, log=True),
+        }
 
 
 class Ials(FactorRecommender):

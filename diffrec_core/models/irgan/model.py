@@ -6,13 +6,13 @@ recommends; the discriminator goes when training ends.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.irgan.discriminator import Discriminator
@@ -45,19 +45,22 @@ class IrganConfig(ModelConfig, AdversarialTrainingConfig):
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Share of a history's entries that are hidden from the generator in training."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add sizes, the game and optimisation."""
-        return (
-            *super().search_space(),
-            Dimension("embedding_dim", Choice((32, 64, 128, 256))),
-            Dimension("discriminator_dim", Choice((8, 16, 32, 64))),
-            Dimension("dropout", Real(0.2, 0.8)),
-            Dimension("pretrain_epochs", Whole(5, 80, log=True)),
-            Dimension("samples", Choice((8, 32, 128))),
-            Dimension("reward", Choice(("log", "sigmoid"))),
-            Dimension("learning_rate", Real(1e-4, 1e-2, log=True)),
-            Dimension("discriminator_learning_rate", Real(1e-3, 1e-1, log=True)),
-        )
+        rate = "discriminator_learning_rate"
+        return {
+            **super().suggest(trial),
+            "embedding_dim": trial.suggest_categorical("embedding_dim", (32, 64, 128, 256)),
+            "discriminator_dim": trial.suggest_categorical("discriminator_dim", (8, 16, 32, 64)),
+            "dropout": trial.suggest_float("dropout", 0.2, 0.8),
+            "pretrain_epochs": trial.suggest_int("pretrain_epochs", 5, 80, log=True),
+            "samples": trial.suggest_categorical("samples", (8, 32, 128)),
+            "reward": trial.suggest_categorical("reward", ("log", "sigmoid")),
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+            "discriminator_learning_rate": trial.suggest_float(
+                "discriminator_learning_rate", 1e-3, 1e-1, log=True
+            ),
+        }
 
 
 class Irgan(Recommender):

@@ -6,7 +6,7 @@ and 0 on it.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from pydantic import Field
 from scipy import sparse
 from torch import Tensor
 
-from diffrec_core.common.search_space import Dimension, Real, Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
@@ -32,9 +32,9 @@ class EaseConfig(ModelConfig):
     l2: float = Field(default=500.0, gt=0.0)
     """λ, the ridge penalty; grows with the number of interactions per item."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the penalty."""
-        return (*super().search_space(), Dimension("l2", Real(10.0, 5000.0, log=True)))
+        return {**super().suggest(trial), "l2": trial.suggest_float("l2", 10.0, 5000.0, log=True)}
 
 
 class Ease(Recommender):

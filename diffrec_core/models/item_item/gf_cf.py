@@ -6,7 +6,7 @@ of the largest singular values, s_u = r_u (R̃ᵀR̃ + α D_I^-½ Ū Ūᵀ D_I^�
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from scipy.sparse.linalg import svds
 from torch import Tensor
 
 from diffrec_core.common.rng import generator
-from diffrec_core.common.search_space import Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
@@ -42,13 +42,13 @@ class GfCfConfig(ModelConfig):
     """Singular vectors that the low-pass filter lets through; at most one less than there are
     users and items."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("alpha", Real(0.0, 1.0)),
-            Dimension("factors", Whole(16, 512, log=True)),
-        )
+        return {
+            **super().suggest(trial),
+            "alpha": trial.suggest_float("alpha", 0.0, 1.0),
+            "factors": trial.suggest_int("factors", 16, 512, log=True),
+        }
 
 
 class GfCf(Recommender):

@@ -5,14 +5,14 @@ section 3 (neighbours of the item that is scored); Bell & Koren, "Improved Neigh
 Collaborative Filtering", KDD Cup 2007 (shrinkage of similarities that few users support).
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.item_item.model import ItemItemRecommender
 from diffrec_core.models.item_item.neighbours import (
@@ -38,14 +38,14 @@ class ItemKnnConfig(ModelConfig):
     shrink: float = Field(default=0.0, ge=0.0)
     """Added to the denominator: similarities that few users support count less."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("similarity", Choice(("cosine", "jaccard"))),
-            Dimension("neighbours", Whole(5, 1000, log=True)),
-            Dimension("shrink", Real(0.0, 200.0)),
-        )
+        return {
+            **super().suggest(trial),
+            "similarity": trial.suggest_categorical("similarity", ("cosine", "jaccard")),
+            "neighbours": trial.suggest_int("neighbours", 5, 1000, log=True),
+            "shrink": trial.suggest_float("shrink", 0.0, 200.0),
+        }
 
 
 class ItemKnn(ItemItemRecommender):

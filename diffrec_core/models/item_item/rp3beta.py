@@ -6,14 +6,14 @@ Wallflowers", RecSys 2015 (the walk's last item j divided by its degree^β); Coo
 Walks in Recommender Systems", WWW 2014 (transition probabilities to the power of α).
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
-from diffrec_core.common.search_space import Dimension, Real, Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.item_item.model import ItemItemRecommender
 from diffrec_core.models.item_item.neighbours import (
@@ -40,13 +40,13 @@ class Rp3BetaConfig(ModelConfig):
     neighbours: int | None = Field(default=None, ge=1)
     """k: an item is scored by so many items, those from which it is reached most; null: all."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("alpha", Real(0.3, 2.0)),
-            Dimension("beta", Real(0.0, 1.5)),
-        )
+        return {
+            **super().suggest(trial),
+            "alpha": trial.suggest_float("alpha", 0.3, 2.0),
+            "beta": trial.suggest_float("beta", 0.0, 1.5),
+        }
 
 
 class Rp3Beta(ItemItemRecommender):

@@ -4,12 +4,12 @@ Source: Ning & Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Syste
 eq. 3 and 4: min over W ≥ 0 with diag(W) = 0 of ½‖A - A W‖² + ½ β‖W‖² + λ‖W‖₁, column by column.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from scipy import sparse
 
-from diffrec_core.common.search_space import Dimension, Real, Space
+from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.item_item.elastic_net import ElasticNet, solve, solver_bytes
 from diffrec_core.models.item_item.model import ItemItemRecommender
@@ -33,13 +33,13 @@ class SlimConfig(ModelConfig):
     """How far from the optimum an item's weights may be: the largest violation of the optimality
     conditions, as a share of the largest number of users that it has in common with an item."""
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the model's own settings."""
-        return (
-            *super().search_space(),
-            Dimension("l1", Real(0.5, 50.0, log=True)),
-            Dimension("l2", Real(10.0, 2000.0, log=True)),
-        )
+        return {
+            **super().suggest(trial),
+            "l1": trial.suggest_float("l1", 0.5, 50.0, log=True),
+            "l2": trial.suggest_float("l2", 10.0, 2000.0, log=True),
+        }
 
 
 class Slim(ItemItemRecommender):

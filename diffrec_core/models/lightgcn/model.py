@@ -1,11 +1,11 @@
 """LightGCN as a recommender: scores any history from its items' embeddings."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.lightgcn.network import (
@@ -22,17 +22,17 @@ class LightGCNModelConfig(ModelConfig, LightGCNConfig):
 
     kind: Literal["lightgcn"] = "lightgcn"
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add size, depth and optimisation."""
-        return (
-            *super().search_space(),
-            Dimension("embedding_dim", Choice((32, 64, 128))),
-            Dimension("layers", Whole(1, 3)),
-            Dimension("loss", Choice(("bpr", "softmax"))),
-            Dimension("negatives", Whole(1, 16, log=True)),
-            Dimension("learning_rate", Real(1e-3, 5e-2, log=True)),
-            Dimension("l2", Real(1e-6, 1e-2, log=True)),
-        )
+        return {
+            **super().suggest(trial),
+            "embedding_dim": trial.suggest_categorical("embedding_dim", (32, 64, 128)),
+            "layers": trial.suggest_int("layers", 1, 3),
+            "loss": trial.suggest_categorical("loss", ("bpr", "softmax")),
+            "negatives": trial.suggest_int("negatives", 1, 16, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 1e-3, 5e-2, log=True),
+            "l2": trial.suggest_float("l2", 1e-6, 1e-2, log=True),
+        }
 
 
 class LightGCN(Recommender):

@@ -7,7 +7,7 @@ Petrov & Macdonald, "gSASRec", RecSys 2023), hence the default here.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.common.search_space import Choice, Dimension, Real, Space, Whole
+from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.sasrec.network import SasRecNetwork
 from diffrec_core.models.sasrec.program import SasRecProgram, SequenceTrainingConfig
 from diffrec_core.models.sasrec.windows import Padded, newest
-from diffrec_core.nn.denoising import DENOISING_SPACE
+from diffrec_core.nn.denoising import suggest_denoising
 from diffrec_core.training.memory import require_memory
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
@@ -57,17 +57,17 @@ class SasRecConfig(ModelConfig, SequenceTrainingConfig):
             )
         return self
 
-    def search_space(self) -> Space:
+    def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add what is read, size and optimisation."""
-        return (
-            *super().search_space(),
-            *(DENOISING_SPACE if self.loss == "bce" else ()),
-            Dimension("max_length", Choice((20, 50, 100, 200))),
-            Dimension("embedding_dim", Choice((32, 64, 128))),
-            Dimension("blocks", Whole(1, 3)),
-            Dimension("dropout", Real(0.0, 0.5)),
-            Dimension("learning_rate", Real(3e-4, 1e-2, log=True)),
-        )
+        return {
+            **super().suggest(trial),
+            **(suggest_denoising(trial) if self.loss == "bce" else {}),
+            "max_length": trial.suggest_categorical("max_length", (20, 50, 100, 200)),
+            "embedding_dim": trial.suggest_categorical("embedding_dim", (32, 64, 128)),
+            "blocks": trial.suggest_int("blocks", 1, 3),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+            "learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+        }
 
 
 class SasRec(Recommender):
