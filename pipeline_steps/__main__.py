@@ -38,7 +38,6 @@ VERBS: Final = {
     },
     "Sample data": {
         "fetch-sample": "sample.fetch_sample",
-        "replay-log": "sample.replay",
     },
 }
 """The module of each verb, by topic."""

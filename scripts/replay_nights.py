@@ -1,7 +1,7 @@
-"""Play nights with the sample, as the Makefile's `demo-nights` sets them up.
+"""Replay the last nights of the sample log through the real DAG (`make demo-nights`).
 
-Starts Airflow on this machine, lets a part of the log arrive for each night, runs the DAG
-nightly_retrain for it, and says what the gate decided. Ends Airflow, also on Ctrl-C.
+Starts Airflow on this machine; for each night lets a day or a week of the log arrive, runs
+nightly_retrain and reports what the gate decided. Stops Airflow at the end, also on Ctrl-C.
 """
 
 import argparse
@@ -12,21 +12,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from diffrec_core.common.errors import DiffRecError
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.runtime.command import command_line, progress
+from pipeline_steps.sample.replay_log import PERIODS, night_ends, read_log, write_nights
 from scripts.airflow_api import ENDED, AirflowApi
 
 log = logging.getLogger("pipeline")
 
-_DAG = "nightly_retrain"
-_POLL_SECONDS = 2.0
-_START_SECONDS = 300.0
-_ENDED_TASKS = {"success", "skipped", "failed", "upstream_failed", "removed"}
+_DAG: Final = "nightly_retrain"
+_POLL_SECONDS: Final = 2.0
+_START_SECONDS: Final = 300.0
+_ENDED_TASKS: Final = {"success", "skipped", "failed", "upstream_failed", "removed"}
 
 
 class NightError(DiffRecError):
@@ -34,57 +36,49 @@ class NightError(DiffRecError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how many nights, of what."""
-    parser.add_argument("--nights", default="3", help="how many, the last of the log (%(default)s)")
-    parser.add_argument("--every", choices=("day", "week"), default="week", help="(%(default)s)")
+    """Add command-line arguments."""
+    parser.add_argument("--nights", type=int, default=3, help="the last of the log (%(default)s)")
+    parser.add_argument("--every", choices=PERIODS, default="week", help="(%(default)s)")
     parser.add_argument("--models", nargs="*", default=[], help="of params.yaml (default: all)")
     parser.add_argument("--port", type=int, default=8080, help="of Airflow (%(default)s)")
     parser.add_argument("--gpu-slots", type=int, default=2, help="of the pool (%(default)s)")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Play the nights one after the other.
+    """Replay the nights one after the other.
 
     Raises:
+        ConfigError: the number of nights is less than 1.
+        DataError: there is no sample log.
         NightError: Airflow did not start, or a night failed.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Airflow is ended then too
-    rhythm = ("--nights", args.nights, "--every", args.every)
-    ends = _arrivals(*rhythm).split()
-    changes = [
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that Airflow is stopped, too
+    sample = read_log()
+    ends = night_ends(sample, args.nights, PERIODS[args.every])
+    overrides = [
         "list_raw.logs=[data/raw/nights/*.inter]",
         f"monitor.period={args.every}",
         "monitor.rows_ratio_low_alarm=0.3",  # the sample has few users, and its weeks differ
     ]
     with _airflow(args.port, args.gpu_slots, Path(os.environ["AIRFLOW_HOME"])) as api:
         api.unpause(_DAG)
-        for end in ends:
-            log.info("the night before %s", end)
-            _arrivals(*rhythm, "--until", end)
-            started = time.monotonic()
-            run = f"demo-{end}-{time.time():.0f}"
-            api.trigger(_DAG, run, end=end, models=args.models, settings=changes)
+        for night, end in enumerate(ends, 1):
+            log.info("night %d of %d: the log before %s", night, len(ends), end)
+            write_nights(sample, ends[:night])
+            run, started = f"replay-{end}-{time.time():.0f}", time.monotonic()
+            api.trigger(_DAG, run, end=str(end), models=args.models, settings=overrides)
             _follow(api, run, quiet=args.quiet)
             gate = json.loads(settings().published.read("gate.json"))
             log.info("gate: %s: %s", gate["decision"], gate["reason"])
-            log.info("the night took %.0f s", time.monotonic() - started)
+            log.info("night %d took %.0f s", night, time.monotonic() - started)
     subprocess.run([sys.executable, "-m", "pipeline_steps", "history"], check=False)
-
-
-def _arrivals(*arguments: str) -> str:
-    """What `replay-log` prints: it lists the nights, or lets their part of the log arrive."""
-    command = [sys.executable, "-m", "pipeline_steps", "replay-log", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(done.returncode)  # it has said why
-    return done.stdout
 
 
 @contextmanager
 def _airflow(port: int, gpu_slots: int, home: Path) -> Iterator[AirflowApi]:
-    """Airflow's services, in a session of their own: Ctrl-C is for this process to pass on.
+    """Run Airflow's services in their own session: this process forwards Ctrl-C to them.
 
-    Scheduled runs are off: a DAG that is switched on would begin with the night of today.
+    Scheduled runs are off: an unpaused DAG would begin with last night.
     """
     home.mkdir(parents=True, exist_ok=True)
     output = home / "demo-nights.log"
@@ -99,29 +93,31 @@ def _airflow(port: int, gpu_slots: int, home: Path) -> Iterator[AirflowApi]:
         )
     try:
         log.info("Airflow starts; its output: %s", output)
-        _wait_for(lambda: api.knows(_DAG), process, output)
+        _wait_until_ready(api, process, output)
         log.info("Airflow: %s", api.url)
         yield api
     except OSError as error:
-        raise NightError(f"{error}: what Airflow says is in {output}") from error
+        raise NightError(f"{error}: see Airflow's output, {output}") from error
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
 
 
-def _wait_for(
-    happened: Callable[[], bool], process: "subprocess.Popen[bytes]", output: Path
-) -> None:
+def _wait_until_ready(api: AirflowApi, process: "subprocess.Popen[bytes]", output: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not happened():
+    while not api.knows(_DAG):
         if process.poll() is not None or time.monotonic() > deadline:
             lines = output.read_text(errors="replace").splitlines()[-20:]
-            raise NightError("Airflow did not start; it said:\n  " + "\n  ".join(lines))
+            raise NightError("\n  ".join(["Airflow did not start; its last output:", *lines]))
         time.sleep(_POLL_SECONDS)
 
 
 def _follow(api: AirflowApi, run: str, *, quiet: bool) -> None:
-    """Show how a run gets on, until it ends."""
+    """Show the progress of a run until it ends.
+
+    Raises:
+        NightError: the run failed.
+    """
     with progress("tasks", len(api.tasks(_DAG, run)), quiet=quiet) as advance:
         while (state := api.state(_DAG, run)) not in ENDED:
             tasks = api.tasks(_DAG, run)
