@@ -13,6 +13,8 @@ from typing import Any
 ENDED = ("success", "failed")
 """States of a run that has ended."""
 
+_TIMEOUT_SECONDS = 120.0  # a busy machine may take long to answer
+
 PASSWORDS = "simple_auth_manager_passwords.json.generated"
 
 
@@ -94,7 +96,7 @@ class AirflowApi:
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             raise OSError(f"{method} {path}: {error.code} {error.read()[:300]!r}") from error
