@@ -3,32 +3,42 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.NOTPARALLEL:
 MAKEFLAGS += --no-builtin-rules
+# Of all targets, only the checks of `make test` may run side by side.
+ifeq ($(filter check-%,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
 
-# Which Python builds the environments (empty: the newest on PATH, 3.11 at least), and where the
-# build of torch, CPU or CUDA, comes from (empty: from wherever pip is set up to look).
+## Python that builds the environments (default: the newest on PATH)
 export PYTHON ?=
+## index that torch is installed from, a CPU or CUDA build (default: as pip is configured)
 export TORCH_INDEX ?=
-
-# Where the services of `make mlflow`, `make serve` and `make airflow` listen, on 127.0.0.1.
-MLFLOW_PORT ?= 5000
-SERVE_PORT ?= 5001
-AIRFLOW_PORT ?= 8080
-# How many tasks run at a time, and of these, how many that train.
-AIRFLOW_PARALLELISM ?= $(shell nproc 2>/dev/null || echo 2)
-GPU_SLOTS ?= $(AIRFLOW_PARALLELISM)
-# How many nights `make demo-nights` plays, and how much of the log arrives in each: day or week.
-NIGHTS ?= 3
-EVERY ?= week
-# Settings for `make run` to use, of those in presets/ (empty: params.yaml as it is).
+## settings for `run`, of those in presets/ (default: params.yaml as it is)
 PRESET ?=
-MODEL ?= models:/diffrec@champion
-# How many processes `make test` tests with: one more than cores, since some wait for services.
-TEST_WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
-# What `make tune` tunes (empty: every model), and for how long each: trials, or 90s, 10m, 2h.
+## for `tune`, `robustness`, `demo-nights` and `bench-*`: "ease diffrec"
 MODELS ?=
+## of `tune`, for each model: trials, or a time such as 90s, 10m, 2h
 BUDGET ?= 20
+## how many nights `demo-nights` replays, the last of the sample
+NIGHTS ?= 3
+## how much of the sample arrives in each of them: day or week
+EVERY ?= week
+## what `serve` serves
+MODEL ?= models:/diffrec@champion
+## port of `mlflow`, on 127.0.0.1
+MLFLOW_PORT ?= 5000
+## port of `serve`
+SERVE_PORT ?= 5001
+## port of `airflow` and `demo-nights`
+AIRFLOW_PORT ?= 8080
+## tasks that Airflow runs at a time (default: one per core)
+AIRFLOW_PARALLELISM ?= $(shell nproc 2>/dev/null || echo 2)
+## how many of these may train (default: all)
+GPU_SLOTS ?= $(AIRFLOW_PARALLELISM)
+## processes of `test` (default: cores + 1, as some tests wait for services; at most 4)
+TEST_WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
+## more options of pytest for `test`: "-k fetch_sample"
+PYTEST_ARGS ?=
 
 # `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -37,18 +47,18 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test tune robustness sample bench bench-paper bench-authors bench-tune mlflow ui serve airflow demo-nights lint format lock clean FORCE
+.PHONY: help run test tune robustness sample bench bench-paper bench-authors bench-tune mlflow serve airflow demo-nights lint format lock clean FORCE
 
-help: ## list the targets
-	@echo "make run    the main job; then: make mlflow, make serve, make airflow"
-	@echo
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name what; do \
-		printf '  %-16s %s\n' "$$name" "$$what"; done
+help: ## show this
+	@printf 'usage: make TARGET [VARIABLE=value ...]\n\ntargets:\n'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 24
+	@printf '\nvariables:\n'
+	@sed -nE '/^## /{N;s/^## (.*)\n(export )?([A-Z_]+) \?= ?(.*)/  \3=\4\t\1/;s/=\$$\(.*\t/=\t/;p}' Makefile | expand -t 34
 
 FETCH_IF_USED = if grep -qE '^[^\#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
 	python -m pipeline_steps fetch-sample; fi
 
-run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a report (PRESET=name)
+run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a report 
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \
 		echo "This folder is not a git clone, and DVC keeps its hashes beside git's history:" >&2; \
 		echo "clone the project with git, or run 'git init' here." >&2; exit 1; }
@@ -56,7 +66,7 @@ run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a repor
 	@$(FETCH_IF_USED)
 	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
 	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
-	python -m pipeline_steps.show_result $$state
+	python -m scripts.show_result $$state
 
 tune: .venv/.pipeline-stamp ## look for better settings (MODELS="a b", BUDGET=20 or 10m); then make run
 	@python -m pipeline_steps use-tuning --models $(MODELS) --budget "$(BUDGET)"
@@ -72,36 +82,37 @@ robustness: .venv/.pipeline-stamp ## how models (MODELS="a b") stand noise in th
 sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)
 	@python -m pipeline_steps fetch-sample
 
-# mypy takes half a minute of one core, and the tests leave some of it: its words come after theirs.
+CHECKS := check-mypy check-ruff check-format check-imports check-doctests check-tests
+
+# mypy runs beside the other checks. The output of a check appears when it ends, that of the tests
+# as it comes: descriptor 9 goes round --output-sync.
 test: .venv/.dev-stamp .venv-airflow/.stamp ## everything that must hold
-	@failed=0; summary=; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
-	$(MAKE) --no-print-directory check-mypy >"$$log" 2>&1 & mypy=$$!; \
-	for check in ruff format imports doctests tests mypy; do \
-		printf '\n=== %s\n' "$$check"; start=$$SECONDS; result=ok; \
-		if [ "$$check" = mypy ]; then wait "$$mypy" && cat "$$log" || { cat "$$log"; false; }; \
-		else $(MAKE) --no-print-directory "check-$$check"; fi || { result=FAILED; failed=1; }; \
-		summary+=$$(printf '  %-10s %-7s %4d s' "$$check" "$$result" $$((SECONDS - start)))$$'\n'; \
-	done; printf '\n=== summary\n%s' "$$summary"; exit "$$failed"
+	@export CHECK_RESULTS=$$(mktemp); trap 'rm -f "$$CHECK_RESULTS"' EXIT; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target LIVE=9 $(CHECKS) 9>&1; \
+	failed=$$?; printf '\n=== summary\n'; cat "$$CHECK_RESULTS"; exit "$$failed"
 
 lint: .venv/.dev-stamp check-ruff check-format check-mypy check-imports ## ruff, mypy and the import contracts
 
 # The parts of `make test`, in the environment that it has built.
-.PHONY: check-ruff check-format check-mypy check-imports check-doctests check-tests
+.PHONY: $(CHECKS)
+CHECK = @bash scripts/run_check.sh $@
+LIVE = 1
 check-ruff:
-	@ruff check .
+	$(CHECK) ruff check .
 check-format:
-	@ruff format --check .
+	$(CHECK) ruff format --check .
 check-mypy:
-	@mypy && mypy dags/*.py
+	$(CHECK) bash -c 'mypy && mypy dags/*.py'
 check-imports:
-	@lint-imports --no-logo
+	$(CHECK) lint-imports --no-logo
 check-doctests:
-	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_stage_graph.py
+	$(CHECK) python -m pytest -q --doctest-modules diffrec_core pipeline_steps scripts benchmarks dags/_stage_graph.py
 # hundreds of processes are started, which are not to compile our modules each for itself
 check-tests:
-	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests -n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS)
+	$(CHECK) env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests \
+		-n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS) >&$(LIVE) 2>&1
 
-format: .venv/.dev-stamp ## put the code into its form
+format: .venv/.dev-stamp ## format the code
 	@ruff check --fix . && ruff format .
 
 # What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA; MODELS, SEEDS,
@@ -126,8 +137,6 @@ mlflow: .venv/.pipeline-stamp ## MLflow's pages and registry: runs, curves, vers
 		--workers 1 --backend-store-uri "$$MLFLOW_TRACKING_URI" \
 		--serve-artifacts --artifacts-destination mlartifacts
 
-ui: mlflow # its old name
-
 serve: .venv/.pipeline-stamp ## the champion behind an HTTP endpoint
 	@echo "$(MODEL): http://127.0.0.1:$(SERVE_PORT)/invocations (Ctrl-C stops it)"
 	@mlflow models serve -m "$(MODEL)" --env-manager local --host 127.0.0.1 --port "$(SERVE_PORT)"
@@ -151,9 +160,9 @@ AIRFLOW = PATH="$$PWD/.venv-airflow/bin:$$PATH" \
 airflow: .venv/.pipeline-stamp .venv-airflow/.stamp ## Airflow with the DAGs, on this machine
 	@$(AIRFLOW) exec .venv-airflow/bin/python scripts/run_airflow.py "$(AIRFLOW_PORT)" "$(GPU_SLOTS)"
 
-demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## nights with the sample, a week of it each (NIGHTS=3 EVERY=week)
+demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## replay the sample night by night through Airflow
 	@[ -d data/raw/ml-100k ] || python -m pipeline_steps fetch-sample
-	@$(AIRFLOW) PYTHONPATH="$$PWD" .venv/bin/python -m scripts.play_nights --port "$(AIRFLOW_PORT)" \
+	@$(AIRFLOW) PYTHONPATH="$$PWD" .venv/bin/python -m scripts.replay_nights --port "$(AIRFLOW_PORT)" \
 		--gpu-slots "$(GPU_SLOTS)" \
 		--nights "$(NIGHTS)" --every "$(EVERY)" --models $(or $(MODELS),popularity ease diffrec)
 

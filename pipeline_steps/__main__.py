@@ -40,7 +40,6 @@ VERBS: Final = {
     },
     "Sample data": {
         "fetch-sample": "sample.fetch_sample",
-        "replay-log": "sample.replay",
     },
 }
 """The module of each verb, by topic."""

@@ -1,1 +1,1 @@
-"""What the Makefile starts that is no step: services of this machine, and the demo of nights."""
+"""What the Makefile runs besides the pipeline: Airflow, the replay of nights, the summary."""

@@ -1,7 +1,7 @@
 """Airflow on this machine, as the Makefile's `airflow` sets it up: run_airflow.py PORT GPU_SLOTS.
 
-Migrates the database, makes the pool `gpu`, says where the page is and who may log in, and on
-Ctrl-C or SIGTERM ends everything that it started. Run by the Airflow environment's Python.
+Migrates the database, creates the pool `gpu`, prints the address and the login, and on Ctrl-C or
+SIGTERM stops everything that it started. Run by the Airflow environment's Python.
 """
 
 import os
@@ -21,7 +21,7 @@ _PASSWORDS = "simple_auth_manager_passwords.json.generated"
 
 
 def main(port: int, gpu_slots: str) -> int:
-    """Run Airflow until it ends or is told to; return the exit code."""
+    """Run Airflow until it ends or is stopped; return the exit code."""
     home = Path(os.environ["AIRFLOW_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     if _is_taken(port):
@@ -32,10 +32,10 @@ def main(port: int, gpu_slots: str) -> int:
         if _run(command, log) != 0:
             sys.stderr.write(log.read_text())
             return 1
-    # A shell has what it starts in the background ignore SIGINT, and Airflow would inherit that.
+    # A background job of a shell ignores SIGINT, and Airflow would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # In a session of its own: Ctrl-C in a terminal reaches this process alone, which tells Airflow
-    # once. Told twice, its parts would leave without waiting for their tasks.
+    # In its own session: Ctrl-C in a terminal reaches this process alone, which signals Airflow
+    # once. Signalled twice, its components would exit without waiting for their tasks.
     airflow = subprocess.Popen([_program(), "standalone"], start_new_session=True)
     stopping = threading.Event()
 
@@ -49,7 +49,7 @@ def main(port: int, gpu_slots: str) -> int:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=_say_where, args=(home / _PASSWORDS, port), daemon=True).start()
+    threading.Thread(target=_print_login, args=(home / _PASSWORDS, port), daemon=True).start()
     code = airflow.wait()
     if stopping.is_set():
         _end(airflow.pid)
@@ -72,7 +72,7 @@ def _is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _say_where(passwords: Path, port: int) -> None:
+def _print_login(passwords: Path, port: int) -> None:
     while not (passwords.is_file() and passwords.stat().st_size and _is_taken(port)):
         time.sleep(0.5)
     where = f"http://127.0.0.1:{port}"
@@ -80,10 +80,10 @@ def _say_where(passwords: Path, port: int) -> None:
 
 
 def _end(session: int) -> None:
-    """End the work of tasks, which outlives them otherwise; then wait for every process of Airflow.
+    """Stop the tasks' workers, which would outlive them; then wait for every process of Airflow.
 
-    Airflow waits for its tasks, and a training may take hours: it goes on from its checkpoint when
-    Airflow is started again. Processes that do not listen are killed.
+    Airflow would wait for its tasks, and a training may take hours: it resumes from its checkpoint
+    when Airflow is started again. Processes that do not stop in time are killed.
     """
     time.sleep(_HEAD_START_SECONDS)  # in which the scheduler stops starting tasks
     end_work = [".venv/bin/python", "-m", "pipeline_steps", "end-work", "--quiet"]

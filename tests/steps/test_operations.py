@@ -54,7 +54,7 @@ def test_another_try_reads_what_stages_made_not_what_it_made_itself(
     run = a_run(found)
     run.keep_file("report.html", b"of the first try, before the log was mended")
     operation = Operation(
-        command=("replay-log", "--help"), reads=("report.html",), keeps=("report.html",),
+        command=("fetch-sample", "--help"), reads=("report.html",), keeps=("report.html",),
         publishes=(("report.html", "shown.html"),),
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_what_an_earlier_operation_made_is_given_where_it_is_read(
 ) -> None:
     run = a_run(found)
     run.keep_file("reports/gate.json", b"{}")
-    operation = Operation(command=("replay-log", "--help"), reads_kept=("reports/gate.json",))
+    operation = Operation(command=("fetch-sample", "--help"), reads_kept=("reports/gate.json",))
 
     assert perform(operation, run, found, tmp_path / "w") == 0
 
@@ -80,11 +80,11 @@ def test_what_a_failing_operation_made_is_kept_all_the_same(
     found: Settings, tmp_path: Path
 ) -> None:
     operation = Operation(
-        command=("replay-log", "--nights", "0", "--log", str(Path(__file__))),
+        command=("fetch-sample", "nowhere.zip"),
         reads=("status/status.json",), keeps=("status",), publishes=(("status", "shown"),),
     )  # fmt: skip
 
-    assert perform(operation, a_run(found), found, tmp_path / "w") == 2
+    assert perform(operation, a_run(found), found, tmp_path / "w") == 3
 
     assert a_run(found).file("status/status.json") == b"fresh"
     assert found.published.read("shown/status.json") == b"fresh"
@@ -96,7 +96,7 @@ def test_a_dry_run_changes_nothing(found: Settings, tmp_path: Path) -> None:
         operation = operations(run.spec)[name]
         assert perform(operation, run, found, tmp_path / name) == 99
     report = Operation(
-        command=("replay-log", "--help"), reads=("r",), publishes=(("r", "r"),)
+        command=("fetch-sample", "--help"), reads=("r",), publishes=(("r", "r"),)
     )  # fmt: skip
     assert perform(report, run, found, tmp_path / "w") == 0
     assert found.published.names() == []

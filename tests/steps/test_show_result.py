@@ -1,4 +1,4 @@
-"""The closing summary: what it shows of a run's files, and what it says when one is not right."""
+"""The summary that ends `make run`: what it shows, and its errors."""
 
 import io
 import json
@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from diffrec_core.common.errors import ArtifactError
-from pipeline_steps import show_result
+from scripts import show_result
 
 SCORES: dict[str, tuple[float, float]] = {"popularity": (0.10, 0.09), "ease": (0.31, 0.28)}
 
@@ -81,7 +81,7 @@ def run_folder(tmp_path: Path) -> Path:
 def _show(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     root = Path(show_result.__file__).parent.parent
     return subprocess.run(
-        [sys.executable, "-m", "pipeline_steps.show_result", *options],
+        [sys.executable, "-m", "scripts.show_result", *options],
         cwd=folder,
         env={"PYTHONPATH": str(root), "COLUMNS": "160"},
         capture_output=True,
@@ -96,7 +96,7 @@ def _text(renderable: Any) -> str:
     return console.file.getvalue()
 
 
-def test_seeds_and_models_left_out_are_told() -> None:
+def test_seeds_and_models_left_out_are_shown() -> None:
     leaderboard = _leaderboard()
     leaderboard["left_out"] = {"slim": "slim needs 12 GiB of memory"}
     leaderboard["models"]["ease"] |= {"seeds": 3, "sd": {p: {"recall@20": 0.0012} for p in PARTS}}
@@ -147,7 +147,7 @@ def test_leaderboard_is_sorted_by_validation_and_marks_the_selected() -> None:
     assert "*" not in rows[popularity]
 
 
-def test_models_that_cannot_be_told_from_the_selected_are_named() -> None:
+def test_models_not_significantly_different_from_the_selected_are_named() -> None:
     board = _leaderboard()
     assert "by test recall@20 not significantly different from it (p > 0.05): popularity" in _text(
         show_result.selection_line(board)
@@ -156,28 +156,35 @@ def test_models_that_cannot_be_told_from_the_selected_are_named() -> None:
     assert "different" not in _text(show_result.selection_line(board))
 
 
-def test_recommendations_come_by_user_and_rank_with_titles_or_ids(run_folder: Path) -> None:
-    data = run_folder / "data"
+def test_recommendations_come_by_user_and_rank_with_titles_or_ids(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_folder)
 
-    table = show_result.recommendations_table(
-        data / "recommendations", data / "interactions" / "items.parquet"
-    )
+    table = show_result.recommendations_table()
 
     rows = [re.split(r"  +", line.strip()) for line in _text(table).splitlines()]
     # the title of item 30 is unknown, so its id stands for it
     assert rows[-2:] == [["u1", "Brazil [the cut]", "30"], ["u2", "Brazil [the cut]", "Alien"]]
 
 
-def test_no_more_than_the_sample_is_shown(tmp_path: Path) -> None:
+def test_recommendations_show_a_few_users_and_ranks(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     users, ranks = show_result.SAMPLE_USERS + 2, show_result.SAMPLE_RANKS + 4
     rows = [
-        (f"u{user}", rank, f"i{rank}", 0.0) for user in range(users) for rank in range(1, ranks)
+        (f"u{user}", rank + 1, f"i{rank + 1}", 0.5)
+        for user in range(users)
+        for rank in range(ranks)
     ]
     schema = ["user_id", "rank", "item_id", "score"]
-    pl.DataFrame(rows, schema=schema, orient="row").write_parquet(tmp_path / "part.parquet")
-    pl.DataFrame({"item_id": ["i1"], "title": ["One"]}).write_parquet(tmp_path / "items")
+    for old in (run_folder / "data" / "recommendations").iterdir():
+        old.unlink()
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    frame.write_parquet(run_folder / "data" / "recommendations" / "part.parquet")
+    monkeypatch.chdir(run_folder)
 
-    text = _text(show_result.recommendations_table(tmp_path, tmp_path / "items"))
+    text = _text(show_result.recommendations_table())
 
     assert f"u{show_result.SAMPLE_USERS - 1} " in text
     assert f"u{show_result.SAMPLE_USERS} " not in text
@@ -185,38 +192,42 @@ def test_no_more_than_the_sample_is_shown(tmp_path: Path) -> None:
     assert f"i{show_result.SAMPLE_RANKS + 1} " not in text
 
 
-def test_missing_leaderboard_is_named(run_folder: Path) -> None:
-    (run_folder / "reports" / "leaderboard.json").unlink()
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "reports/leaderboard.json",
+        "reports/registration.json",
+        "data/recommendations/part-*.parquet",
+        "data/interactions/items.parquet",
+    ],
+)
+def test_a_missing_file_is_named(run_folder: Path, missing: str) -> None:
+    for path in run_folder.glob(missing):
+        path.unlink()
 
     result = _show(run_folder)
 
     assert result.returncode == ArtifactError.exit_code
-    assert "leaderboard.json is missing" in result.stderr
+    assert missing.replace("part-", "") in result.stderr
+    assert "missing" in result.stderr
     assert "Traceback" not in result.stderr
+    assert result.stdout == ""
 
 
 def test_leaderboard_of_another_version_is_named(run_folder: Path) -> None:
-    path = run_folder / "reports" / "leaderboard.json"
     content = _leaderboard()
     del content["models"]["ease"]["test"]["recall@20"]
-    path.write_text(json.dumps(content))
+    (run_folder / "reports" / "leaderboard.json").write_text(json.dumps(content))
 
     result = _show(run_folder)
 
     assert result.returncode == ArtifactError.exit_code
+    assert "leaderboard.json is missing, damaged or of another version" in result.stderr
     assert "recall@20" in result.stderr
 
 
-def test_missing_recommendations_are_named(run_folder: Path) -> None:
-    empty = run_folder / "empty"
-    empty.mkdir()
-
-    with pytest.raises(ArtifactError, match=r"empty/\*\.parquet .* run dvc repro"):
-        show_result.recommendations_table(empty, run_folder / "data/interactions/items.parquet")
-
-
 def test_heavy_libraries_stay_out() -> None:
-    code = "import json, sys, pipeline_steps.show_result; print(json.dumps(list(sys.modules)))"
+    code = "import json, sys, scripts.show_result; print(json.dumps(list(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

@@ -1,0 +1,87 @@
+"""The Makefile with fake tools: how `make test` runs its checks, and what `make help` shows."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKS = ("mypy", "ruff", "format", "imports", "doctests", "tests")
+AWAIT = 'await() { for _ in $(seq 1200); do [ -e "$1" ] && return; sleep 0.1; done; exit 1; }'
+FAKES = {
+    "ruff": 'case "$1" in check) exit "$FAIL_RUFF" ;; format) exit "$FAIL_FORMAT" ;; esac',
+    "lint-imports": 'exit "$FAIL_IMPORTS"',
+    "mypy": f'{AWAIT}; await tests-began; echo "mypy, $*"; touch mypy-ran; exit "$FAIL_MYPY"',
+    "python": f"""case "$*" in *--doctest-modules*) exit "$FAIL_DOCTESTS" ;; esac
+        {AWAIT}; echo "first test"; touch tests-began; await mypy-ran; await "$MAY_END"
+        echo "last test"; exit "$FAIL_TESTS" """,
+}
+Make = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def make(tmp_path: Path, project_root: Path) -> Make:
+    """Start make in a project whose environment holds nothing but fakes."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(project_root / "Makefile", tmp_path)
+    shutil.copy(project_root / "scripts" / "run_check.sh", tmp_path / "scripts")
+    (tmp_path / "requirements" / "build_env.sh").touch()
+    for name, does in FAKES.items():
+        program = tmp_path / ".venv" / "bin" / name
+        program.write_text(f"#!/usr/bin/env bash\n{does}\n")
+        program.chmod(0o755)
+
+    def start(*arguments: str, failing: str = "", may_end: str = ".") -> "subprocess.Popen[str]":
+        codes = {f"FAIL_{name.upper()}": str(int(name == failing)) for name in CHECKS}
+        return subprocess.Popen(
+            ["make", *arguments],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "MAY_END": may_end, **codes},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    return start
+
+
+def test_output_of_the_tests_is_live_and_mypy_runs_beside_them(make: Make, tmp_path: Path) -> None:
+    process = make("test", may_end="was-read")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "first test\n":
+            (tmp_path / "was-read").touch()  # the tests do not end before this line was read
+            break
+    rest, _ = process.communicate()
+    assert process.returncode == 0
+    assert "\n=== check-mypy\nmypy, \nmypy, dags/*.py\n" in rest
+    assert "last test\n" in rest
+
+
+@pytest.mark.parametrize("failing", CHECKS)
+def test_every_check_is_run_and_summarised_whichever_fails(make: Make, failing: str) -> None:
+    process = make("test", failing=failing)
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    summary = [line.split()[:2] for line in output.partition("=== summary\n")[2].splitlines()]
+    expected = [[f"check-{name}", "FAILED" if name == failing else "ok"] for name in CHECKS]
+    assert sorted(summary) == sorted(expected)
+
+
+def test_a_check_alone_has_its_exit_code(make: Make) -> None:
+    for failing, ends_well in (("imports", False), ("", True)):
+        process = make("check-imports", failing=failing)
+        process.communicate()
+        assert (process.returncode == 0) == ends_well
+
+
+def test_help_lists_targets_and_variables_with_their_defaults(make: Make) -> None:
+    output, _ = make().communicate()
+    assert "\n  demo-nights " in output
+    assert "\n  NIGHTS=3 " in output
+    assert "\n  PYTHON= " in output
+    assert "$" not in output
