@@ -12,7 +12,7 @@ were not trained on. That gives cases on data, too, whose people come for one si
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -21,10 +21,9 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.common.rng import generator
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.interactions import Interactions
-from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TIMESTAMP, USER, USER_ID
+from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TICK, TIMESTAMP, USER, USER_ID
 
 ITEMS, TIMESTAMPS, TARGETS = "items", "timestamps", "targets"
-_TICK = timedelta(microseconds=1)
 _CUT = "cut"
 
 
@@ -78,7 +77,7 @@ def window(
     if not isinstance(last, datetime):
         raise UnfairComparisonError("there are no interactions to compare models on")
     latest = max(training_ends, key=lambda name: training_ends[name])
-    start, end = training_ends[latest] + _TICK, end or last + _TICK
+    start, end = training_ends[latest] + TICK, end or last + TICK
     if facts.filter(pl.col(TIMESTAMP).is_between(start, end, closed="left")).is_empty():
         raise UnfairComparisonError(
             f"the {latest} was trained on data up to {training_ends[latest]}, and the comparison "

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.schema import ITEM, TIMESTAMP, USER, WEIGHT
+from diffrec_core.data.schema import ITEM, MICROSECONDS_PER_DAY, TIMESTAMP, USER, WEIGHT
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -113,10 +113,12 @@ class Histories:
 
         Without timestamps (microseconds), entries of a row are taken as one day apart.
         """
-        day = 86_400_000_000
         lengths = [len(row) for row in items]
         if timestamps is None:
-            timestamps = [[day * position for position in range(length)] for length in lengths]
+            timestamps = [
+                [MICROSECONDS_PER_DAY * position for position in range(length)]
+                for length in lengths
+            ]
         elif [len(row) for row in timestamps] != lengths:
             raise DataError("each item needs one timestamp")
         flat = np.array([item for row in items for item in row], dtype=np.int32)

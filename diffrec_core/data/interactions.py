@@ -13,7 +13,6 @@ from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import (
     EVENT_TYPE,
-    INTERACTIONS,
     INTERACTIONS_SCHEMA,
     ITEM,
     ITEM_ID,
@@ -24,7 +23,7 @@ from diffrec_core.data.schema import (
     VALUE,
     WEIGHT,
 )
-from diffrec_core.data.tables import read_table
+from diffrec_core.data.tables import INTERACTIONS, read_table
 from diffrec_core.data.vocabulary import Vocabulary, read_items, read_users
 
 
@@ -272,8 +271,13 @@ def _time_facts(frame: pl.DataFrame) -> dict[str, Any]:
             & (pl.col(USER) == pl.col(USER).shift())
         ).sum()
     ).item()
-    first, last = frame[TIMESTAMP].min(), frame[TIMESTAMP].max()
-    return {"first": _iso(first), "last": _iso(last), "tied_timestamps": int(ties or 0)}
+    return {**time_span(frame), "tied_timestamps": int(ties or 0)}
+
+
+def time_span(frame: pl.DataFrame) -> dict[str, str]:
+    """Earliest and latest timestamp of a table, ISO 8601, as `first` and `last`."""
+    times = frame[TIMESTAMP]
+    return {name: _iso(time) for name, time in (("first", times.min()), ("last", times.max()))}
 
 
 def _iso(value: object) -> str:

@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from diffrec_core.common.errors import AlarmError
-from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
+from diffrec_core.data.schema import ITEM, STATUS_SCHEMA, TIMESTAMP, USER
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.checks import ADVICE, Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.drift import history_length, item_popularity
 from diffrec_core.monitoring.periods import BACK, Periods
-
-STATUS_SCHEMA: Final = "status/1"
 
 
 @dataclass(frozen=True, slots=True)

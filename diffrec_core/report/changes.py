@@ -11,9 +11,6 @@ from typing import Any
 
 from diffrec_core.report.facts import FactTable, flatten, write_value
 
-HISTORY_SCHEMA = "history/1"
-"""Of the file that holds the summaries of this run and of the one before."""
-
 Summary = Mapping[str, Any]
 _PARTS = ("train", "validation", "test")
 _COUNTED = ("interactions", "users", "items")

@@ -21,8 +21,8 @@ from typing import Any
 
 from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, ConfigError
+from diffrec_core.data.schema import GATE_SCHEMA
 from pipeline_steps.champion.promotion_log import (
-    GATE_SCHEMA,
     ChampionMovedError,
     Promotions,
     open_promotions,

@@ -29,9 +29,6 @@ from pipeline_steps.runtime.command import read_params
 
 log = logging.getLogger("pipeline")
 
-GATE_SCHEMA = "gate/1"
-"""Of the file in which `gate` writes its decision and `promote` reads it."""
-
 _RECORD = re.compile(r"\d{6,}\.json")
 
 

@@ -1,9 +1,11 @@
 """The fits of `robustness`. Loaded only when there are any."""
 
+import csv
 import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -62,11 +64,11 @@ def retrain(step: Step, config: RobustnessConfig) -> None:
     """Fit every model on every noise with every seed, and write rows and picture."""
     fits = _Fits(step, config)
     rows = list(fits.run())
-    lines = [
-        ",".join([r.model, r.noise, f"{r.share:.4f}", str(r.seed), f"{r.recall}", f"{r.ndcg}"])
-        for r in rows
-    ]
-    write_text(step.args.out / "rows.csv", "\n".join([HEADER, *lines]) + "\n")
+    table = StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(HEADER.split(","))
+    writer.writerows((r.model, r.noise, f"{r.share:.4f}", r.seed, r.recall, r.ndcg) for r in rows)
+    write_text(step.args.out / "rows.csv", table.getvalue())
     write_text(step.args.out / "drop.svg", drop_figure(rows))
     step.report |= {"fits": len(rows)}
 
