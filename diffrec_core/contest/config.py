@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from diffrec_core.common.config import Config, StringTuple
-from diffrec_core.evaluation.metrics import METRICS
+from diffrec_core.evaluation.metrics import MetricKey, split_key
 
 
 class GuardsConfig(Config):
@@ -46,8 +46,8 @@ class GuardsConfig(Config):
 class GateConfig(Config):
     """How much better a candidate must be, how surely, on whom, and at what price."""
 
-    metric: str = "recall@20"
-    """What is compared; k is the number behind the @."""
+    metric: MetricKey = "recall@20"
+    """The accuracy metric that is compared."""
 
     margin: float = Field(default=0.0, ge=0.0)
     """The difference of the means, in the metric's own unit, that must be exceeded."""
@@ -71,13 +71,7 @@ class GateConfig(Config):
     """What must hold besides."""
 
     @model_validator(mode="after")
-    def _known_metric(self) -> Self:
-        name, at, k = self.metric.partition("@")
-        if name not in METRICS or not at or not k.isdecimal() or int(k) < 1:
-            raise ValueError(
-                f"metric = {self.metric!r}: must be one of {', '.join(METRICS)}, with @ and a "
-                f"whole number from 1 on, such as recall@20"
-            )
+    def _ordered(self) -> Self:
         if self.max_users < self.min_users:
             raise ValueError(
                 f"max_users = {self.max_users} must be at least min_users = {self.min_users}"
@@ -86,10 +80,10 @@ class GateConfig(Config):
 
     @property
     def k(self) -> int:
-        """How many items are asked for."""
-        return int(self.metric.partition("@")[2])
+        """Number of recommended items that are compared."""
+        return split_key(self.metric)[1]
 
     @property
     def metric_name(self) -> str:
         """The metric without its k."""
-        return self.metric.partition("@")[0]
+        return split_key(self.metric)[0]

@@ -15,7 +15,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.evaluation.beyond_accuracy import catalogue_metrics, history_shares
 from diffrec_core.evaluation.items import GROUPS, ItemFacts, PopularityGroupsConfig
-from diffrec_core.evaluation.measuring import Measured, measure_users
+from diffrec_core.evaluation.measuring import Measurements, measure_users
 from diffrec_core.evaluation.metrics import PerUser, mean_metrics
 from diffrec_core.evaluation.per_user import per_user_frame
 from diffrec_core.evaluation.ranking import NO_ITEM, RankingTask, Score
@@ -94,15 +94,15 @@ def evaluate_task(
 ) -> Evaluation:
     """Rank every item for every user with targets, and measure.
 
-    One pass: a chunk of users is ranked, measured and forgotten but for its values and its top
-    items. Results do not depend on the size of the chunks.
+    One pass in chunks of users, of which values and top items are kept. Results do not depend on
+    the size of the chunks.
 
     Args:
         score: the model.
-        task: what is fed, what is to be predicted.
+        task: histories to feed and targets to predict.
         config: what is measured.
         items: the catalogue as training shows it; without it, accuracy and slices of users alone.
-        on_batch: is told how many users are done.
+        on_batch: called with the number of users done.
 
     Raises:
         DataError: no user has a target.
@@ -174,7 +174,7 @@ def _group_facts(
     return facts
 
 
-def _top_items_frame(users: NDArray[np.int64], measured: Measured) -> pl.DataFrame:
+def _top_items_frame(users: NDArray[np.int64], measured: Measurements) -> pl.DataFrame:
     top_items, hit = np.concatenate(measured.top_items), np.concatenate(measured.hit)
     depth = top_items.shape[1]
     frame = pl.DataFrame(

@@ -19,17 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffrec_core.data.histories import Histories
+from diffrec_core.data.schema import MICROSECONDS_PER_DAY
 from diffrec_core.evaluation.items import GROUPS, ItemFacts
-from diffrec_core.evaluation.metrics import PerUser, per_user_metrics
+from diffrec_core.evaluation.metrics import HEADLINE, PerUser, per_user_metrics
 from diffrec_core.evaluation.ranking import NO_ITEM
-
-METRICS = ("recall", "ndcg")
-"""What is averaged in each slice."""
 
 Slice = dict[str, Any]
 """`slice`, its name; `users`; each metric; for bins `from` and `to`, both inclusive."""
-
-_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def user_slices(
@@ -60,7 +56,7 @@ def user_slices(
 def days_since_last_action(histories: Histories, users: NDArray[np.int64]) -> NDArray[np.float64]:
     """(U,) days from the last interaction of users with a history to the last one of anybody."""
     last = histories.timestamps[histories.offsets[users + 1] - 1]
-    days: NDArray[np.float64] = (histories.timestamps.max(initial=0) - last) / _MICROSECONDS_PER_DAY
+    days: NDArray[np.float64] = (histories.timestamps.max(initial=0) - last) / MICROSECONDS_PER_DAY
     return days
 
 
@@ -117,7 +113,7 @@ def on_groups(
             targets.rows[items.group[targets.items] == number], minlength=len(targets)
         )
         values = per_user_metrics(
-            hit & (group_of == number), np.maximum(n_targets, 1), cutoffs, METRICS
+            hit & (group_of == number), np.maximum(n_targets, 1), cutoffs, HEADLINE
         )
         measured[name] = {
             key: np.where(n_targets > 0, value, np.nan) for key, value in values.items()
@@ -139,6 +135,6 @@ def _means(per_user: PerUser, mask: NDArray[np.bool_]) -> dict[str, float]:
     means = {
         key: float(values[mask].mean())
         for key, values in per_user.items()
-        if key.partition("@")[0] in METRICS
+        if key.partition("@")[0] in HEADLINE
     }
     return {"users": float(mask.sum()), **means}
