@@ -23,7 +23,7 @@ DVC_SETTINGS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 
 
 def pytest_configure() -> None:
-    """Ignore the developer's own registry; bound no example's wall time, the machine may be busy."""
+    """Ignore the developer's own registry; give no example a deadline, which a busy one misses."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("busy")

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffrec_core.data.splits import EVALUATED_PARTS, PARTS
 from diffrec_core.report.facts import FactTable, flatten, write_value
 
 Summary = Mapping[str, Any]
-_PARTS = ("train", "validation", "test")
 _COUNTED = ("interactions", "users", "items")
 
 
@@ -114,7 +114,7 @@ def _data(previous: Summary, now: Summary) -> str:
     if previous["parts"] == now["parts"]:
         return "The parts of the data have the same sizes and time spans."
     told = []
-    for part in _PARTS:
+    for part in PARTS:
         old, new = (run["parts"].get(part, {}) for run in (previous, now))
         counts = [
             f"{new[key]:,} {key} ({new[key] - old[key]:+,})"
@@ -161,12 +161,12 @@ def _table(previous: Summary, now: Summary) -> FactTable | None:
     metric, rows = _metric(now), []
     for name, row in now["models"].items():
         old = previous["models"].get(name)
-        if old is None or any(metric not in old[part] for part in ("validation", "test")):
+        if old is None or any(metric not in old[part] for part in EVALUATED_PARTS):
             continue
-        pairs = [(old[part][metric], row[part][metric]) for part in ("validation", "test")]
+        pairs = [(old[part][metric], row[part][metric]) for part in EVALUATED_PARTS]
         if any(a != b for a, b in pairs):
             rows.append((name, [text for a, b in pairs for text in _numbers(a, b)]))
-    headings = [f"{p} {when}" for p in ("validation", "test") for when in ("before", "now", "±")]
+    headings = [f"{p} {when}" for p in EVALUATED_PARTS for when in ("before", "now", "±")]
     return FactTable("changes", ["model", *headings], rows) if rows else None
 
 

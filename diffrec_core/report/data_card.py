@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from diffrec_core.data.splits import EVALUATED_PARTS, PARTS
 from diffrec_core.report.facts import FactTable, write_value
 from diffrec_core.report.figures import percent
 
@@ -15,7 +16,6 @@ _EVENT_FILTERS = {
     "of_min_value": "of enough value (min_value)",
     "pairs": "first of each user with each item",
 }
-_PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _rows(counts: Counts) -> list[tuple[str, list[str]]]:
         ("of users and items with enough of them", built.get("interactions"), built),
     ]
     parts = counts.get("split", {})
-    found += [(f"… {p}", parts[p].get("interactions"), parts[p]) for p in _PARTS if p in parts]
+    found += [(f"… {p}", parts[p].get("interactions"), parts[p]) for p in PARTS if p in parts]
     return [
         (label, [write_value(n), percent(n / read) if read else "–", *_known(facts)])
         for label, n, facts in found
@@ -89,7 +89,7 @@ def _ties(built: Mapping[str, Any]) -> list[str]:
 def _new(split: Mapping[str, Any]) -> list[str]:
     told = [
         f"{part} {split[part]['new_users']:,} users and {split[part]['new_items']:,} items"
-        for part in _PARTS[1:]
+        for part in EVALUATED_PARTS
         if {"new_users", "new_items"} <= split.get(part, {}).keys()
     ]
     return [f"Not in the train part: of {'; of '.join(told)}."] if told else []

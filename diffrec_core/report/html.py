@@ -39,7 +39,7 @@ def render_report(data: ReportData) -> str:
             created_from=list(flatten(data.created_from)),
             winner=models[0],
             lead=_lead(models, data),
-            tiles=_tiles(models[0], data.cutoff),
+            tiles=_tiles(models[0], data.headline),
             comparisons=_comparisons(models, data),
             leaderboard=main_table(models, data),
             certainty=_certainty(models, data),
@@ -49,8 +49,8 @@ def render_report(data: ReportData) -> str:
             protocol_facts=plain_facts(data.protocol),
             protocol_tables=fact_tables(data.protocol),
             changes=data.changes,
-            slice_table=slice_table(models, f"recall@{data.cutoff}"),
-            slice_caption=f"Test recall@{data.cutoff} by slice. The best of each is bold.",
+            slice_table=slice_table(models, data.headline[0]),
+            slice_caption=f"Test {data.headline[0]} by slice. The best of each is bold.",
             beyond_table=beyond_table(models, data.cutoff),
             card=data_card(data.data_card),
             data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
@@ -79,7 +79,7 @@ def _lead(models: Sequence[ModelResult], data: ReportData) -> str:
     return f"was selected from {len(models)} models: {value}."
 
 
-def _tiles(winner: ModelResult, cutoff: int) -> list[tuple[str, str, str]]:
+def _tiles(winner: ModelResult, metrics: Sequence[str]) -> list[tuple[str, str, str]]:
     """Label, value and remark of the numbers to read first."""
     return [
         (
@@ -88,7 +88,7 @@ def _tiles(winner: ModelResult, cutoff: int) -> list[tuple[str, str, str]]:
             f"mean over {winner.metrics(part)['users']:,.0f} users",
         )
         for part in ("test", "validation")
-        for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
+        for metric in metrics
     ]
 
 
@@ -97,7 +97,7 @@ def _comparisons(models: Sequence[ModelResult], data: ReportData) -> list[str]:
     winner, others = models[0], models[1:]
     if not others:
         return []
-    sentences = [_compared(winner, others[0], "the runner-up", data.cutoff)]
+    sentences = [_compared(winner, others[0], "the runner-up", data.headline)]
     if winner.name == BASELINE:
         sentences.append(
             f"It is the baseline: by {data.selected_on}, no model of this run is better than "
@@ -105,15 +105,15 @@ def _comparisons(models: Sequence[ModelResult], data: ReportData) -> list[str]:
         )
     for model in others[1:]:
         if model.name == BASELINE:
-            sentences.append(_compared(winner, model, "the baseline", data.cutoff))
+            sentences.append(_compared(winner, model, "the baseline", data.headline))
     return [*sentences, _told_apart(models, data)]
 
 
-def _compared(winner: ModelResult, other: ModelResult, role: str, cutoff: int) -> str:
+def _compared(winner: ModelResult, other: ModelResult, role: str, metrics: Sequence[str]) -> str:
     differences = " and ".join(
         f"{_difference(winner.test[metric], other.test[metric])} in {metric} "
         f"({winner.test[metric]:.4f} against {other.test[metric]:.4f})"
-        for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
+        for metric in metrics
     )
     return f"On the test part, compared with {role} {other.name}, it is {differences}."
 
