@@ -14,8 +14,8 @@ from diffrec_core.contest.cases import ITEMS, TARGETS, Window
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import ITEM_ID, TIMESTAMP, USER_ID
+from diffrec_core.evaluation.items import NO_ITEM
 from diffrec_core.evaluation.metrics import hits, per_user_metrics
-from diffrec_core.evaluation.ranking import NO_ITEM
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.items import GROUPS, ItemFacts
+from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts
 from diffrec_core.evaluation.metrics import MetricRegistry, PerUser, Values
-from diffrec_core.evaluation.ranking import NO_ITEM
 
 
 @dataclass(frozen=True, slots=True, eq=False)

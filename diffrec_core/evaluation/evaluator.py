@@ -14,11 +14,11 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.evaluation.beyond_accuracy import catalogue_metrics, history_shares
-from diffrec_core.evaluation.items import GROUPS, ItemFacts, PopularityGroupsConfig
+from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts, PopularityGroupsConfig
 from diffrec_core.evaluation.measuring import Measurements, measure_users
 from diffrec_core.evaluation.metrics import PerUser, mean_metrics
 from diffrec_core.evaluation.per_user import per_user_frame
-from diffrec_core.evaluation.ranking import NO_ITEM, RankingTask, Score
+from diffrec_core.evaluation.ranking import RankingTask, Score
 from diffrec_core.evaluation.slices import Slice, group_slices, user_slices
 
 

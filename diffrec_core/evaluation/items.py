@@ -13,7 +13,7 @@ User-centered Evaluation of Popularity Bias (UMAP 2021), who take 20 % at either
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,11 @@ from diffrec_core.common.config import Config
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 
-GROUPS = ("head", "torso", "tail")
+GROUPS: Final = ("head", "torso", "tail")
+"""Of items by popularity."""
+
+NO_ITEM: Final = -1
+"""Item index in the places of a list for which no unseen item is left."""
 
 
 class PopularityGroupsConfig(Config):

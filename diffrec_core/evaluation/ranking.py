@@ -16,12 +16,10 @@ from torch import Tensor
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.batches import batches
 from diffrec_core.data.histories import Histories, concatenate
+from diffrec_core.evaluation.items import NO_ITEM
 
 Score = Callable[[Histories], Tensor]
 """(B histories) to (B, I) scores."""
-
-NO_ITEM = -1
-"""Stands where fewer than k unseen items exist."""
 
 _GROUP, _LEAST_GROUPS = 8, 3
 """Items in a group of `_largest`, and how many groups a wanted item must have to be worth it."""

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import MICROSECONDS_PER_DAY
-from diffrec_core.evaluation.items import GROUPS, ItemFacts
+from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts
 from diffrec_core.evaluation.metrics import HEADLINE, PerUser, per_user_metrics
-from diffrec_core.evaluation.ranking import NO_ITEM
 
 Slice = dict[str, Any]
 """`slice`, its name; `users`; each metric; for bins `from` and `to`, both inclusive."""
