@@ -35,7 +35,7 @@ class Histories:
     weights: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check the shape once, so that nobody has to again.
+        """Check the shape once, so that no other code has to.
 
         Raises:
             DataError: the arrays do not belong together.

@@ -32,7 +32,7 @@ PARTS: Final = ("train", "validation", "test")
 """In the order of time."""
 
 EVALUATED_PARTS: Final = PARTS[1:]
-"""What models are measured on."""
+"""Parts that models are measured on."""
 
 _FILE = "interactions.parquet"
 

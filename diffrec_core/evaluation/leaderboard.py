@@ -1,4 +1,4 @@
-"""The leaderboard: every model's numbers side by side, the choice of the winner, how sure it is."""
+"""The leaderboard: metrics of all models, the choice of the winner, and its significance."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class SelectConfig(Config):
     """How the winner is chosen; always on the validation part."""
 
     metric: MetricKey = "recall@20"
-    """One of the accuracy metrics that `evaluate` measures."""
+    """An accuracy metric at one of the cutoffs of `evaluate`."""
 
     significance_level: float = Field(default=0.05, gt=0.0, lt=1.0)
     """Differences with a p-value up to this, after Holm's correction, are significant; intervals
@@ -39,17 +39,17 @@ def build_leaderboard(
     fits: Mapping[str, Mapping[str, Any]],
     config: SelectConfig,
 ) -> dict[str, Any]:
-    """Put the results together and choose.
+    """Combine the results and choose the winner.
 
     Args:
         names: the models of the run, in order.
-        evaluations: what `evaluate` measured, by model: means over its seeds.
-        fits: what `train` reported, by model.
+        evaluations: results of `evaluate` by model, means over its seeds.
+        fits: reports of `train` by model.
         config: the metric to choose by.
 
     Returns:
         `selected`, `selected_on`, `protocol`, `models` by name, best validation first, with the
-        standard deviation over the seeds of each under `sd`; and `left_out`, why, by name.
+        standard deviation over the seeds of each under `sd`; and `left_out`: reasons by name.
 
     Raises:
         ConfigError: the metric was not measured.
@@ -85,10 +85,10 @@ def with_significance(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Add to a leaderboard how sure its numbers are, on both parts.
+    """Add intervals and significance tests on both parts to a leaderboard.
 
     Args:
-        leaderboard: what `build_leaderboard` gave.
+        leaderboard: from `build_leaderboard`.
         per_user: part → model → per-user values (`evaluation.per_user`).
         config: the metric, the level and the number of resamples.
         seed: of the resamples.
@@ -160,5 +160,5 @@ def leaderboard_csv(leaderboard: Mapping[str, Any]) -> str:
 
 
 def _metrics(part: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers, without what is nested: counts, slices, groups."""
+    """The numbers, without nested values: counts, slices, groups."""
     return {key: value for key, value in part.items() if isinstance(value, int | float)}

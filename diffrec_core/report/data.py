@@ -23,16 +23,16 @@ MOST_RANKS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certainty:
-    """How sure a model's numbers on one part are.
+    """Certainty of a model's numbers on one part.
 
     Attributes:
         intervals: lower and upper end for each metric.
-        group: letter that it shares with the group's best model and those that cannot be told
-            apart from that one, by the metric of the choice.
+        group: letter, shared with the group's best model and those that do not differ
+            significantly from that one, by the metric of the choice.
         place: of that group, 0 being the best.
         p: of the difference to the winner in that metric, corrected for the number of models;
             None for the winner itself.
-        differs: whether that difference is significant.
+        differs: that difference is significant.
     """
 
     intervals: dict[str, tuple[float, float]]
@@ -48,7 +48,7 @@ class ModelResult:
 
     Attributes:
         name: as in params.yaml.
-        selected: whether it won.
+        selected: it is the winner.
         validation: `users` and metrics such as `recall@20` on the validation part.
         test: likewise on the test part.
         fit_seconds: training time.
@@ -163,7 +163,7 @@ class ReportData:
 
     @property
     def list_length(self) -> int:
-        """Ranks that `item_counts` counts: lists are kept up to the largest k."""
+        """Ranks that `item_counts` counts: lists are stored up to the largest k."""
         return min(MOST_RANKS, self.cutoffs[-1])
 
     @property

@@ -26,7 +26,7 @@ class Column:
     Attributes:
         group: `validation`, `test` or `cost`.
         heading: the metric's key, or the cost with its unit.
-        value: reads the number.
+        value: reads the number of a model.
         write: formats it.
         more_is_better: the highest number is marked and, when sorted, first.
         definition: of the metric; empty for costs.
