@@ -46,7 +46,7 @@ def decide(
     seed: int,
     seed_sd: float | None = None,
 ) -> Decision:
-    """Promote the candidate if it is better by more than the margin with confidence, and keeps all guards.
+    """Promote the candidate if its lower bound is above the margin and it keeps all guards.
 
     Without a champion, the candidate has to beat the most popular items by the same rule.
 
