@@ -125,7 +125,8 @@ def mrr(hit: Hits, n_targets: Counts) -> Values:
 @ACCURACY.register
 def hit_rate(hit: Hits, n_targets: Counts) -> Values:
     """1 with a hit among the first k, else 0."""
-    return hit.any(axis=1).astype(np.float64)
+    values: Values = (hit.sum(axis=1) > 0).astype(np.float64)
+    return values
 
 
 def _sum(terms: Values) -> Values:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.beyond_accuracy import CATALOGUE, LISTS
-from diffrec_core.evaluation.metrics import ACCURACY, split_key
+from diffrec_core.evaluation.metrics import ACCURACY, Metric, split_key
 from diffrec_core.report.data import ModelResult, ReportData
 from diffrec_core.report.facts import words
 
@@ -141,6 +142,7 @@ def table_of(
 
 def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard | None:
     """Metrics beyond accuracy on the test part; None if none was measured for all models."""
+    metrics: list[Metric[Any]] = [*CATALOGUE.values(), *LISTS.values()]
     columns = [
         Column(
             "test",
@@ -149,7 +151,7 @@ def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard | No
             more_is_better=False,
             definition=metric.definition,
         )
-        for metric in (*CATALOGUE.values(), *LISTS.values())
+        for metric in metrics
         if all(f"{metric.name}@{cutoff}" in model.test for model in models)
     ]
     return table_of(models, columns, [(f"First {cutoff} items", len(columns))]) if columns else None

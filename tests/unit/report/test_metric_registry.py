@@ -25,6 +25,7 @@ from diffrec_core.evaluation.metrics import (
     Hits,
     MetricRegistry,
     Values,
+    is_accuracy,
 )
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.report.tables import beyond_table, detail_tables, main_table
@@ -88,6 +89,25 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any]:
     board = build_leaderboard(["ease"], evaluations, {"ease": FIT}, config)
     per_user = {part: {"ease": evaluation.per_user} for part in parts}
     return with_significance(board, per_user, config, seed=1)
+
+
+def test_a_metric_has_a_name_of_its_own_and_a_definition() -> None:
+    with pytest.raises(ValueError, match="last_rank is registered twice"):
+        ACCURACY.register(last_rank)
+    with pytest.raises(ValueError, match="needs a docstring: its definition"):
+        ACCURACY.register(lambda hit, n_targets: hit[:, 0] / n_targets)
+
+
+@pytest.mark.parametrize(
+    ("key", "valid"),
+    [
+        *(("recall@20", True), ("last_rank@1", True)),
+        *((key, False) for key in ("recall", "recall@", "recall@0", "recall@07", "recall@-1")),
+        *((key, False) for key in ("recall@٢", "recall@²", "gini@20", "users", "")),
+    ],
+)
+def test_keys_of_accuracy_metrics(key: str, valid: bool) -> None:
+    assert is_accuracy(key) == valid
 
 
 def test_it_is_measured_and_kept_for_every_user(evaluation: Evaluation) -> None:
