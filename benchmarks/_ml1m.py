@@ -10,7 +10,7 @@ The parts are called what the authors' files are called. In time, `test` (10 %) 
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from diffrec_core.common.artifacts import sha256_file
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.batches import batches
 from diffrec_core.data.histories import Histories, concatenate
+from diffrec_core.data.schema import MICROSECONDS_PER_DAY
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.metrics import hits, mean_metrics, per_user_metrics
-from diffrec_core.evaluation.ranking import RankingTask, Score, mask_seen, top_k
+from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
 
 VARIABLE = "DIFFREC_BENCH_DATA"
 PROTOCOLS = {
@@ -34,8 +34,6 @@ PROTOCOLS = {
 CUTOFFS = (10, 20)
 METRICS = tuple(f"{metric}@{k}" for metric in ("recall", "ndcg") for k in CUTOFFS)
 _IN_TIME_ORDER = ("train", "test", "valid")
-_DAY = 86_400_000_000
-"""Microseconds. The split has no timestamps: a user's interactions are taken as a day apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _histories(pairs: NDArray[np.int64], earlier: NDArray[np.int64], name: str) 
     offsets = np.concatenate([[0], np.cumsum(counts)])
     place = earlier[users] + np.arange(len(users)) - offsets[users]
     weights = np.ones(len(users), dtype=np.float32)
-    return Histories(offsets, items.astype(np.int32), place * _DAY, weights)
+    return Histories(offsets, items.astype(np.int32), place * MICROSECONDS_PER_DAY, weights)
 
 
 def read_reference_embeddings(folder: Path) -> NDArray[np.float32] | None:
@@ -153,18 +151,13 @@ def protocol(split: Split, name: str) -> Protocol:
 def measure(score: Score, chosen: Protocol, *, batch_size: int = 1024) -> dict[str, float]:
     """Measure a fitted model on a protocol's test.
 
-    What is masked is the protocol's to say, and in A is not the history, as it is for
-    `evaluation.evaluator`.
+    The protocol says which items are masked; in A, more than those of the history.
 
     Returns:
         The mean over users of each of METRICS.
     """
-    users, top_items = chosen.test.users, []
-    for rows in batches(len(users), batch_size):
-        scores = score(chosen.test.histories.take(users[rows])).clone()
-        best, _ = top_k(mask_seen(scores, chosen.seen.take(users[rows])), max(CUTOFFS))
-        top_items.append(best.cpu().numpy())
-    targets = chosen.test.targets.take(users)
-    hit = hits(np.concatenate(top_items), targets)
+    task = replace(chosen.test, excluded=chosen.seen)
+    targets = task.targets.take(task.users)
+    hit = hits(rank_task(score, task, max(CUTOFFS), batch_size=batch_size), targets)
     means = mean_metrics(per_user_metrics(hit, targets.lengths, CUTOFFS))
     return {name: means[name] for name in METRICS}

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import Interactions, read_interactions
-from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS, SCORE, USER_ID
+from diffrec_core.data.schema import ITEM_ID, RANK, SCORE, USER_ID
+from diffrec_core.data.tables import RECOMMENDATIONS
 from diffrec_core.data.vocabulary import UNKNOWN
-from diffrec_core.evaluation.ranking import NO_ITEM, rank
+from diffrec_core.evaluation.items import NO_ITEM
+from diffrec_core.evaluation.ranking import rank
 from diffrec_core.models.base import Recommender
 
 Source = Literal["history", "popularity"]

@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 
 from diffrec_core.common.artifacts import canonical_json, write_json
+from diffrec_core.data.schema import KNOWN_IDS_SCHEMA
 from diffrec_core.ingestion.raw_files import (
-    KNOWN_IDS_SCHEMA,
     VOCABULARIES,
     ChecksumCache,
     ListRawConfig,

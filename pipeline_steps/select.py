@@ -9,7 +9,7 @@ from typing import Any
 
 from diffrec_core.common.artifacts import read_json, read_manifest, write_json, write_text
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.data.schema import EVALUATION_SCHEMA
+from diffrec_core.data.schema import EVALUATION_SCHEMA, HISTORY_SCHEMA
 from diffrec_core.evaluation.leaderboard import (
     SelectConfig,
     build_leaderboard,
@@ -18,7 +18,6 @@ from diffrec_core.evaluation.leaderboard import (
 )
 from diffrec_core.evaluation.per_user import read_per_user
 from diffrec_core.report.changes import (
-    HISTORY_SCHEMA,
     Changes,
     advance,
     compare_runs,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -22,8 +23,10 @@ DVC_SETTINGS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 
 
 def pytest_configure() -> None:
-    """The developer's own registry is none of ours."""
+    """Ignore the developer's own registry; give no example a deadline, which a busy one misses."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,8 @@ import polars as pl
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import Interactions
-from diffrec_core.data.schema import INTERACTIONS, ITEM, TIMESTAMP, TIMESTAMP_TYPE, USER, WEIGHT
+from diffrec_core.data.schema import ITEM, TIMESTAMP, USER, WEIGHT
+from diffrec_core.data.tables import INTERACTIONS, TIMESTAMP_TYPE
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData

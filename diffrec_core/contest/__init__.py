@@ -1,4 +1,4 @@
-"""Whether a candidate may replace the champion: a fair comparison, and what must not get worse.
+"""The gate: a fair comparison of a candidate with the champion, and its guards.
 
 Pure: versions are loaded and scored elsewhere, by external ids; here is who is asked what
 (`cases`), what the answers are worth (`measures`), and what follows from it (`decision`).

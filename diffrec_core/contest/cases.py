@@ -1,4 +1,4 @@
-"""Whom models are compared on: users of a window that none of the models was trained on.
+"""Cases of a comparison: users of a window that none of the models was trained on.
 
                        training ends of the models compared
                               │       │ the latest one
@@ -7,12 +7,12 @@
                                       └ window ─────────────┴────────────────┘
 
 Models score from histories, so the earlier interactions of the window may be fed to them: they
-were not trained on. That gives cases on data, too, whose people come for one sitting.
+were not trained on. So there are cases also where users visit only once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -21,15 +21,14 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.common.rng import generator
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.interactions import Interactions
-from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TIMESTAMP, USER, USER_ID
+from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TICK, TIMESTAMP, USER, USER_ID
 
 ITEMS, TIMESTAMPS, TARGETS = "items", "timestamps", "targets"
-_TICK = timedelta(microseconds=1)
 _CUT = "cut"
 
 
 class UnfairComparisonError(DataError):
-    """There is no window, or are too few users in it, on which the models could be compared."""
+    """There is no window, or too few users in it, to compare the models on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Window:
     Attributes:
         start: one microsecond, the resolution of all data, after the latest training end.
         end: itself outside.
-        cut_by: the model whose training end set the start.
+        cut_by: the model whose training end determined the start.
         cut_seconds: how much later the window starts than the earliest training end would allow.
     """
 
@@ -64,7 +63,7 @@ def by_external_ids(interactions: Interactions) -> pl.DataFrame:
 def window(
     facts: pl.DataFrame, training_ends: Mapping[str, datetime], end: datetime | None = None
 ) -> Window:
-    """The time that no model was trained on.
+    """Find the time after every model's training data.
 
     Args:
         facts: see `by_external_ids`.
@@ -78,7 +77,7 @@ def window(
     if not isinstance(last, datetime):
         raise UnfairComparisonError("there are no interactions to compare models on")
     latest = max(training_ends, key=lambda name: training_ends[name])
-    start, end = training_ends[latest] + _TICK, end or last + _TICK
+    start, end = training_ends[latest] + TICK, end or last + TICK
     if facts.filter(pl.col(TIMESTAMP).is_between(start, end, closed="left")).is_empty():
         raise UnfairComparisonError(
             f"the {latest} was trained on data up to {training_ends[latest]}, and the comparison "
@@ -90,17 +89,17 @@ def window(
 
 
 def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int) -> pl.DataFrame:
-    """What is asked about each user who is active in the window.
+    """Build a case for each user who is active in the window.
 
     Of a user's n interactions in the window, the latest ceil(target_share · n) are targets, and
     all that are as late as the first of them; everything earlier, in the window and before it, is
-    the history. Users without a history are left out: of them no model knows anything.
+    the history. Users without a history are excluded.
 
     Args:
         facts: see `by_external_ids`.
-        window: what none of the models was trained on.
+        window: the time to take targets from.
         config: target_share, min_users and max_users.
-        seed: of the draw, if there are more than max_users.
+        seed: of the sample, if there are more than max_users.
 
     Returns:
         A row per user, by id: `user_id`, `items` (oldest first), `timestamps` (seconds since 1970
@@ -115,7 +114,7 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     divided = facts.join(cut, on=USER_ID).sort(USER_ID, TIMESTAMP, ITEM_ID)
     is_target = pl.col(TIMESTAMP) >= pl.col(_CUT)
     seconds = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
-    found = (
+    result = (
         divided.group_by(USER_ID, maintain_order=True)
         .agg(
             pl.col(ITEM_ID).filter(~is_target).alias(ITEMS),
@@ -124,17 +123,17 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
         )
         .filter(pl.col(ITEMS).list.len() > 0)
     )
-    if len(found) < config.min_users:
+    if len(result) < config.min_users:
         raise UnfairComparisonError(
-            f"{len(found)} users with a history were active in the window from {window.start} to "
+            f"{len(result)} users with a history were active in the window from {window.start} to "
             f"{window.end}, after the training end of the {window.cut_by}; gate.min_users = "
             f"{config.min_users} are needed. Wait for newer data or lower gate.min_users"
         )
-    return _drawn(found, config.max_users, seed)
+    return _sampled(result, config.max_users, seed)
 
 
 def histories(facts: pl.DataFrame) -> pl.DataFrame:
-    """Everybody's whole history as cases without targets, users sorted by id.
+    """Whole histories of all users as cases without targets, users sorted by id.
 
     Args:
         facts: see `by_external_ids`.
@@ -155,8 +154,8 @@ def _first_target(share: float) -> pl.Expr:
     return pl.col(TIMESTAMP).sort().get(pl.len().cast(pl.Int64) - count)
 
 
-def _drawn(found: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
-    if len(found) <= most:
-        return found
-    rows = generator(seed, "gate", "users").choice(len(found), size=most, replace=False)
-    return found[np.sort(rows)]
+def _sampled(cases: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    if len(cases) <= most:
+        return cases
+    rows = generator(seed, "gate", "users").choice(len(cases), size=most, replace=False)
+    return cases[np.sort(rows)]

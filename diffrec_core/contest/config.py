@@ -5,21 +5,21 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from diffrec_core.common.config import Config, StringTuple
-from diffrec_core.evaluation.metrics import METRICS
+from diffrec_core.evaluation.metrics import MetricKey, split_key
 
 
 class GuardsConfig(Config):
-    """What must hold besides accuracy. Ratios are to the champion, and need one."""
+    """Limits besides accuracy. Ratios are to the champion and are checked where there is one."""
 
     min_coverage_ratio: float = Field(default=0.8, ge=0.0)
-    """Different items that are recommended to anybody: at least so many times the champion's."""
+    """Different recommended items: at least so many times the champion's."""
 
     min_served_share: float = Field(default=0.9, ge=0.0, le=1.0)
-    """Share of the users whose answer comes from their history, instead of from what is popular
-    because the model knows none of their items."""
+    """Share of the users whose answer comes from their history, not from popularity because the
+    model knows none of their items."""
 
     max_popularity_ratio: float = Field(default=1.25, gt=0.0)
-    """Mean popularity of what is recommended: at most so many times the champion's."""
+    """Mean popularity of the recommended items: at most so many times the champion's."""
 
     max_latency_ratio: float = Field(default=10.0, gt=0.0)
     """Time per user: at most so many times the champion's. Wide, since machines are noisy and a
@@ -36,18 +36,18 @@ class GuardsConfig(Config):
 
     min_seed_sds: float = Field(default=1.0, ge=0.0)
     """Where the run trained its winner from several seeds: the difference, in units of their
-    standard deviation. A smaller one another seed might have made."""
+    standard deviation. A smaller one may be due to the seed."""
 
     allowed_flags: StringTuple = ("popularity_drift", "history_drift")
-    """Flags of data quality that do not keep a candidate back; every other flag does. A drift that
-    is real calls for a new model."""
+    """Flags of data quality that do not block a candidate; every other flag does. A real drift
+    calls for a new model."""
 
 
 class GateConfig(Config):
-    """How much better a candidate must be, how surely, on whom, and at what price."""
+    """Section `gate` of params.yaml: metric, margin, confidence, users and guards."""
 
-    metric: str = "recall@20"
-    """What is compared; k is the number behind the @."""
+    metric: MetricKey = "recall@20"
+    """The accuracy metric that is compared."""
 
     margin: float = Field(default=0.0, ge=0.0)
     """The difference of the means, in the metric's own unit, that must be exceeded."""
@@ -59,25 +59,19 @@ class GateConfig(Config):
     """Of the paired bootstrap over users."""
 
     min_users: int = Field(default=100, ge=1)
-    """Fewer users in the window decide nothing: the comparison is refused."""
+    """With fewer users in the window, the comparison is refused."""
 
     max_users: int = Field(default=20_000, ge=1)
-    """Of more users, so many are drawn: what bounds the time of the gate."""
+    """Sample at most this many users, which bounds the time of the gate."""
 
     target_share: float = Field(default=0.5, gt=0.0, le=1.0)
     """Share of a user's interactions in the window, the latest, that are to be predicted."""
 
     guards: GuardsConfig = GuardsConfig()
-    """What must hold besides."""
+    """Limits besides accuracy."""
 
     @model_validator(mode="after")
-    def _known_metric(self) -> Self:
-        name, at, k = self.metric.partition("@")
-        if name not in METRICS or not at or not k.isdecimal() or int(k) < 1:
-            raise ValueError(
-                f"metric = {self.metric!r}: must be one of {', '.join(METRICS)}, with @ and a "
-                f"whole number from 1 on, such as recall@20"
-            )
+    def _ordered(self) -> Self:
         if self.max_users < self.min_users:
             raise ValueError(
                 f"max_users = {self.max_users} must be at least min_users = {self.min_users}"
@@ -86,10 +80,10 @@ class GateConfig(Config):
 
     @property
     def k(self) -> int:
-        """How many items are asked for."""
-        return int(self.metric.partition("@")[2])
+        """Number of recommended items that are compared."""
+        return split_key(self.metric)[1]
 
     @property
     def metric_name(self) -> str:
         """The metric without its k."""
-        return self.metric.partition("@")[0]
+        return split_key(self.metric)[0]

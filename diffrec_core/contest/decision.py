@@ -1,4 +1,4 @@
-"""What follows from the measures: promote the candidate or keep what there is, and why."""
+"""The decision from the measures: promote the candidate or keep the champion, with the reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from diffrec_core.evaluation.significance import Floats, bootstrap_means
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, and why.
+    """A decision with its reason.
 
     Attributes:
-        promote: whether the candidate becomes champion.
+        promote: the candidate becomes champion.
         reason: in plain words.
-        numbers: what was compared; empty where there was no comparison.
+        numbers: of the comparison; empty without one.
         guards: every guard with its verdict.
     """
 
@@ -32,7 +32,7 @@ class Decision:
 
 
 def keep(reason: str) -> Decision:
-    """Keep what there is, without a comparison."""
+    """Keep the champion, if any, without a comparison."""
     return Decision(promote=False, reason=reason, numbers={})
 
 
@@ -46,17 +46,17 @@ def decide(
     seed: int,
     seed_sd: float | None = None,
 ) -> Decision:
-    """Promote the candidate if it is surely better, by more than the margin, and no guard breaks.
+    """Promote the candidate if its lower bound is above the margin and it keeps all guards.
 
-    The first model of all has to beat what is popular, by the same rule.
+    Without a champion, the candidate has to beat the most popular items by the same rule.
 
     Args:
         candidate: measured on the same cases as the others.
         champion: None where there is none.
-        popularity: of what `most_popular` answers.
+        popularity: of the answers of `most_popular`.
         config: metric, margin, level and guards.
         quality: of the data.
-        seed: of the bootstrap's draws.
+        seed: of the bootstrap.
         seed_sd: of the metric, between the seeds of the candidate's run; None if there was one.
 
     Raises:
@@ -85,7 +85,7 @@ def decide(
 
 
 def _difference(differences: Floats, config: GateConfig, seed: int) -> dict[str, Any]:
-    """The mean over users, and the bound above which it is with the given confidence."""
+    """The mean over users, and its lower confidence bound."""
     means = bootstrap_means(
         differences[:, None], resamples=config.resamples, seed=derive_seed(seed, "gate")
     )

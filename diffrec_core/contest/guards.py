@@ -1,4 +1,4 @@
-"""Guards: what must not get worse than a limit, however accurate a candidate is."""
+"""Guards: limits that hold however accurate a candidate is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ Sense = Literal["at least", "at most"]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A limit, what was found, and the verdict.
+    """A limit, the measured value, and the verdict.
 
     Attributes:
-        name: as a person would say it.
+        name: in words.
         key: of the limit, in `gate.guards`.
-        value: what was found; None where there is nothing to divide by.
-        sense: on which side of the limit the value must be; the limit itself is allowed.
+        value: as measured; None for a ratio to 0.
+        sense: the allowed side of the limit; the limit itself is allowed.
         limit: the bound.
         kept: the verdict.
-        detail: what the value was made of; may be empty.
+        detail: terms of the value; may be empty.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the data of the night looked like.
+    """Quality of the night's data.
 
     Attributes:
-        rejected_share: of the raw rows; None where nobody has counted.
-        flags: names of what else was found wrong.
+        rejected_share: of the raw rows; None if unknown.
+        flags: names of other problems.
     """
 
     rejected_share: float | None = None
@@ -69,7 +69,7 @@ def check_guards(
 def check_seeds(
     difference: float, seed_sd: float | None, limits: GuardsConfig
 ) -> tuple[Guard, ...]:
-    """Hold the difference against what another seed would have changed; none with one seed.
+    """Compare the difference with the spread over seeds; no guard for one seed.
 
     Args:
         difference: of the means, candidate less rival.
@@ -101,7 +101,7 @@ def _ratios(candidate: Measures, champion: Measures, limits: GuardsConfig) -> li
 
 
 def _limited(name: str, key: str, value: float | None, limits: GuardsConfig) -> Guard | None:
-    """A value against its limit; None where it was not measured."""
+    """Guard of a value; None where it was not measured."""
     if value is None:
         return None
     limit, sense = float(getattr(limits, key)), _sense(key)
@@ -112,7 +112,7 @@ def _limited(name: str, key: str, value: float | None, limits: GuardsConfig) -> 
 def _ratio(
     name: str, key: str, value: float | None, base: float | None, limits: GuardsConfig
 ) -> Guard | None:
-    """A value in units of the champion's; of a champion that has none of it nothing is divided."""
+    """Guard of a value relative to the champion's; the ratio to 0 is undefined."""
     if value is None or base is None:
         return None
     limit, sense = float(getattr(limits, key)), _sense(key)
@@ -128,5 +128,5 @@ def _sense(key: str) -> Sense:
 
 def _flags(quality: Quality, limits: GuardsConfig) -> Guard:
     raised = sorted(set(quality.flags) - set(limits.allowed_flags))
-    name, found = "flags of data quality", float(len(raised))
-    return Guard(name, "allowed_flags", found, "at most", 0.0, not raised, ", ".join(raised))
+    name, count = "flags of data quality", float(len(raised))
+    return Guard(name, "allowed_flags", count, "at most", 0.0, not raised, ", ".join(raised))

@@ -1,4 +1,4 @@
-"""What the answers of a model are worth: accuracy of each user, and what guards look at."""
+"""Measures of a model's answers: the metric of each user, and the values that guards check."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,13 @@ from diffrec_core.contest.cases import ITEMS, TARGETS, Window
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import ITEM_ID, TIMESTAMP, USER_ID
+from diffrec_core.evaluation.items import NO_ITEM
 from diffrec_core.evaluation.metrics import hits, per_user_metrics
-from diffrec_core.evaluation.ranking import NO_ITEM
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model answered to U cases, in their order.
+    """A model's answers to U cases, in their order.
 
     Attributes:
         item_ids: external ids, best first; nothing of the history.
@@ -36,25 +36,25 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What was known when the window began.
+class PriorPopularity:
+    """Popularity of the items before the window.
 
     Attributes:
-        popularity: share of the users who had the item, by its id; items that nobody had lack.
-        n_items: how many different items the whole data hold.
+        shares: of the users who had the item, by its id; items without an interaction are absent.
+        n_items: number of different items in the whole data.
     """
 
-    popularity: dict[str, float]
+    shares: dict[str, float]
     n_items: int
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What was found about a model.
+    """Measures of one model.
 
     Attributes:
         per_user: (U,) the metric.
-        coverage: share of all items that are recommended to anybody.
+        coverage: share of all items that are recommended to at least one user.
         served_share: of the users whose answer comes from their history.
         popularity: mean over users of the mean popularity of what they are recommended.
         latency_ms: per user; None where it does not matter.
@@ -69,8 +69,8 @@ class Measures:
     size_mib: float | None = None
 
 
-def known_before(facts: pl.DataFrame, window: Window) -> Known:
-    """Count who had what before the window.
+def popularity_before(facts: pl.DataFrame, window: Window) -> PriorPopularity:
+    """Count the users of each item before the window.
 
     Args:
         facts: see `cases.by_external_ids`.
@@ -80,15 +80,15 @@ def known_before(facts: pl.DataFrame, window: Window) -> Known:
     users = max(1, before[USER_ID].n_unique())
     counts = before.group_by(ITEM_ID).agg(pl.col(USER_ID).n_unique())
     shares = {item: count / users for item, count in counts.iter_rows()}
-    return Known(shares, facts[ITEM_ID].n_unique())
+    return PriorPopularity(shares, facts[ITEM_ID].n_unique())
 
 
-def most_popular(cases: pl.DataFrame, known: Known, k: int) -> Answers:
-    """What everybody gets who asks for what is popular: the best k that are not in the history.
+def most_popular(cases: pl.DataFrame, prior: PriorPopularity, k: int) -> Answers:
+    """Answer each case with the k most popular items that are not in its history.
 
     Equally popular items are in the order of their ids.
     """
-    ranked = sorted(known.popularity, key=lambda item: (-known.popularity[item], item))
+    ranked = sorted(prior.shares, key=lambda item: (-prior.shares[item], item))
     answers = []
     for history in cases[ITEMS]:
         seen = set(history)
@@ -96,10 +96,12 @@ def most_popular(cases: pl.DataFrame, known: Known, k: int) -> Answers:
     return Answers(answers, ["popularity"] * len(answers))
 
 
-def measure(answers: Answers, cases: pl.DataFrame, known: Known, config: GateConfig) -> Measures:
-    """Hold answers against what the users then did.
+def measure(
+    answers: Answers, cases: pl.DataFrame, prior: PriorPopularity, config: GateConfig
+) -> Measures:
+    """Compare answers with the targets of the cases.
 
-    An item that a model does not know is an item that it did not find.
+    A target that the model does not know counts as a miss.
 
     Raises:
         DataError: the answers are not as many as the cases.
@@ -114,9 +116,9 @@ def measure(answers: Answers, cases: pl.DataFrame, known: Known, config: GateCon
     seconds, size = answers.seconds_per_user, answers.size_bytes
     return Measures(
         per_user=_per_user(top, cases[TARGETS].to_list(), config),
-        coverage=len({item for items in top for item in items}) / max(1, known.n_items),
+        coverage=len({item for items in top for item in items}) / max(1, prior.n_items),
         served_share=float(np.mean(served)),
-        popularity=_mean_popularity(top, known),
+        popularity=_mean_popularity(top, prior),
         latency_ms=None if seconds is None else seconds * 1e3,
         size_mib=None if size is None else size / 2**20,
     )
@@ -130,8 +132,8 @@ def _per_user(
     for row, items in enumerate(top):
         ranked[row, : len(items)] = [index[item] for item in items]
     wanted = Histories.from_lists([[index[item] for item in items] for items in targets])
-    found = hits(ranked, wanted)
-    values = per_user_metrics(found, wanted.lengths, [config.k], [config.metric_name])
+    hit = hits(ranked, wanted)
+    values = per_user_metrics(hit, wanted.lengths, [config.k], [config.metric_name])
     return values[config.metric]
 
 
@@ -139,11 +141,9 @@ def _indices(items: Iterable[str]) -> dict[str, int]:
     return {item: index for index, item in enumerate(Counter(items))}
 
 
-def _mean_popularity(top: Sequence[Sequence[str]], known: Known) -> float:
-    """Over the users who are recommended anything; 0 without one."""
+def _mean_popularity(top: Sequence[Sequence[str]], prior: PriorPopularity) -> float:
+    """Mean over the users with a recommendation; 0 without one."""
     means = [
-        sum(known.popularity.get(item, 0.0) for item in items) / len(items)
-        for items in top
-        if items
+        sum(prior.shares.get(item, 0.0) for item in items) / len(items) for items in top if items
     ]
     return float(np.mean(means)) if means else 0.0

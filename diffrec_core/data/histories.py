@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.schema import ITEM, TIMESTAMP, USER, WEIGHT
+from diffrec_core.data.schema import ITEM, MICROSECONDS_PER_DAY, TIMESTAMP, USER, WEIGHT
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -35,7 +35,7 @@ class Histories:
     weights: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check the shape once, so that nobody has to again.
+        """Check the shape once, so that no other code has to.
 
         Raises:
             DataError: the arrays do not belong together.
@@ -113,10 +113,12 @@ class Histories:
 
         Without timestamps (microseconds), entries of a row are taken as one day apart.
         """
-        day = 86_400_000_000
         lengths = [len(row) for row in items]
         if timestamps is None:
-            timestamps = [[day * position for position in range(length)] for length in lengths]
+            timestamps = [
+                [MICROSECONDS_PER_DAY * position for position in range(length)]
+                for length in lengths
+            ]
         elif [len(row) for row in timestamps] != lengths:
             raise DataError("each item needs one timestamp")
         flat = np.array([item for row in items for item in row], dtype=np.int32)

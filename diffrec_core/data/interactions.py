@@ -13,7 +13,6 @@ from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import (
     EVENT_TYPE,
-    INTERACTIONS,
     INTERACTIONS_SCHEMA,
     ITEM,
     ITEM_ID,
@@ -24,7 +23,7 @@ from diffrec_core.data.schema import (
     VALUE,
     WEIGHT,
 )
-from diffrec_core.data.tables import read_table
+from diffrec_core.data.tables import INTERACTIONS, read_table
 from diffrec_core.data.vocabulary import Vocabulary, read_items, read_users
 
 
@@ -43,7 +42,7 @@ UtcTime = Annotated[datetime, BeforeValidator(_as_utc)]
 
 
 class InteractionsConfig(Config):
-    """Which events count, and how small a user or an item may be."""
+    """Section `build_interactions` of params.yaml: filters of events, users and items."""
 
     start: UtcTime | None = None
     """Start of the half-open window [start, end); null: open."""
@@ -198,10 +197,10 @@ def _filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
 
 def _count_after_each_filter(events: pl.LazyFrame, config: InteractionsConfig) -> dict[str, Any]:
     """How many events there are, and how many the first, the first two, … filters leave."""
-    kept, left = pl.lit(value=True), []
+    passes, left = pl.lit(value=True), []
     for name, keeps in _filters(config).items():
-        kept = kept & keeps
-        left.append(kept.fill_null(value=False).sum().alias(name))
+        passes = passes & keeps
+        left.append(passes.fill_null(value=False).sum().alias(name))
     counts = events.select(pl.len().alias("events"), *left).collect(engine="streaming")
     return counts.row(0, named=True)
 
@@ -219,12 +218,12 @@ def _core(pairs: pl.DataFrame, config: InteractionsConfig) -> tuple[pl.DataFrame
     rounds = 0
     while True:
         rounds += 1
-        kept = pairs.filter(pl.len().over(USER_ID) >= config.min_user_interactions).filter(
+        large = pairs.filter(pl.len().over(USER_ID) >= config.min_user_interactions).filter(
             pl.len().over(ITEM_ID) >= config.min_item_interactions
         )
-        if len(kept) == len(pairs):
-            return kept, rounds
-        pairs = kept
+        if len(large) == len(pairs):
+            return large, rounds
+        pairs = large
 
 
 def _nothing_left(counts: dict[str, Any], config: InteractionsConfig) -> str:
@@ -272,8 +271,13 @@ def _time_facts(frame: pl.DataFrame) -> dict[str, Any]:
             & (pl.col(USER) == pl.col(USER).shift())
         ).sum()
     ).item()
-    first, last = frame[TIMESTAMP].min(), frame[TIMESTAMP].max()
-    return {"first": _iso(first), "last": _iso(last), "tied_timestamps": int(ties or 0)}
+    return {**time_span(frame), "tied_timestamps": int(ties or 0)}
+
+
+def time_span(frame: pl.DataFrame) -> dict[str, str]:
+    """Earliest and latest timestamp of a table, ISO 8601, as `first` and `last`."""
+    times = frame[TIMESTAMP]
+    return {name: _iso(time) for name, time in (("first", times.min()), ("last", times.max()))}
 
 
 def _iso(value: object) -> str:

@@ -1,4 +1,4 @@
-"""False positives: interactions that are not what they seem, to see what they do to a model.
+"""False positives: interactions that are no preferences, to measure their effect on a model.
 
 The paper's second claim (noisy training, section 4.1) is tested with two kinds of them, added to
 train and validation while test stays clean: *natural* ones, which users had and rated low, and
@@ -97,13 +97,13 @@ def random_pairs(
 def low_rated_pairs(
     events: pl.DataFrame, below: float, users: Vocabulary, items: Vocabulary, known: Histories
 ) -> Pairs:
-    """Find the events with a value below a bound whose user and item are in the vocabularies.
+    """Select the events with a value below a bound whose user and item are in the vocabularies.
 
-    Of several events of one pair the first counts; pairs in `known` are left out.
+    Of several events of one pair the first counts; pairs in `known` are excluded.
 
     Args:
         events: the EVENTS table.
-        below: what is kept as positive has at least this value.
+        below: positive events have at least this value.
         users: row u of the histories is user index u.
         items: the item vocabulary.
         known: all that a row ever had.

@@ -14,8 +14,7 @@ from pydantic import Field, model_validator
 from diffrec_core.common.config import Config
 from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
-
-_MICROSECONDS_PER_DAY = 86_400_000_000
+from diffrec_core.data.schema import MICROSECONDS_PER_DAY
 
 
 class RecencyConfig(Config):
@@ -73,7 +72,7 @@ def _relative_weights(histories: Histories, config: RecencyConfig) -> NDArray[np
     rows, last = histories.rows, np.maximum(histories.offsets[1:] - 1, 0)
     if config.kind == "exponential_age":
         age = histories.timestamps[last[rows]] - histories.timestamps
-        halvings = age / _MICROSECONDS_PER_DAY / config.half_life
+        halvings = age / MICROSECONDS_PER_DAY / config.half_life
         return _decayed(halvings, config)
     from_newest = last[rows] - np.arange(len(rows))
     if config.kind == "exponential_position":

@@ -15,9 +15,8 @@ validation, that is, from everything that came before it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -26,10 +25,15 @@ from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.data.interactions import UtcTime, read_interaction_table
+from diffrec_core.data.interactions import UtcTime, read_interaction_table, time_span
 from diffrec_core.data.schema import ITEM, SPLIT_SCHEMA, TIMESTAMP, USER
 
-PARTS = ("train", "validation", "test")
+PARTS: Final = ("train", "validation", "test")
+"""In the order of time."""
+
+EVALUATED_PARTS: Final = PARTS[1:]
+"""Parts that models are measured on."""
+
 _FILE = "interactions.parquet"
 
 
@@ -186,11 +190,6 @@ def describe_split(split: Split) -> dict[str, Any]:
             "items": len(items),
             "new_users": int((~users.is_in(train_users.implode())).sum()),
             "new_items": int((~items.is_in(train_items.implode())).sum()),
-            "first": _iso(frame[TIMESTAMP].min()),
-            "last": _iso(frame[TIMESTAMP].max()),
+            **time_span(frame),
         }
     return facts
-
-
-def _iso(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,10 +1,62 @@
-"""Reading tables that other stages wrote."""
+"""Tables that stages write for each other: their columns with types, and how they are read."""
 
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from diffrec_core.common.errors import ArtifactError
+from diffrec_core.data.schema import (
+    EVENT_TYPE,
+    INDEX,
+    ITEM,
+    ITEM_ID,
+    RANK,
+    RAW,
+    REASON,
+    SCORE,
+    SOURCE_FILE,
+    SOURCE_ROW,
+    TIMESTAMP,
+    TITLE,
+    USER,
+    USER_ID,
+    VALUE,
+    WEIGHT,
+)
+
+TIMESTAMP_TYPE: Final = pl.Datetime("us", "UTC")
+
+EVENTS: Final = pl.Schema(
+    {
+        USER_ID: pl.String(),
+        ITEM_ID: pl.String(),
+        TIMESTAMP: TIMESTAMP_TYPE,
+        EVENT_TYPE: pl.String(),
+        VALUE: pl.Float32(),
+        SOURCE_FILE: pl.String(),
+        SOURCE_ROW: pl.Int64(),
+    }
+)
+"""One accepted raw row. `source_row` counts the lines of the file from 1, the header included."""
+
+QUARANTINE: Final = pl.Schema(
+    {SOURCE_FILE: pl.String(), SOURCE_ROW: pl.Int64(), RAW: pl.String(), REASON: pl.String()}
+)
+"""One rejected raw row: where it stood, its text, and why it was rejected."""
+
+INTERACTIONS: Final = pl.Schema(
+    {USER: pl.Int32(), ITEM: pl.Int32(), TIMESTAMP: TIMESTAMP_TYPE, WEIGHT: pl.Float32()}
+)
+"""One (user, item) fact by vocabulary index, sorted by (user, timestamp, item id)."""
+
+USERS: Final = pl.Schema({INDEX: pl.Int32(), USER_ID: pl.String()})
+ITEMS: Final = pl.Schema({INDEX: pl.Int32(), ITEM_ID: pl.String(), TITLE: pl.String()})
+"""The vocabularies; `title` is null where no titles were given."""
+
+RECOMMENDATIONS: Final = pl.Schema(
+    {USER_ID: pl.String(), RANK: pl.Int32(), ITEM_ID: pl.String(), SCORE: pl.Float32()}
+)
 
 
 def read_table(path: Path, *columns: str) -> pl.DataFrame:

@@ -15,8 +15,8 @@ def user_item_matrix(
     Args:
         histories: B users.
         n_items: I, the size of the item vocabulary.
-        weights: (N,) value of each entry; 1 when absent. Explicit zeros are kept: whether an
-            item was seen is a matter of the entry, not of its weight.
+        weights: (N,) value of each entry; 1 when absent. Explicit zeros are stored: an
+            item with an entry was seen, whatever its weight.
 
     Returns:
         (B, I) float32; an item that occurs twice in a history has the larger (newer) value.

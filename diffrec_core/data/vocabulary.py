@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.common.errors import ArtifactError
-from diffrec_core.data.schema import INDEX, ITEM_ID, ITEMS, TITLE, USER_ID, USERS
-from diffrec_core.data.tables import read_table
+from diffrec_core.data.schema import INDEX, ITEM_ID, TITLE, USER_ID
+from diffrec_core.data.tables import ITEMS, USERS, read_table
 
 UNKNOWN = -1
 """The index of an id that is not in the vocabulary."""

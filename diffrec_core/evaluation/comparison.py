@@ -1,8 +1,8 @@
-"""How sure the leaderboard's numbers and differences are: intervals, p-values, groups.
+"""Significance of the leaderboard: intervals, p-values against the winner, groups.
 
-Validation has chosen the winner; each part is then looked at by itself. On each, every metric of
-every model has a bootstrap interval, and by the metric of the choice every model is held against
-the winner and put into a group of models that cannot be told apart.
+The winner is chosen on validation; each part is then compared by itself. Every metric of every
+model has a bootstrap interval. By the metric of the choice, every model is compared with the
+winner, and models without significant differences form a group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ Tables = Mapping[str, pl.DataFrame]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampling:
-    """How differences are tested.
+    """Settings of the tests.
 
     Attributes:
         level: largest p-value, after Holm's correction, that is significant; intervals hold
@@ -46,14 +46,14 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True)
 class PartComparison:
-    """One part of the data.
+    """The comparison on one part of the data.
 
     Attributes:
         intervals: model → metric → lower and upper end.
         against_winner: model → `difference` of the metric of the choice to the winner's, its
             `difference_interval` over users, `p_users` and `p_seeds`, `p`, which is the larger,
             and `p_holm`, and its `group`, a letter; of the winner itself the group alone.
-            `p_seeds` is None where neither of both has a spread over seeds.
+            `p_seeds` is None where neither model has a spread over seeds.
         groups: names of the models of each group, the best first.
     """
 
@@ -73,10 +73,10 @@ def compare_models(
 
     Args:
         tables: per-user values of each model, of the same users.
-        spreads: of the metric between each model's seeds.
-        winner: the model that validation has chosen.
-        metric: what it was chosen by.
-        resampling: how to test.
+        spreads: of the metric over each model's seeds.
+        winner: the model chosen on validation.
+        metric: the metric of that choice.
+        resampling: settings of the tests.
 
     Raises:
         DataError: the models were measured on different users or by different metrics.
@@ -109,9 +109,9 @@ def compare_models(
 def _intervals(
     tables: Tables, chosen: str, resampling: Resampling
 ) -> tuple[dict[str, dict[str, list[float]]], Floats]:
-    """Of every metric of every model; and the resampled means of the metric of the choice.
+    """Intervals of every metric of every model, and resampled means of the metric of the choice.
 
-    All of them from the same draws, which take longer than the means.
+    All are from the same draws, which take longer than the means.
     """
     metrics, names = _metrics_of(tables), list(tables)
     values = np.hstack([side_by_side(tables, metric) for metric in metrics])
@@ -139,7 +139,7 @@ def _against_winner(
     groups: Sequence[Sequence[str]],
     resampling: Resampling,
 ) -> dict[str, dict[str, Any]]:
-    """Hold every model against the winner."""
+    """Compare every model with the winner."""
     names = list(tables)
     values, own = side_by_side(tables, metric), names.index(winner)
     others = [column for column in range(len(names)) if column != own]
@@ -169,11 +169,11 @@ def _against_winner(
     return rows
 
 
-def letter(place: int) -> str:
-    """Name a group by its place.
+def letter(position: int) -> str:
+    """Name of a group by its position.
 
-    >>> [letter(place) for place in (0, 25, 26, 52)]
+    >>> [letter(position) for position in (0, 25, 26, 52)]
     ['A', 'Z', 'A2', 'A3']
     """
-    round_, position = divmod(place, 26)
-    return chr(ord("A") + position) + (str(round_ + 1) if round_ else "")
+    round_, index = divmod(position, 26)
+    return chr(ord("A") + index) + (str(round_ + 1) if round_ else "")

@@ -1,4 +1,4 @@
-"""One model, one task: rank, measure, and keep what a report wants to show."""
+"""Evaluation of one model on one task: ranking, metrics, and the facts that a report shows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.evaluation.beyond_accuracy import catalogue_metrics, history_shares
-from diffrec_core.evaluation.items import GROUPS, ItemFacts, PopularityGroupsConfig
-from diffrec_core.evaluation.measuring import Measured, measure_users
+from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts, PopularityGroupsConfig
+from diffrec_core.evaluation.measuring import Measurements, measure_users
 from diffrec_core.evaluation.metrics import PerUser, mean_metrics
 from diffrec_core.evaluation.per_user import per_user_frame
-from diffrec_core.evaluation.ranking import NO_ITEM, RankingTask, Score
+from diffrec_core.evaluation.ranking import RankingTask, Score
 from diffrec_core.evaluation.slices import Slice, group_slices, user_slices
 
 
 class EvaluationConfig(Config):
-    """What is measured."""
+    """Section `evaluate` of params.yaml."""
 
     cutoffs: PositiveTuple = Field(default=(10, 20, 50), min_length=1)
     """The k of every metric."""
@@ -54,12 +54,12 @@ class Evaluation:
 
     Attributes:
         metrics: mean of each metric, and `users`, the number averaged over.
-        coverage: facts about whom and what the mean is over.
-        per_user: `user` and a column of values for each accuracy metric, whose mean it is.
+        coverage: counts of users and targets, and of those that the histories do not know.
+        per_user: `user` and a column of values for each accuracy metric.
         slices: recall and NDCG of slices of users and targets, see `evaluation.slices`.
         popularity_groups: of head, torso and tail: number of items, and shares of histories and
             of recommendations at each cutoff, means over users.
-        top_items: one row per user and rank, with whether it was a hit.
+        top_items: `user`, `rank`, `item`, `hit`; one row per user and rank.
     """
 
     metrics: dict[str, float]
@@ -71,7 +71,7 @@ class Evaluation:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """All of it but the tables, for JSON."""
+        """The result without its tables, for JSON."""
         return {
             **self.metrics,
             "coverage": self.coverage,
@@ -80,7 +80,7 @@ class Evaluation:
         }
 
     def without_items(self) -> Self:
-        """All but the recommended items, which take by far the most memory."""
+        """The result without the recommended items, which take by far the most memory."""
         return replace(self, top_items=self.top_items.clear())
 
 
@@ -94,15 +94,15 @@ def evaluate_task(
 ) -> Evaluation:
     """Rank every item for every user with targets, and measure.
 
-    One pass: a chunk of users is ranked, measured and forgotten but for its values and its top
-    items. Results do not depend on the size of the chunks.
+    One pass in chunks of users, of which values and top items are kept. Results do not depend on
+    the size of the chunks.
 
     Args:
         score: the model.
-        task: what is fed, what is to be predicted.
-        config: what is measured.
-        items: the catalogue as training shows it; without it, accuracy and slices of users alone.
-        on_batch: is told how many users are done.
+        task: histories to feed and targets to predict.
+        config: cutoffs and averaging.
+        items: the catalogue; without it, accuracy and slices of users alone.
+        on_batch: called with the number of users done.
 
     Raises:
         DataError: no user has a target.
@@ -135,7 +135,7 @@ def evaluate_task(
 def _averaged_over(
     task: RankingTask, accuracy: PerUser, config: EvaluationConfig
 ) -> tuple[NDArray[np.int64], PerUser]:
-    """The users that means are over, and their values: 0 for users without targets, if asked."""
+    """Users that means are over, and their values; with `all_users`, 0 without targets."""
     users = task.users
     if config.average == "with_targets":
         return users, accuracy
@@ -147,7 +147,7 @@ def _averaged_over(
 
 
 def _means_of_those_with_a_value(per_user: PerUser) -> dict[str, float]:
-    """Mean of each metric over the users where it is not NaN; metrics that nobody has are out."""
+    """Mean of each metric over the users where it is not NaN; none where it is NaN for all."""
     valued = {key: values[~np.isnan(values)] for key, values in per_user.items()}
     return mean_metrics({key: values for key, values in valued.items() if len(values)})
 
@@ -155,7 +155,7 @@ def _means_of_those_with_a_value(per_user: PerUser) -> dict[str, float]:
 def _group_facts(
     metrics: Mapping[str, float], past: Histories, items: ItemFacts, cutoffs: Sequence[int]
 ) -> dict[str, dict[str, float]]:
-    """What is recommended of each popularity group beside what the same users had of it."""
+    """Shares of each popularity group in recommendations and in the same users' histories."""
     shares = history_shares(past, items)
     shares = shares[~np.isnan(shares).any(axis=1)]
     facts: dict[str, dict[str, float]] = {}
@@ -174,7 +174,7 @@ def _group_facts(
     return facts
 
 
-def _top_items_frame(users: NDArray[np.int64], measured: Measured) -> pl.DataFrame:
+def _top_items_frame(users: NDArray[np.int64], measured: Measurements) -> pl.DataFrame:
     top_items, hit = np.concatenate(measured.top_items), np.concatenate(measured.hit)
     depth = top_items.shape[1]
     frame = pl.DataFrame(
@@ -189,7 +189,7 @@ def _top_items_frame(users: NDArray[np.int64], measured: Measured) -> pl.DataFra
 
 
 def _coverage(task: RankingTask) -> dict[str, int]:
-    """Count users and targets that the histories know nothing of."""
+    """Count users and targets, and those without a history."""
     evaluated = task.histories.take(task.users)
     known = np.unique(task.histories.items)
     return {
@@ -202,7 +202,7 @@ def _coverage(task: RankingTask) -> dict[str, int]:
 
 
 def describe_protocol(config: EvaluationConfig) -> dict[str, Any]:
-    """Say in words what the numbers mean; stands beside them in every report."""
+    """Describe the protocol in words, for reports."""
     bounds = config.popularity_groups
     return {
         "history": {"validation": "train", "test": "train and validation"},

@@ -1,4 +1,4 @@
-"""What is known of the items before anything is recommended: popularity, its groups, embeddings.
+"""Facts about the items from the training part: popularity, its groups, embeddings.
 
 Popularity is counted in the training part, whatever part is evaluated: number of users who had the
 item, as a share of the users who had any. Items are divided into head, torso and tail by what they
@@ -13,7 +13,7 @@ User-centered Evaluation of Popularity Bias (UMAP 2021), who take 20 % at either
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,15 @@ from diffrec_core.common.config import Config
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 
-GROUPS = ("head", "torso", "tail")
+GROUPS: Final = ("head", "torso", "tail")
+"""Of items by popularity."""
+
+NO_ITEM: Final = -1
+"""Item index in the places of a list for which no unseen item is left."""
 
 
 class PopularityGroupsConfig(Config):
-    """Where head and tail end; shares of all training interactions."""
+    """Bounds of head and tail, as shares of all training interactions."""
 
     head_share: float = Field(default=0.2, gt=0.0, lt=1.0)
     """The most popular items that have this share are the head."""
@@ -103,7 +107,7 @@ class ItemFacts:
 
     @property
     def self_information(self) -> NDArray[np.float64]:
-        """(I,) bits: -log2 of an item's popularity; one that nobody had counts as had by one."""
+        """(I,) bits: -log2 of an item's popularity; an item without users counts as having one."""
         information: NDArray[np.float64] = -np.log2(np.maximum(self.popularity, 1) / self.n_users)
         return information
 

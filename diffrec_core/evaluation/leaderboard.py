@@ -1,7 +1,8 @@
-"""The leaderboard: every model's numbers side by side, the choice of the winner, how sure it is."""
+"""The leaderboard: metrics of all models, the choice of the winner, and its significance."""
 
-import re
+import csv
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from typing import Any
 
 import polars as pl
@@ -9,18 +10,17 @@ from pydantic import Field
 
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ConfigError, DataError
+from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.comparison import Resampling, compare_models
+from diffrec_core.evaluation.metrics import MetricKey, is_accuracy
 from diffrec_core.evaluation.significance import SeedSpread
-
-_ACCURACY = r"^(recall|precision|ndcg|map|mrr|hit_rate)@\d+$"
-"""Metrics of which more is better, between 0 and 1, with a value for every user."""
 
 
 class SelectConfig(Config):
     """How the winner is chosen; always on the validation part."""
 
-    metric: str = Field(default="recall@20", pattern=_ACCURACY)
-    """One of the accuracy metrics that `evaluate` measures."""
+    metric: MetricKey = "recall@20"
+    """An accuracy metric at one of the cutoffs of `evaluate`."""
 
     significance_level: float = Field(default=0.05, gt=0.0, lt=1.0)
     """Differences with a p-value up to this, after Holm's correction, are significant; intervals
@@ -39,17 +39,17 @@ def build_leaderboard(
     fits: Mapping[str, Mapping[str, Any]],
     config: SelectConfig,
 ) -> dict[str, Any]:
-    """Put the results together and choose.
+    """Combine the results and choose the winner.
 
     Args:
         names: the models of the run, in order.
-        evaluations: what `evaluate` measured, by model: means over its seeds.
-        fits: what `train` reported, by model.
+        evaluations: results of `evaluate` by model, means over its seeds.
+        fits: reports of `train` by model.
         config: the metric to choose by.
 
     Returns:
         `selected`, `selected_on`, `protocol`, `models` by name, best validation first, with the
-        standard deviation over the seeds of each under `sd`; and `left_out`, why, by name.
+        standard deviation over the seeds of each under `sd`; and `left_out`: reasons by name.
 
     Raises:
         ConfigError: the metric was not measured.
@@ -66,7 +66,7 @@ def build_leaderboard(
     rows = {}
     for name in ranked:
         keys = ("config", "fit_seconds", "parameters", "peak_memory_mib", "epochs", "best_epoch")
-        parts = {part: _metrics(evaluations[name][part]) for part in ("validation", "test")}
+        parts = {part: _metrics(evaluations[name][part]) for part in EVALUATED_PARTS}
         over_seeds = {key: evaluations[name][key] for key in ("seeds", "sd")}
         rows[name] = {**parts, **over_seeds, **{key: fits[name][key] for key in keys}}
     return {
@@ -85,10 +85,10 @@ def with_significance(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Add to a leaderboard how sure its numbers are, on both parts.
+    """Add intervals and significance tests on both parts to a leaderboard.
 
     Args:
-        leaderboard: what `build_leaderboard` gave.
+        leaderboard: from `build_leaderboard`.
         per_user: part → model → per-user values (`evaluation.per_user`).
         config: the metric, the level and the number of resamples.
         seed: of the resamples.
@@ -139,22 +139,26 @@ def rank_models(
     """
     for name in names:
         if metric not in validation[name]:
-            known = ", ".join(sorted(key for key in validation[name] if re.match(_ACCURACY, key)))
+            known = ", ".join(sorted(filter(is_accuracy, validation[name])))
             raise ConfigError(f"params.yaml: select.metric = {metric!r} is not among {known}")
     return sorted(names, key=lambda name: -float(validation[name][metric]))
 
 
 def leaderboard_csv(leaderboard: Mapping[str, Any]) -> str:
     """Write accuracy metrics as CSV, one line per model, part and metric, for plots."""
-    lines = ["model,part,metric,value"]
-    for name, row in leaderboard["models"].items():
-        for part in ("validation", "test"):
-            for metric, value in row[part].items():
-                if re.match(_ACCURACY, metric):
-                    lines.append(f"{name},{part},{metric},{value}")
-    return "\n".join(lines) + "\n"
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("model", "part", "metric", "value"))
+    writer.writerows(
+        (name, part, key, value)
+        for name, row in leaderboard["models"].items()
+        for part in EVALUATED_PARTS
+        for key, value in row[part].items()
+        if is_accuracy(key)
+    )
+    return text.getvalue()
 
 
 def _metrics(part: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers, without what is nested: counts, slices, groups."""
+    """The numbers, without nested values: counts, slices, groups."""
     return {key: value for key, value in part.items() if isinstance(value, int | float)}

@@ -1,37 +1,234 @@
-"""Ranking metrics with binary relevance, per user and averaged.
+"""Accuracy metrics with binary relevance: one function each, in the registry `ACCURACY`.
 
-    recall@k     hits in the first k / number of targets
-    precision@k  hits in the first k / k
-    ndcg@k       DCG@k / ideal DCG@k, gain 1, discount 1 / log2(rank + 1), the ideal cut at k
-    map@k        average precision: the precision at the rank of each hit within k, added up,
-                 / min(number of targets, k), so that a perfect ranking has 1
-    mrr@k        1 / rank of the first hit within k, else 0
-    hit_rate@k   1 if there is a hit in the first k
+A metric takes a chunk of U users: `hit` (U, k), whether each of the first k ranks holds a target,
+and `n_targets` (U,), the number of targets, at least 1. It returns (U,) values between 0 and 1, of
+which more is better. Its name is the function's, its definition the docstring.
 
-Whom a mean is over is the evaluator's to say; the number of users stands beside it.
+All else follows from the registry: what `evaluate` measures and writes per user, what may choose
+the winner (`select.metric`, `gate.metric`), leaderboard, CSV, report, significance, MLflow, and the
+table in docs/evaluation-protocol.md (`python -m scripts.metric_tables` writes it).
+
+The evaluator says over which users the mean is taken; their number stands beside it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from inspect import getdoc
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
 
-METRICS = ("recall", "precision", "ndcg", "map", "mrr", "hit_rate")
+Hits = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+Values = NDArray[np.float64]
+PerUser = dict[str, Values]
+"""Metric key, such as `recall@20`, to one value per evaluated user."""
 
+Compute = TypeVar("Compute", bound=Callable[..., Any])
+
+_USUAL_CUTOFF = 20
 _CELLS_AT_A_TIME = 2**22
 """Of the table that hits are looked up in, a byte each: what fits into the cache of a CPU."""
 
-PerUser = dict[str, NDArray[np.float64]]
-"""Metric key, such as `recall@20`, to one value per evaluated user."""
+
+@dataclass(frozen=True, slots=True)
+class Metric(Generic[Compute]):
+    """A registered metric.
+
+    Attributes:
+        name: of the metric, without @k.
+        definition: formula and edge cases, one paragraph.
+        compute: the function.
+    """
+
+    name: str
+    definition: str
+    compute: Compute
+
+
+class MetricRegistry(dict[str, Metric[Compute]]):
+    """Metrics of one kind by name, in the order in which they are shown."""
+
+    def register(self, compute: Compute) -> Compute:
+        """Add a function as the metric of its name, without trailing underscores; a decorator.
+
+        Raises:
+            ValueError: the name is taken, or the function has no docstring.
+        """
+        name, definition = compute.__name__.rstrip("_"), getdoc(compute)
+        if name in self:
+            raise ValueError(f"metric {name} is registered twice")
+        if not definition:
+            raise ValueError(f"metric {name} needs a docstring: its definition")
+        self[name] = Metric(name, " ".join(definition.split()), compute)
+        return compute
+
+
+ACCURACY: Final[MetricRegistry[Callable[[Hits, Counts], Values]]] = MetricRegistry()
+
+HEADLINE: Final = ("recall", "ndcg")
+"""Shown in summaries and measured on slices."""
+
+
+@ACCURACY.register
+def recall(hit: Hits, n_targets: Counts) -> Values:
+    """Hits among the first k / number of targets."""
+    values: Values = hit.sum(axis=1) / n_targets
+    return values
+
+
+@ACCURACY.register
+def precision(hit: Hits, n_targets: Counts) -> Values:
+    """Hits among the first k / k, also where there are fewer than k targets."""
+    values: Values = hit.sum(axis=1) / hit.shape[1]
+    return values
+
+
+@ACCURACY.register
+def ndcg(hit: Hits, n_targets: Counts) -> Values:
+    """DCG@k / ideal DCG@k; a hit counts 1 / log2(rank + 1).
+
+    The ideal ranking begins with all targets and is cut at k.
+    """
+    k = hit.shape[1]
+    discount = 1.0 / np.log2(np.arange(1, k + 1) + 1)
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])
+    values: Values = _sum(hit * discount) / ideal[np.minimum(n_targets, k)]
+    return values
+
+
+@ACCURACY.register
+def map_(hit: Hits, n_targets: Counts) -> Values:
+    """Average precision: Σ over the hits of the precision at their rank, / min(targets, k).
+
+    A perfect ranking has 1. Other definitions divide by the number of targets or of hits.
+    """
+    k = hit.shape[1]
+    precisions = np.cumsum(hit, axis=1) / np.arange(1, k + 1)
+    values: Values = _sum(hit * precisions) / np.minimum(n_targets, k)
+    return values
+
+
+@ACCURACY.register
+def mrr(hit: Hits, n_targets: Counts) -> Values:
+    """1 / rank of the first hit among the first k; 0 without one."""
+    values: Values = np.where(hit.any(axis=1), 1.0 / (hit.argmax(axis=1) + 1), 0.0)
+    return values
+
+
+@ACCURACY.register
+def hit_rate(hit: Hits, n_targets: Counts) -> Values:
+    """1 with a hit among the first k, else 0."""
+    values: Values = (hit.sum(axis=1) > 0).astype(np.float64)
+    return values
+
+
+def _sum(terms: Values) -> Values:
+    """(U,) sums added up rank by rank, so that they do not depend on how k divides into blocks."""
+    sums: Values = np.cumsum(terms, axis=1)[:, -1]
+    return sums
+
+
+def is_accuracy(key: str) -> bool:
+    """Check that a key such as `recall@20` is that of an accuracy metric.
+
+    >>> is_accuracy("recall@20"), is_accuracy("gini@20"), is_accuracy("users")
+    (True, False, False)
+    """
+    name, at, k = key.partition("@")
+    return name in ACCURACY and bool(at) and k.isdecimal() and str(int(k)) == k and k != "0"
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """Divide the key of an accuracy metric into its name and k.
+
+    Raises:
+        ValueError: it is none; the message lists the metrics.
+
+    >>> split_key("ndcg@20")
+    ('ndcg', 20)
+    """
+    if not is_accuracy(key):
+        raise ValueError(
+            f"must be one of {', '.join(ACCURACY)}, with @ and a whole number from 1 on, such as "
+            f"recall@20"
+        )
+    name, _, k = key.partition("@")
+    return name, int(k)
+
+
+def _checked_key(key: str) -> str:
+    try:
+        split_key(key)
+    except ValueError as error:
+        raise PydanticCustomError("metric", "{reason}", {"reason": str(error)}) from error
+    return key
+
+
+MetricKey = Annotated[str, AfterValidator(_checked_key)]
+"""Field of a configuration: the key of an accuracy metric."""
+
+
+def shown_cutoff(chosen: str, cutoffs: Collection[int]) -> int:
+    """The k that summaries show: 20 where it was measured, else that of the metric of the choice.
+
+    >>> shown_cutoff("ndcg@10", [10, 20]), shown_cutoff("ndcg@10", [10, 50])
+    (20, 10)
+    """
+    return _USUAL_CUTOFF if _USUAL_CUTOFF in cutoffs else split_key(chosen)[1]
+
+
+def headline(k: int) -> list[str]:
+    """Keys of the metrics that summaries show.
+
+    >>> headline(20)
+    ['recall@20', 'ndcg@20']
+    """
+    return [f"{name}@{k}" for name in HEADLINE]
+
+
+def per_user_metrics(
+    hit: Hits, n_targets: Counts, cutoffs: Sequence[int], names: Iterable[str] | None = None
+) -> PerUser:
+    """Compute metrics at every cutoff for every user.
+
+    Args:
+        hit: (U, K) which ranks hold a target, K at least the largest cutoff.
+        n_targets: (U,) number of targets, each at least 1.
+        cutoffs: the k of each metric.
+        names: of `ACCURACY`; None: all.
+
+    Raises:
+        DataError: K is less than a cutoff.
+
+    >>> m = per_user_metrics(np.array([[False, True]]), np.array([2]), [2], ["recall", "ndcg"])
+    >>> {key: round(float(value[0]), 4) for key, value in m.items()}
+    {'recall@2': 0.5, 'ndcg@2': 0.3869}
+    """
+    if hit.shape[1] < max(cutoffs):
+        raise DataError(f"rankings of {hit.shape[1]} items cannot give metrics at {max(cutoffs)}")
+    chosen = [ACCURACY[name] for name in (ACCURACY if names is None else names)]
+    return {
+        f"{metric.name}@{k}": metric.compute(hit[:, :k], n_targets)
+        for k in cutoffs
+        for metric in chosen
+    }
+
+
+def mean_metrics(per_user: PerUser) -> dict[str, float]:
+    """Average each metric over the users."""
+    return {key: float(values.mean()) for key, values in per_user.items()}
 
 
 def hits(
     top_items: NDArray[np.integer], targets: Histories, *, cells_at_a_time: int = _CELLS_AT_A_TIME
-) -> NDArray[np.bool_]:
+) -> Hits:
     """Mark which recommended items are targets.
 
     A table of users by items is ticked and looked up, some users at a time: no sorting.
@@ -43,69 +240,23 @@ def hits(
 
     Returns:
         (U, k) bool.
+
+    Raises:
+        DataError: the numbers of rows differ.
     """
     if len(top_items) != len(targets):
         raise DataError(f"{len(top_items)} rankings but {len(targets)} users with targets")
-    # one column more than items: NO_ITEM, -1, looks up the last one, which nobody ticks
+    # one column more than items: NO_ITEM, -1, looks up the last one, which is never ticked
     width = 2 + max(int(top_items.max(initial=0)), int(targets.items.max(initial=0)))
     rows = max(1, min(cells_at_a_time // width, len(top_items)))
     wanted = np.zeros((rows, width), dtype=np.bool_)
-    found = np.empty(top_items.shape, dtype=np.bool_)
+    hit = np.empty(top_items.shape, dtype=np.bool_)
     user_of = targets.rows
     for start in range(0, len(top_items), rows):
         end = min(start + rows, len(top_items))
         entries = slice(targets.offsets[start], targets.offsets[end])
         ticked = user_of[entries] - start, targets.items[entries]
         wanted[ticked] = True
-        found[start:end] = wanted[np.arange(end - start)[:, None], top_items[start:end]]
+        hit[start:end] = wanted[np.arange(end - start)[:, None], top_items[start:end]]
         wanted[ticked] = False
-    return found
-
-
-def per_user_metrics(
-    hit: NDArray[np.bool_],
-    n_targets: NDArray[np.int64],
-    cutoffs: Sequence[int],
-    names: Sequence[str] = METRICS,
-) -> PerUser:
-    """Compute metrics at every cutoff for every user.
-
-    Args:
-        hit: (U, K) which ranks hold a target, K at least the largest cutoff.
-        n_targets: (U,) number of targets, each at least 1.
-        cutoffs: the k of each metric.
-        names: which of METRICS.
-
-    >>> m = per_user_metrics(np.array([[False, True]]), np.array([2]), [2])
-    >>> {key: round(float(value[0]), 4) for key, value in m.items() if key != "hit_rate@2"}
-    {'recall@2': 0.5, 'precision@2': 0.5, 'ndcg@2': 0.3869, 'map@2': 0.25, 'mrr@2': 0.5}
-    """
-    if hit.shape[1] < max(cutoffs):
-        raise DataError(f"rankings of {hit.shape[1]} items cannot give metrics at {max(cutoffs)}")
-    rank = np.arange(1, hit.shape[1] + 1)
-    discount = 1.0 / np.log2(rank + 1)
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    found = np.cumsum(hit, axis=1)
-    gain, precision = np.cumsum(hit * discount, axis=1), np.cumsum(hit * (found / rank), axis=1)
-    first = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, hit.shape[1] + 1)
-    at: dict[str, Callable[[int], NDArray[np.float64]]] = {
-        "recall": lambda k: found[:, k - 1] / n_targets,
-        "precision": lambda k: found[:, k - 1] / k,
-        "ndcg": lambda k: gain[:, k - 1] / ideal[np.minimum(n_targets, k)],
-        "map": lambda k: precision[:, k - 1] / np.minimum(n_targets, k),
-        "mrr": lambda k: np.where(first <= k, 1.0 / first, 0.0),
-        "hit_rate": lambda k: (found[:, k - 1] > 0).astype(np.float64),
-    }
-    return {f"{name}@{k}": at[name](k) for k in cutoffs for name in names}
-
-
-def mean_metrics(per_user: PerUser) -> dict[str, float]:
-    """Average each metric over the users."""
-    return {key: float(values.mean()) for key, values in per_user.items()}
-
-
-def recall_at(score: Score, task: RankingTask, k: int = 20, *, batch_size: int = 1024) -> float:
-    """Mean recall@k of a task: what early stopping watches."""
-    top_items = rank_task(score, task, k, batch_size=batch_size)
-    targets = task.targets.take(task.users)
-    return float((hits(top_items, targets).sum(axis=1) / targets.lengths).mean())
+    return hit

@@ -1,4 +1,4 @@
-"""Per-user values on disk: what comparisons between models are made from.
+"""Per-user values on disk, the input of comparisons between models.
 
 One table per part, a row for each user that the metrics are averaged over, in the order of their
 indices: `user` and a column for each metric, in full precision, so that the mean of a column is

@@ -16,12 +16,10 @@ from torch import Tensor
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.batches import batches
 from diffrec_core.data.histories import Histories, concatenate
+from diffrec_core.evaluation.items import NO_ITEM
 
 Score = Callable[[Histories], Tensor]
 """(B histories) to (B, I) scores."""
-
-NO_ITEM = -1
-"""Stands where fewer than k unseen items exist."""
 
 _GROUP, _LEAST_GROUPS = 8, 3
 """Items in a group of `_largest`, and how many groups a wanted item must have to be worth it."""
@@ -38,13 +36,13 @@ class RankingTask:
         name: the part that is predicted, `validation` or `test`.
         histories: U rows, everything before the part.
         targets: U rows, the part itself; users without targets are not evaluated.
-        barred: U rows of what is masked whether it is in the histories or not; None: nothing.
+        excluded: U rows of items to mask besides those of the histories; None: none.
     """
 
     name: str
     histories: Histories
     targets: Histories
-    barred: Histories | None = None
+    excluded: Histories | None = None
 
     def __post_init__(self) -> None:
         """Check that all are about the same users.
@@ -56,10 +54,10 @@ class RankingTask:
             raise DataError(
                 f"{self.name}: {len(self.histories)} histories, {len(self.targets)} targets"
             )
-        if self.barred is not None and len(self.barred) != len(self.targets):
+        if self.excluded is not None and len(self.excluded) != len(self.targets):
             raise DataError(
-                f"{self.name}: what is barred has {len(self.barred)} rows, {len(self.targets)} "
-                f"are needed"
+                f"{self.name}: {len(self.excluded)} rows of excluded items, "
+                f"{len(self.targets)} are needed"
             )
 
     @property
@@ -138,28 +136,15 @@ def _cut_a_tie(scores: Tensor, cut: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return scores.gather(1, indices), indices
 
 
-def mask_seen(scores: Tensor, seen: Histories) -> Tensor:
-    """Set the scores of each row's seen items to -inf, in place.
-
-    What is seen is a matter of the interaction set, never of weights, which may be zero.
-    """
-    scores[_entries(scores, seen)] = -torch.inf
-    return scores
-
-
-def _entries(scores: Tensor, seen: Histories) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the seen items."""
-    rows = torch.from_numpy(seen.rows).to(scores.device)
-    return rows, torch.from_numpy(seen.items.astype(np.int64)).to(scores.device)
-
-
 @contextmanager
-def _masked(scores: Tensor, seen: Histories) -> Iterator[Tensor]:
-    """Scores with those of seen items at -inf, and afterwards as they were.
+def masked(scores: Tensor, seen: Histories) -> Iterator[Tensor]:
+    """Yield the scores with those of each row's seen items at -inf, and restore them afterwards.
 
-    The scores are the model's own, and a copy would be a second chunk in memory.
+    Seen is every item of the interaction set, also one of weight zero. The scores are the model's
+    own, and a copy would be a second chunk in memory.
     """
-    rows, items = _entries(scores, seen)
+    rows = torch.from_numpy(seen.rows).to(scores.device)
+    items = torch.from_numpy(seen.items.astype(np.int64)).to(scores.device)
     before = scores[rows, items]
     scores[rows, items] = -torch.inf
     try:
@@ -175,12 +160,12 @@ def rank(
     *,
     batch_size: int = 1024,
     exclude_seen: bool = True,
-    barred: Histories | None = None,
+    excluded: Histories | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
     """Rank all items for all histories, one batch in memory at a time.
 
-    `barred` has a row of items for each history that are masked with it, if seen items are.
+    `excluded` has a row of items for each history, masked with it unless `exclude_seen` is false.
 
     Yields:
         rows (B,), item indices (B, k) with `NO_ITEM` for none, scores (B, k).
@@ -195,8 +180,8 @@ def rank(
             raise DataError(
                 "the model scores NaN: its training diverged or its weights are damaged"
             )
-        seen = batch if barred is None else concatenate(batch, barred.take(rows))
-        with _masked(scores, seen) if exclude_seen else nullcontext(scores) as unseen:
+        seen = batch if excluded is None else concatenate(batch, excluded.take(rows))
+        with masked(scores, seen) if exclude_seen else nullcontext(scores) as unseen:
             items, values = top_k(unseen, k)
         del scores, unseen  # before the next chunk is made
         if on_batch:
@@ -223,7 +208,7 @@ def rank_task(
         task.histories.take(users),
         k,
         batch_size=batch_size,
-        barred=None if task.barred is None else task.barred.take(users),
+        excluded=None if task.excluded is None else task.excluded.take(users),
         on_batch=on_batch,
     )
     parts = [items for _, items, _ in ranked]

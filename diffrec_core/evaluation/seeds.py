@@ -1,4 +1,4 @@
-"""A model that was trained several times, each from a seed of its own: means and spread.
+"""Means and spread of a model that was trained from several seeds.
 
 What one number says of such a model is the mean over its seeds; beside it stands their sample
 standard deviation. The values of a user are likewise means over the seeds, so that tests over users
@@ -17,7 +17,7 @@ from diffrec_core.data.schema import USER
 
 
 def mean_of(values: Sequence[Any]) -> Any:
-    """Average equally built values: numbers, and what holds numbers; all else must be equal.
+    """Average values of the same structure: numbers, nested ones too; all else must be equal.
 
     >>> mean_of([{"map@5": 0.1, "bins": [{"users": 3}]}, {"map@5": 0.3, "bins": [{"users": 3}]}])
     {'map@5': 0.2, 'bins': [{'users': 3}]}
@@ -62,5 +62,5 @@ def mean_per_user(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _shared(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys that all have: a metric that nobody had a value for under one seed is left out."""
+    """Keys that all have: a metric without any value under one seed is absent there."""
     return [key for key in mappings[0] if all(key in mapping for mapping in mappings)]

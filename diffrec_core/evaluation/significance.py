@@ -1,9 +1,9 @@
-"""Is a difference between models more than chance? Resampled over users, paired, corrected.
+"""Significance of differences between models: paired resampling over users, corrected.
 
     bootstrap     users are drawn with replacement, the same draws for every model; the interval
                   lies between the quantiles of the resampled means (percentile interval)
-    permutation   if two models were alike, it would not matter for any user which of them is
-                  which: signs of the users' differences are flipped, two-sided
+    permutation   under the null hypothesis the two models are exchangeable for every user: signs
+                  of the users' differences are flipped, two-sided
     seeds         another seed of training would have given other means: Welch's t-test, of the
                   standard deviations between the seeds; two-sided
     Holm          bounds the chance of any false alarm among several tests
@@ -43,11 +43,11 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """How far the means of one model, trained from several seeds, lie from each other.
+    """Spread of a model's metric over the seeds that it was trained from.
 
     Attributes:
-        sd: their sample standard deviation; 0 if there is one, or no chance in the training.
-        seeds: how many there are.
+        sd: sample standard deviation; 0 for one seed or a deterministic model.
+        seeds: their number.
     """
 
     sd: float = 0.0
@@ -109,10 +109,10 @@ def permutation_p_values(
 
     Where all 2^n ways of flipping n users' signs are no more than `resamples`, they are all
     counted, and p is exact: the share of them whose |mean| is at least the one observed.
-    Otherwise that share is estimated as (1 + found) / (1 + resamples), which is never 0.
+    Otherwise that share is estimated as (1 + count) / (1 + resamples), which is never 0.
 
     Args:
-        differences: (U, M) what each user has of one model less what of another.
+        differences: (U, M) each user's value of one model less that of another.
         resamples: R.
         seed: of the flips.
         entries_at_a_time: bounds memory.
@@ -132,11 +132,11 @@ def permutation_p_values(
     is_exact = n_users < resamples.bit_length()
     rows = max(1, entries_at_a_time // max(1, n_users))
     flips = _all_flips(n_users, rows) if is_exact else _flips(n_users, resamples, rows, seed)
-    found = np.zeros(differences.shape[1], dtype=np.int64)
+    extreme = np.zeros(differences.shape[1], dtype=np.int64)
     for flipped in flips:
         sums = total - 2.0 * (flipped @ differences)
-        found += (np.abs(sums) >= threshold).sum(axis=0)
-    p_values: Floats = found / 2**n_users if is_exact else (1 + found) / (1 + resamples)
+        extreme += (np.abs(sums) >= threshold).sum(axis=0)
+    p_values: Floats = extreme / 2**n_users if is_exact else (1 + extreme) / (1 + resamples)
     return p_values
 
 
@@ -160,8 +160,8 @@ def _flips(n_users: int, resamples: int, rows: int, seed: int) -> Iterator[Float
 def seed_p_value(difference: float, one: SeedSpread, other: SeedSpread) -> float:
     """Two-sided Welch test of "the means over all seeds are equal".
 
-    A model without spread is taken as known exactly; of two such, any difference is told from
-    seeds, since none can have made it.
+    A model without spread is taken as known exactly; of two such, any difference is significant
+    over seeds.
 
     Args:
         difference: of the two means over the seeds.
@@ -213,7 +213,7 @@ def difference_p_values(
     resamples: int,
     seed: int,
 ) -> tuple[Floats, Floats]:
-    """Hold models against one of them: is it chance of the users, is it chance of the seeds?
+    """Compare models with one of them: tests over users and over seeds.
 
     Args:
         values: (U, M) one column for each model, means over its seeds.
@@ -241,7 +241,7 @@ def difference_p_values(
 def group_models(
     values: Floats, spreads: Sequence[SeedSpread], *, level: float, resamples: int, seed: int
 ) -> list[list[int]]:
-    """Put together models that cannot be told from the best among them.
+    """Group models with the best among them where they do not differ significantly.
 
     The first group is the model with the highest mean and every other whose difference to it is
     not significant: Holm's correction over all models compared with that one.

@@ -1,8 +1,8 @@
-"""Slices: for whom, and on which items, a model does well.
+"""Slices: accuracy by groups of users and of target items.
 
     history_length          users with a history, by how many items it holds: quantile bins
     days_since_last_action  users with a history, by the days from its last interaction to the last
-                            one in anybody's history: quantile bins
+                            one in any history: quantile bins
     history                 warm users, who have a history, and new ones, who have none
     target_popularity       targets that are head, torso, tail: recall and NDCG as if the user had
                             no other targets, over the users that have such targets
@@ -19,17 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.items import GROUPS, ItemFacts
-from diffrec_core.evaluation.metrics import PerUser, per_user_metrics
-from diffrec_core.evaluation.ranking import NO_ITEM
-
-METRICS = ("recall", "ndcg")
-"""What is averaged in each slice."""
+from diffrec_core.data.schema import MICROSECONDS_PER_DAY
+from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts
+from diffrec_core.evaluation.metrics import HEADLINE, PerUser, per_user_metrics
 
 Slice = dict[str, Any]
 """`slice`, its name; `users`; each metric; for bins `from` and `to`, both inclusive."""
-
-_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 def user_slices(
@@ -38,7 +33,7 @@ def user_slices(
     """Average the metrics over slices of users.
 
     Args:
-        histories: of everybody.
+        histories: of all users.
         users: (U,) rows of the users that are averaged over.
         per_user: (U,) for each metric.
         bins: how many quantile bins, at most.
@@ -58,9 +53,9 @@ def user_slices(
 
 
 def days_since_last_action(histories: Histories, users: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(U,) days from the last interaction of users with a history to the last one of anybody."""
+    """(U,) days from the last interaction of users with a history to the last one of all."""
     last = histories.timestamps[histories.offsets[users + 1] - 1]
-    days: NDArray[np.float64] = (histories.timestamps.max(initial=0) - last) / _MICROSECONDS_PER_DAY
+    days: NDArray[np.float64] = (histories.timestamps.max(initial=0) - last) / MICROSECONDS_PER_DAY
     return days
 
 
@@ -98,13 +93,13 @@ def on_groups(
     items: ItemFacts,
     cutoffs: Sequence[int],
 ) -> dict[str, PerUser]:
-    """Measure with the targets of one popularity group only.
+    """Compute metrics with the targets of one popularity group only.
 
     Args:
         top_items: (U, K), best first.
-        hit: (U, K) whether they are targets.
+        hit: (U, K) which of them are targets.
         targets: U rows.
-        items: which group each item is of.
+        items: the group of each item.
         cutoffs: the k of each metric.
 
     Returns:
@@ -117,7 +112,7 @@ def on_groups(
             targets.rows[items.group[targets.items] == number], minlength=len(targets)
         )
         values = per_user_metrics(
-            hit & (group_of == number), np.maximum(n_targets, 1), cutoffs, METRICS
+            hit & (group_of == number), np.maximum(n_targets, 1), cutoffs, HEADLINE
         )
         measured[name] = {
             key: np.where(n_targets > 0, value, np.nan) for key, value in values.items()
@@ -126,7 +121,7 @@ def on_groups(
 
 
 def group_slices(measured: Mapping[str, PerUser]) -> list[Slice]:
-    """Average what `on_groups` gave over the users that have targets of each group."""
+    """Average the values of `on_groups` over the users that have targets of each group."""
     slices = []
     for name, per_user in measured.items():
         has_target = ~np.isnan(next(iter(per_user.values())))
@@ -139,6 +134,6 @@ def _means(per_user: PerUser, mask: NDArray[np.bool_]) -> dict[str, float]:
     means = {
         key: float(values[mask].mean())
         for key, values in per_user.items()
-        if key.partition("@")[0] in METRICS
+        if key.partition("@")[0] in HEADLINE
     }
     return {"users": float(mask.sum()), **means}

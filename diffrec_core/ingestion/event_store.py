@@ -17,14 +17,8 @@ from typing import Any, Final
 import polars as pl
 import pyarrow.parquet
 
-from diffrec_core.data.schema import (
-    ITEM_ID,
-    QUARANTINE,
-    SOURCE_FILE,
-    SOURCE_ROW,
-    TIMESTAMP,
-    USER_ID,
-)
+from diffrec_core.data.schema import ITEM_ID, SOURCE_FILE, SOURCE_ROW, TIMESTAMP, USER_ID
+from diffrec_core.data.tables import QUARANTINE
 from diffrec_core.ingestion.timestamps import FIRST
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,10 @@ from pydantic import Field, Strict
 from diffrec_core.common.artifacts import read_json, sha256_file
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ArtifactError, DataError
+from diffrec_core.data.schema import RAW_MANIFEST_SCHEMA as SCHEMA
 
 log = logging.getLogger(__name__)
 
-SCHEMA: Final = "raw/1"
-KNOWN_IDS_SCHEMA: Final = "known_ids/1"
 VOCABULARIES: Final = ("users.parquet", "items.parquet")
 _WHAT_TO_DO: Final = (
     "Fetch the sample data with `make sample`, or set list_raw.logs in params.yaml "

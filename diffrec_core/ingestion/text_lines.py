@@ -17,8 +17,6 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW
 from diffrec_core.ingestion.raw_rows import PROBLEM
 
-LINES: Final = pl.Schema({SOURCE_ROW: pl.Int64(), RAW: pl.String(), PROBLEM: pl.String()})
-
 CHUNK_BYTES: Final = 8 * 2**20
 _MAX_LINE_BYTES: Final = 64 * 2**20
 _GZIP: Final = b"\x1f\x8b"
@@ -39,7 +37,8 @@ class LineChunk:
     """Some lines of a file, in order.
 
     Attributes:
-        lines: columns LINES; `source_row` counts the lines of the file from 1.
+        lines: columns `source_row`, which counts the lines of the file from 1, `raw` and
+            `problem`.
         count: how many line ends the bytes hold (the last line may have none); counted apart
             from `lines`, so that one checks the other.
         position: bytes of the file read so far; of a gzip file, compressed ones.

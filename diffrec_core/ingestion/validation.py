@@ -12,7 +12,6 @@ import polars as pl
 from diffrec_core.data.schema import (
     EVENT_TYPE,
     ITEM_ID,
-    QUARANTINE,
     RAW,
     REASON,
     SOURCE_FILE,
@@ -21,6 +20,7 @@ from diffrec_core.data.schema import (
     USER_ID,
     VALUE,
 )
+from diffrec_core.data.tables import QUARANTINE
 from diffrec_core.ingestion.raw_rows import PROBLEM, RawBatch
 from diffrec_core.ingestion.timestamps import END, FIRST, microseconds
 

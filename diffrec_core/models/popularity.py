@@ -10,10 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
+from diffrec_core.data.schema import MICROSECONDS_PER_DAY
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
-
-_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 class PopularityConfig(ModelConfig):
@@ -53,7 +52,7 @@ class Popularity(Recommender):
         if self.config.half_life_days is None:
             return np.ones(len(histories.items))
         age = histories.timestamps.max() - histories.timestamps
-        halvings = age / (self.config.half_life_days * _MICROSECONDS_PER_DAY)
+        halvings = age / (self.config.half_life_days * MICROSECONDS_PER_DAY)
         weights: NDArray[np.float64] = np.exp2(-halvings)
         return weights
 

@@ -1,1 +1,1 @@
-"""Is the nightly pipeline well? Pure checks of the data and of the champion."""
+"""Checks of the nightly pipeline: its data and its champion."""

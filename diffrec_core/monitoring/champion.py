@@ -1,4 +1,4 @@
-"""Checks of the champion: how old it is, and what it is worth on the newest period."""
+"""Checks of the champion: its age, and its metric on the newest period."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,14 +9,14 @@ from diffrec_core.monitoring.config import MonitorConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionScore:
-    """What the champion is worth on data that it was not trained on.
+    """The champion's metric on data that it was not trained on.
 
     Attributes:
-        metric: which, such as ``recall@20``.
+        metric: its key, such as `recall@20`.
         value: its mean over users on the newest period.
-        users: how many they are.
-        expected: the same metric when it was promoted; None when that is not known.
-        window: the span that it was measured on, in words.
+        users: their number.
+        expected: the same metric when it was promoted; None if unknown.
+        window: the time span of the measurement, in words.
     """
 
     metric: str
@@ -51,20 +51,20 @@ def champion_age(
 
 
 def champion_metric(score: ChampionScore, config: MonitorConfig) -> Check:
-    """How far the champion's metric fell below what it was promoted with, relative to that."""
-    found = f"its {score.metric} is {score.value:.4f} over {score.users:,} users ({score.window})"
+    """Relative drop of the champion's metric since its promotion."""
+    value = f"its {score.metric} is {score.value:.4f} over {score.users:,} users ({score.window})"
     if score.users < config.champion_min_users:
         text = (
-            f"{found}: too few to judge (monitor.champion_min_users = {config.champion_min_users})"
+            f"{value}: too few to judge (monitor.champion_min_users = {config.champion_min_users})"
         )
         return Check("champion_metric", "ok", None, None, text)
     if not score.expected:
-        text = f"{found}; what it was promoted with is not recorded, so not judged"
+        text = f"{value}; what it was promoted with is not recorded, so not judged"
         return Check("champion_metric", "unknown", None, None, text)
     limits = Limits(warn_above=config.champion_drop_warn, alarm_above=config.champion_drop_alarm)
     drop = 1 - score.value / score.expected
     message = (
-        f"{found}, {abs(drop):.1%} {'below' if drop > 0 else 'above'} the {score.expected:.4f} "
+        f"{value}, {abs(drop):.1%} {'below' if drop > 0 else 'above'} the {score.expected:.4f} "
         f"that it was promoted with; warn above a drop of {limits.warn_above:.0%}, alarm above "
         f"{limits.alarm_above:.0%}"
     )

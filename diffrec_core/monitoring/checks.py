@@ -11,7 +11,7 @@ from diffrec_core.monitoring.drift import Binned
 
 Status = Literal["ok", "unknown", "warn", "alarm"]
 STATUSES: Final[tuple[Status, ...]] = ("ok", "unknown", "warn", "alarm")
-"""From well to bad; unknown: it could not be looked at."""
+"""In ascending severity; unknown: the check could not be made."""
 
 ADVICE: Final[Mapping[str, str]] = {
     "data": "Mend what the reason names, the logs most often, and clear the failed task and all "
@@ -33,17 +33,17 @@ ADVICE: Final[Mapping[str, str]] = {
     "champion_metric": "Rule out a fault of the data first, by the checks before this one. Then "
     "retrain, or roll back if the drop began with the last promotion.",
 }
-"""What to do, by the name of the check."""
+"""Remedies by the name of the check."""
 
 NOT_READ: Final = "the night's data could not be read"
-"""Why nothing is known of them, in a check of its own."""
+"""Message of the checks that could not be made."""
 
 _NOT_KNOWN = "Find out why this could not be looked at; until then nothing is known of it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Where a value stops being well; None: nowhere. At a limit, a value is still well."""
+    """Warning and alarm thresholds; None: there is none. A value at a limit is ok."""
 
     warn_below: float | None = None
     alarm_below: float | None = None
@@ -68,10 +68,10 @@ class Check:
     Attributes:
         name: which check, a key of ADVICE.
         status: the verdict.
-        value: what was found; None when it could not be.
-        limit: what is allowed; None when nothing was judged.
+        value: as measured; None if it could not be.
+        limit: the thresholds; None if nothing was judged.
         message: both in words.
-        series: label and value of what the value was drawn from, oldest first or by bin.
+        series: labels and values that the value was computed from, oldest first or by bin.
     """
 
     name: str
@@ -83,13 +83,13 @@ class Check:
 
     @property
     def advice(self) -> str | None:
-        """What to do; None when all is well."""
+        """The remedy; None if the status is ok."""
         if self.status == "ok":
             return None
         return _NOT_KNOWN if self.status == "unknown" else ADVICE[self.name]
 
     def to_json(self) -> dict[str, Any]:
-        """The check as JSON; `do` says what to do when something is wrong."""
+        """The check as JSON; `do` has the remedy."""
         limit = self.limit and {
             name: getattr(self.limit, name)
             for name in ("warn_below", "alarm_below", "warn_above", "alarm_above")
@@ -107,7 +107,7 @@ class Check:
 
 
 def worst(checks: Sequence[Check]) -> Status:
-    """The overall status: that of the check that fares worst."""
+    """The overall status: the most severe one."""
     return max((check.status for check in checks), key=STATUSES.index, default="unknown")
 
 
@@ -203,10 +203,10 @@ def quarantined(
 
 
 def unreadable(why: str) -> tuple[Check, ...]:
-    """The verdict where the data of the night cannot be read: nothing is known of them.
+    """Checks of a night whose data cannot be read.
 
     Args:
-        why: what stands against it, in words.
+        why: the reason, in words.
     """
     unknown = (name for name in ADVICE if name != "data" and not name.startswith("champion"))
     return (

@@ -1,4 +1,4 @@
-"""What the monitor compares, and from where on it warns or raises the alarm."""
+"""The section `monitor` of params.yaml: periods that are compared, and thresholds."""
 
 from typing import Literal, Self
 
@@ -19,11 +19,11 @@ _PAIRS = (
 
 
 class MonitorConfig(Config):
-    """Limits of the checks. A value at its limit is well; beyond it the check warns or alarms."""
+    """Thresholds of the checks. A value at its limit is ok; beyond it the check warns or alarms."""
 
     period: Literal["day", "week"] = "day"
-    """What is compared with its predecessors: the last whole day (UTC), or the seven days that end
-    with it."""
+    """The period that is compared with its predecessors: the last whole day (UTC), or the seven
+    days that end with it."""
 
     trailing_periods: int = Field(default=28, ge=2, le=366)
     """How many earlier periods the newest one is compared with."""
@@ -84,7 +84,7 @@ class MonitorConfig(Config):
     """Raise the alarm at a larger drop."""
 
     champion_min_users: int = Field(default=200, ge=1)
-    """With fewer users that it can be measured on, the champion's metric is not judged."""
+    """With fewer users to measure it on, the champion's metric is not judged."""
 
     runbook: str = Field(default="../../docs/runbook.md", min_length=1)
     """Where the page of the status links to: a URL, or a path seen from the page."""

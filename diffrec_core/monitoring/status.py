@@ -2,28 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from diffrec_core.common.errors import AlarmError
-from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
+from diffrec_core.data.schema import ITEM, STATUS_SCHEMA, TIMESTAMP, USER
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.checks import ADVICE, Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.drift import history_length, item_popularity
 from diffrec_core.monitoring.periods import BACK, Periods
 
-STATUS_SCHEMA: Final = "status/1"
-
 
 @dataclass(frozen=True, slots=True)
 class NightStatus:
-    """What the monitor found.
+    """Results of the monitor.
 
     Attributes:
-        now: the moment of looking, UTC.
-        unit: what was compared: a day or a week.
+        now: time of the check, UTC.
+        unit: of comparison: a day or a week.
         period: the newest whole period, half-open.
         checks: the verdicts, in the order of the page.
     """
@@ -35,7 +33,7 @@ class NightStatus:
 
     @property
     def overall(self) -> Status:
-        """The status of the check that fares worst."""
+        """The most severe status of the checks."""
         return checks.worst(self.checks)
 
     def to_json(self) -> dict[str, Any]:
@@ -53,10 +51,10 @@ class NightStatus:
         """Fail if a check is in alarm.
 
         Args:
-            where: the status to look at, in words.
+            where: the full status, in words.
 
         Raises:
-            AlarmError: lists the alarms, each with what to do.
+            AlarmError: lists the alarms, each with its remedy.
         """
         alarms = [check for check in self.checks if check.status == "alarm"]
         if alarms:
@@ -73,8 +71,8 @@ def check_data(
     Args:
         events: column `timestamp` of every event, for freshness and row counts.
         interactions: columns `user`, `item` and `timestamp`, for drift.
-        now: the moment of looking, UTC.
-        config: limits and periods.
+        now: time of the check, UTC.
+        config: thresholds and periods.
     """
     periods = Periods.before(now, config.period, config.trailing_periods)
     past, time = events.filter(pl.col(TIMESTAMP) < now), pl.col(TIMESTAMP)

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from diffrec_core.evaluation.items import GROUPS
 from diffrec_core.report import svg
 from diffrec_core.report.data import ModelResult
 from diffrec_core.report.figure import Figure
 from diffrec_core.report.figures import percent
 from diffrec_core.report.svg import Scale
 
-GROUPS = ("head", "torso", "tail")
 _Shares = tuple[float, float, float]
 
 

@@ -1,6 +1,6 @@
-"""What changed since the previous run, in words: `dvc metrics diff` for people.
+"""Changes since the previous run, in words.
 
-A run is known by its summary: the choice, the sizes and spans of the parts, and every model's
+A run is identified by its summary: the choice, the sizes and spans of the parts, and every model's
 settings and numbers; not by timings, which differ between equal runs.
 """
 
@@ -9,13 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffrec_core.data.splits import EVALUATED_PARTS, PARTS
 from diffrec_core.report.facts import FactTable, flatten, write_value
 
-HISTORY_SCHEMA = "history/1"
-"""Of the file that holds the summaries of this run and of the one before."""
-
 Summary = Mapping[str, Any]
-_PARTS = ("train", "validation", "test")
 _COUNTED = ("interactions", "users", "items")
 
 
@@ -37,7 +34,7 @@ class Changes:
 
 
 def summarize(leaderboard: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a leaderboard is compared with the next one, as JSON gives it back."""
+    """Summary of a leaderboard for the comparison with the next one, as read back from JSON."""
     summary = {
         "selected": leaderboard["selected"],
         "selected_on": leaderboard["selected_on"],
@@ -52,9 +49,9 @@ def summarize(leaderboard: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def advance(known: Sequence[Summary], now: Summary) -> list[Summary]:
-    """Put a run after those that are known, of which the last one with another result stays.
+    """Append a run to the last of the known ones with another result.
 
-    The same run again changes nothing, so that it is compared with the same one as before.
+    Appending the same run again changes nothing: it is compared with the same one as before.
 
     >>> advance([{"run": 1}, {"run": 2}], {"run": 3})
     [{'run': 2}, {'run': 3}]
@@ -66,7 +63,7 @@ def advance(known: Sequence[Summary], now: Summary) -> list[Summary]:
 
 
 def compare_runs(previous: Summary | None, now: Summary) -> Changes:
-    """Say what changed from one run to the next; `previous` is None if there was none."""
+    """Describe what changed from one run to the next; `previous` is None for the first."""
     if previous is None:
         return Changes()
     settings = _settings(previous, now)
@@ -93,12 +90,14 @@ def _metric(run: Summary) -> str:
 
 def _winner(previous: Summary, now: Summary) -> str:
     before, after = previous["selected"], now["selected"]
-    told = f"The winner is still {after}" if before == after else f"{after} won, before it {before}"
+    start = (
+        f"The winner is still {after}" if before == after else f"{after} won, before it {before}"
+    )
     if previous["selected_on"] != now["selected_on"]:
-        return f"{told}; chosen by {now['selected_on']}, before by {previous['selected_on']}."
+        return f"{start}; chosen by {now['selected_on']}, before by {previous['selected_on']}."
     metric = _metric(now)
     old, new = (run["models"][run["selected"]]["validation"][metric] for run in (previous, now))
-    return f"{told}: {now['selected_on']} of the winner {_change(old, new)}."
+    return f"{start}: {now['selected_on']} of the winner {_change(old, new)}."
 
 
 def _change(old: float, new: float) -> str:
@@ -116,8 +115,8 @@ def _change(old: float, new: float) -> str:
 def _data(previous: Summary, now: Summary) -> str:
     if previous["parts"] == now["parts"]:
         return "The parts of the data have the same sizes and time spans."
-    told = []
-    for part in _PARTS:
+    changed = []
+    for part in PARTS:
         old, new = (run["parts"].get(part, {}) for run in (previous, now))
         counts = [
             f"{new[key]:,} {key} ({new[key] - old[key]:+,})"
@@ -128,8 +127,8 @@ def _data(previous: Summary, now: Summary) -> str:
             before, last = (write_value(facts.get("last")) for facts in (old, new))
             counts.append(f"until {last}, before {before}")
         if counts:
-            told.append(f"{part} has {', '.join(counts)}")
-    text = "; ".join(told) or "time spans or new users and items differ"
+            changed.append(f"{part} has {', '.join(counts)}")
+    text = "; ".join(changed) or "time spans or new users and items differ"
     return f"The data changed: {text}. Numbers measured on other data differ for that alone."
 
 
@@ -137,9 +136,9 @@ def _models(previous: Summary, now: Summary) -> list[str]:
     before, after = previous["models"], now["models"]
     new, gone = [n for n in after if n not in before], [n for n in before if n not in after]
     metric = _metric(now)
-    told = [f"{n} ({after[n]['validation'][metric]:.4f})" for n in new]
+    values = [f"{n} ({after[n]['validation'][metric]:.4f})" for n in new]
     return [
-        *([f"New models, with validation {metric}: {', '.join(told)}."] if new else []),
+        *([f"New models, with validation {metric}: {', '.join(values)}."] if new else []),
         *([f"No longer there: {', '.join(gone)}."] if gone else []),
     ]
 
@@ -164,12 +163,12 @@ def _table(previous: Summary, now: Summary) -> FactTable | None:
     metric, rows = _metric(now), []
     for name, row in now["models"].items():
         old = previous["models"].get(name)
-        if old is None or any(metric not in old[part] for part in ("validation", "test")):
+        if old is None or any(metric not in old[part] for part in EVALUATED_PARTS):
             continue
-        pairs = [(old[part][metric], row[part][metric]) for part in ("validation", "test")]
+        pairs = [(old[part][metric], row[part][metric]) for part in EVALUATED_PARTS]
         if any(a != b for a, b in pairs):
             rows.append((name, [text for a, b in pairs for text in _numbers(a, b)]))
-    headings = [f"{p} {when}" for p in ("validation", "test") for when in ("before", "now", "±")]
+    headings = [f"{p} {when}" for p in EVALUATED_PARTS for when in ("before", "now", "±")]
     return FactTable("changes", ["model", *headings], rows) if rows else None
 
 

@@ -1,7 +1,6 @@
-"""What a report is made from, checked once so that the rest may trust it."""
+"""The input of a report, checked once so that the rest may rely on it."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,30 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffrec_core.common.errors import DataError
+from diffrec_core.data.splits import EVALUATED_PARTS
+from diffrec_core.evaluation.metrics import headline, is_accuracy, shown_cutoff
 from diffrec_core.report.changes import Changes
 from diffrec_core.report.robustness import Measured
 
 BASELINE = "popularity"
 """The model that every other one should beat; the headline compares with it if it took part."""
 
-_SELECTED_ON = re.compile(r"(validation|test) (\w+)@(\d+)")
-_USUAL_CUTOFF = 20
 MOST_RANKS = 20
 """Of what is recommended to a user, at most so many are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certainty:
-    """How sure a model's numbers on one part are.
+    """Certainty of a model's numbers on one part.
 
     Attributes:
         intervals: lower and upper end for each metric.
-        group: letter that it shares with the group's best model and those that cannot be told
-            apart from that one, by the metric of the choice.
+        group: letter, shared with the group's best model and those that do not differ
+            significantly from that one, by the metric of the choice.
         place: of that group, 0 being the best.
         p: of the difference to the winner in that metric, corrected for the number of models;
             None for the winner itself.
-        differs: whether that difference is significant.
+        differs: that difference is significant.
     """
 
     intervals: dict[str, tuple[float, float]]
@@ -49,7 +48,7 @@ class ModelResult:
 
     Attributes:
         name: as in params.yaml.
-        selected: whether it won.
+        selected: it is the winner.
         validation: `users` and metrics such as `recall@20` on the validation part.
         test: likewise on the test part.
         fit_seconds: training time.
@@ -164,14 +163,18 @@ class ReportData:
 
     @property
     def list_length(self) -> int:
-        """Ranks that `item_counts` counts: lists are kept up to the largest k."""
+        """Ranks that `item_counts` counts: lists are stored up to the largest k."""
         return min(MOST_RANKS, self.cutoffs[-1])
 
     @property
     def cutoff(self) -> int:
-        """The k shown first: 20 where it was measured, else the one of the choice."""
-        chosen = int(self.metric.partition("@")[2])
-        return _USUAL_CUTOFF if _USUAL_CUTOFF in self.cutoffs else chosen
+        """The k shown first."""
+        return shown_cutoff(self.metric, self.cutoffs)
+
+    @property
+    def headline(self) -> list[str]:
+        """Keys of the metrics shown first."""
+        return headline(self.cutoff)
 
     @property
     def ranked(self) -> list[ModelResult]:
@@ -193,7 +196,7 @@ def _check_winner(data: ReportData) -> None:
             f"report: selected = {data.selected!r}, but the models marked as selected are "
             f"{marked} of {names}: exactly the winner must be marked"
         )
-    if not _SELECTED_ON.fullmatch(data.selected_on):
+    if data.part not in EVALUATED_PARTS or not is_accuracy(data.metric):
         raise DataError(
             f"report: selected_on = {data.selected_on!r}: must be a part and a metric, "
             f"such as 'validation recall@20'"
@@ -201,10 +204,9 @@ def _check_winner(data: ReportData) -> None:
 
 
 def _check_metrics(data: ReportData, model: ModelResult) -> None:
-    """Every model is measured alike, by what the headline and the figures show at least."""
-    shown = {f"{name}@{data.cutoff}" for name in ("recall", "ndcg")}
-    needed = {"users", data.metric} | shown | data.models[0].test.keys()
-    for part in ("validation", "test"):
+    """Check that every model is measured alike, with the metrics that the figures show."""
+    needed = {"users", data.metric, *data.headline} | data.models[0].test.keys()
+    for part in EVALUATED_PARTS:
         metrics = model.metrics(part)
         missing = sorted(needed - metrics.keys())
         if missing:

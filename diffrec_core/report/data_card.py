@@ -1,10 +1,11 @@
-"""The data card: what each filter left, the time span, ties, new users and items."""
+"""The data card: counts after each filter, the time span, ties, new users and items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from diffrec_core.data.splits import EVALUATED_PARTS, PARTS
 from diffrec_core.report.facts import FactTable, write_value
 from diffrec_core.report.figures import percent
 
@@ -15,7 +16,6 @@ _EVENT_FILTERS = {
     "of_min_value": "of enough value (min_value)",
     "pairs": "first of each user with each item",
 }
-_PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,17 @@ def data_card(counts: Counts) -> DataCard:
 def _rows(counts: Counts) -> list[tuple[str, list[str]]]:
     ingest, built = counts.get("ingest", {}), counts.get("build_interactions", {})
     read = ingest.get("rows_read", built.get("events"))
-    found: list[tuple[str, Any, Mapping[str, Any]]] = [
+    counted: list[tuple[str, Any, Mapping[str, Any]]] = [
         ("rows read", ingest.get("rows_read"), {}),
         ("accepted", ingest.get("accepted"), ingest),
         *((label, built.get(key), {}) for key, label in _EVENT_FILTERS.items()),
         ("of users and items with enough of them", built.get("interactions"), built),
     ]
     parts = counts.get("split", {})
-    found += [(f"… {p}", parts[p].get("interactions"), parts[p]) for p in _PARTS if p in parts]
+    counted += [(f"… {p}", parts[p].get("interactions"), parts[p]) for p in PARTS if p in parts]
     return [
         (label, [write_value(n), percent(n / read) if read else "–", *_known(facts)])
-        for label, n, facts in found
+        for label, n, facts in counted
         if n is not None
     ]
 
@@ -87,12 +87,12 @@ def _ties(built: Mapping[str, Any]) -> list[str]:
 
 
 def _new(split: Mapping[str, Any]) -> list[str]:
-    told = [
+    unseen = [
         f"{part} {split[part]['new_users']:,} users and {split[part]['new_items']:,} items"
-        for part in _PARTS[1:]
+        for part in EVALUATED_PARTS
         if {"new_users", "new_items"} <= split.get(part, {}).keys()
     ]
-    return [f"Not in the train part: of {'; of '.join(told)}."] if told else []
+    return [f"Not in the train part: of {'; of '.join(unseen)}."] if unseen else []
 
 
 def _rejected(ingest: Mapping[str, Any]) -> list[str]:

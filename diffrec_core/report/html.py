@@ -39,7 +39,7 @@ def render_report(data: ReportData) -> str:
             created_from=list(flatten(data.created_from)),
             winner=models[0],
             lead=_lead(models, data),
-            tiles=_tiles(models[0], data.cutoff),
+            tiles=_tiles(models[0], data.headline),
             comparisons=_comparisons(models, data),
             leaderboard=main_table(models, data),
             certainty=_certainty(models, data),
@@ -49,8 +49,8 @@ def render_report(data: ReportData) -> str:
             protocol_facts=plain_facts(data.protocol),
             protocol_tables=fact_tables(data.protocol),
             changes=data.changes,
-            slice_table=slice_table(models, f"recall@{data.cutoff}"),
-            slice_caption=f"Test recall@{data.cutoff} by slice. The best of each is bold.",
+            slice_table=slice_table(models, data.headline[0]),
+            slice_caption=f"Test {data.headline[0]} by slice. The best of each is bold.",
             beyond_table=beyond_table(models, data.cutoff),
             card=data_card(data.data_card),
             data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
@@ -72,14 +72,14 @@ def template_environment() -> Environment:
 
 
 def _lead(models: Sequence[ModelResult], data: ReportData) -> str:
-    """What follows the winner's name."""
+    """The sentence after the winner's name."""
     value = f"{data.selected_on} {models[0].metrics(data.part)[data.metric]:.4f}"
     if len(models) == 1:
         return f"is the only model of this run: {value}."
     return f"was selected from {len(models)} models: {value}."
 
 
-def _tiles(winner: ModelResult, cutoff: int) -> list[tuple[str, str, str]]:
+def _tiles(winner: ModelResult, metrics: Sequence[str]) -> list[tuple[str, str, str]]:
     """Label, value and remark of the numbers to read first."""
     return [
         (
@@ -88,16 +88,16 @@ def _tiles(winner: ModelResult, cutoff: int) -> list[tuple[str, str, str]]:
             f"mean over {winner.metrics(part)['users']:,.0f} users",
         )
         for part in ("test", "validation")
-        for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
+        for metric in metrics
     ]
 
 
 def _comparisons(models: Sequence[ModelResult], data: ReportData) -> list[str]:
-    """Say how the winner stands against the runner-up and the baseline on the test part."""
+    """Compare the winner with the runner-up and the baseline on the test part."""
     winner, others = models[0], models[1:]
     if not others:
         return []
-    sentences = [_compared(winner, others[0], "the runner-up", data.cutoff)]
+    sentences = [_compared(winner, others[0], "the runner-up", data.headline)]
     if winner.name == BASELINE:
         sentences.append(
             f"It is the baseline: by {data.selected_on}, no model of this run is better than "
@@ -105,21 +105,21 @@ def _comparisons(models: Sequence[ModelResult], data: ReportData) -> list[str]:
         )
     for model in others[1:]:
         if model.name == BASELINE:
-            sentences.append(_compared(winner, model, "the baseline", data.cutoff))
-    return [*sentences, _told_apart(models, data)]
+            sentences.append(_compared(winner, model, "the baseline", data.headline))
+    return [*sentences, _significance(models, data)]
 
 
-def _compared(winner: ModelResult, other: ModelResult, role: str, cutoff: int) -> str:
+def _compared(winner: ModelResult, other: ModelResult, role: str, metrics: Sequence[str]) -> str:
     differences = " and ".join(
         f"{_difference(winner.test[metric], other.test[metric])} in {metric} "
         f"({winner.test[metric]:.4f} against {other.test[metric]:.4f})"
-        for metric in (f"recall@{cutoff}", f"ndcg@{cutoff}")
+        for metric in metrics
     )
     return f"On the test part, compared with {role} {other.name}, it is {differences}."
 
 
-def _told_apart(models: Sequence[ModelResult], data: ReportData) -> str:
-    """Say which models the winner cannot be told from on the test part."""
+def _significance(models: Sequence[ModelResult], data: ReportData) -> str:
+    """List the models without a significant difference to the winner on the test part."""
     if not all("test" in model.certainty for model in models):
         return "Differences are of means over users; significance is not tested here."
     alike = [
@@ -137,7 +137,7 @@ def _told_apart(models: Sequence[ModelResult], data: ReportData) -> str:
 
 
 def _certainty(models: Sequence[ModelResult], data: ReportData) -> str:
-    """What the small print of the leaderboard means; empty where there is none."""
+    """Explain the small print of the leaderboard; empty where there is none."""
     if not all(model.certainty for model in models):
         return ""
     seeds = (
@@ -153,7 +153,7 @@ def _certainty(models: Sequence[ModelResult], data: ReportData) -> str:
 
 
 def _difference(value: float, other: float) -> str:
-    """Say how far a value is from another, relative to the other.
+    """Describe the difference of a value to another, relative to the other.
 
     >>> _difference(0.3, 0.2), _difference(0.1, 0.2), _difference(0.2, 0.2), _difference(0.1, 0)
     ('50.0% ahead', '50.0% behind', 'level', 'ahead')
@@ -166,13 +166,13 @@ def _difference(value: float, other: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _SampleUser:
-    """A user to look at.
+    """A sampled user.
 
     Attributes:
         user_id: the external id.
         history: titles, newest first, as many as are shown.
-        older: how many more there are.
-        models: each model with the titles that it recommends and whether each was a hit.
+        older: number of further ones.
+        models: each model with the titles that it recommends, and which of them are hits.
     """
 
     user_id: str

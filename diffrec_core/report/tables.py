@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from diffrec_core.data.splits import EVALUATED_PARTS
+from diffrec_core.evaluation.beyond_accuracy import CATALOGUE, LISTS
+from diffrec_core.evaluation.metrics import ACCURACY, Metric, split_key
 from diffrec_core.report.data import ModelResult, ReportData
-
-METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate", "map")
-MAIN_METRICS = METRICS[:4]
-_PARTS = ("validation", "test")
+from diffrec_core.report.facts import words
 
 
 def write_seconds(seconds: float) -> str:
@@ -26,9 +27,10 @@ class Column:
     Attributes:
         group: `validation`, `test` or `cost`.
         heading: the metric's key, or the cost with its unit.
-        value: reads the number.
+        value: reads the number of a model.
         write: formats it.
-        more_is_better: whether the highest number is marked and stands first.
+        more_is_better: the highest number is marked and, when sorted, first.
+        definition: of the metric; empty for costs.
     """
 
     group: str
@@ -36,13 +38,14 @@ class Column:
     value: Callable[[ModelResult], float]
     write: Callable[[float], str] = "{:.4f}".format
     more_is_better: bool = True
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A number as it is, for sorting, and as it is shown; `best` of its column of metrics.
 
-    `small` is what is known of its certainty: the interval, and the deviation over seeds.
+    `small` has its interval and its deviation over seeds, where there are any.
     """
 
     value: float
@@ -85,17 +88,17 @@ def write_p(p: float) -> str:
 
 
 def main_table(models: Sequence[ModelResult], data: ReportData) -> Leaderboard:
-    """The metrics to look at first, at the usual cutoff, with what each model costs."""
-    metrics = [f"{name}@{data.cutoff}" for name in MAIN_METRICS]
-    tested = [part for part in _PARTS if all(part in model.certainty for model in models)]
+    """The headline metrics, the metric of the choice, and each model's cost."""
+    metrics = list(dict.fromkeys([*data.headline, data.metric]))
+    tested = [part for part in EVALUATED_PARTS if all(part in model.certainty for model in models)]
     groups = {part: _group_columns(models, part) for part in tested if len(models) > 1}
     return _leaderboard(models, data, metrics, _COSTS, groups)
 
 
 def detail_tables(models: Sequence[ModelResult], data: ReportData) -> list[tuple[int, Leaderboard]]:
-    """Every metric that was measured, a table per cutoff."""
+    """Every accuracy metric that was measured, a table per cutoff."""
     return [
-        (k, _leaderboard(models, data, [f"{name}@{k}" for name in METRICS], ()))
+        (k, _leaderboard(models, data, [f"{name}@{k}" for name in ACCURACY], ()))
         for k in data.cutoffs
     ]
 
@@ -109,7 +112,7 @@ def _leaderboard(
 ) -> Leaderboard:
     shown = [key for key in metrics if key in models[0].test]
     columns: list[Column] = []
-    for part in _PARTS:
+    for part in EVALUATED_PARTS:
         columns += [_metric_column(part, key) for key in shown]
         columns += (groups or {}).get(part, ())
     columns += costs
@@ -137,22 +140,19 @@ def table_of(
     return Leaderboard(groups, columns, rows, chosen)
 
 
-_BEYOND = (
-    ("catalogue_coverage", "coverage"),
-    ("gini", "Gini"),
-    ("novelty", "novelty, bits"),
-    ("mean_popularity", "mean popularity"),
-    ("diversity", "diversity"),
-    ("popularity_deviation", "popularity deviation"),
-)
-
-
 def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard | None:
-    """What the lists are like, beside accuracy, on the test part; None if it was not measured."""
+    """Metrics beyond accuracy on the test part; None if none was measured for all models."""
+    metrics: list[Metric[Any]] = [*CATALOGUE.values(), *LISTS.values()]
     columns = [
-        Column("test", heading, _reader(f"{key}@{cutoff}"), more_is_better=False)
-        for key, heading in _BEYOND
-        if all(f"{key}@{cutoff}" in model.test for model in models)
+        Column(
+            "test",
+            words(metric.name),
+            _reader(f"{metric.name}@{cutoff}"),
+            more_is_better=False,
+            definition=metric.definition,
+        )
+        for metric in metrics
+        if all(f"{metric.name}@{cutoff}" in model.test for model in models)
     ]
     return table_of(models, columns, [(f"First {cutoff} items", len(columns))]) if columns else None
 
@@ -162,11 +162,12 @@ def _reader(key: str) -> Callable[[ModelResult], float]:
 
 
 def _metric_column(part: str, key: str) -> Column:
-    return Column(part, key, lambda model: model.metrics(part)[key])
+    definition = ACCURACY[split_key(key)[0]].definition
+    return Column(part, key, lambda model: model.metrics(part)[key], definition=definition)
 
 
 def _group_columns(models: Sequence[ModelResult], part: str) -> tuple[Column, Column]:
-    """Which models cannot be told apart, and the p-value against the winner."""
+    """Group of models without significant differences, and the p-value against the winner."""
     letters = {model.certainty[part].place: model.certainty[part].group for model in models}
 
     def p(model: ModelResult) -> float:

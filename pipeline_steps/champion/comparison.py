@@ -19,7 +19,13 @@ from diffrec_core.contest.cases import (
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.decision import Decision, decide, keep
 from diffrec_core.contest.guards import Quality
-from diffrec_core.contest.measures import Answers, Measures, known_before, measure, most_popular
+from diffrec_core.contest.measures import (
+    Answers,
+    Measures,
+    measure,
+    most_popular,
+    popularity_before,
+)
 from diffrec_core.data.interactions import Interactions
 from pipeline_steps.registry.scoring import Scored, score_versions
 from pipeline_steps.registry.versions import Version
@@ -80,10 +86,10 @@ def compare(
         _check_training_ends({role: scored[v.uri] for role, v in versions.items()}, span.start)
     except UnfairComparisonError as error:
         return Comparison(keep(f"no fair comparison is possible: {error}"))
-    known = known_before(facts, span)
+    prior = popularity_before(facts, span)
     answers = {role: _answers(scored[version.uri]) for role, version in versions.items()}
-    answers["popularity"] = most_popular(asked, known, config.k)
-    found = {role: measure(given, asked, known, config) for role, given in answers.items()}
+    answers["popularity"] = most_popular(asked, prior, config.k)
+    found = {role: measure(given, asked, prior, config) for role, given in answers.items()}
     compared = (found["candidate"], found.get("champion"), found["popularity"])
     decision = decide(*compared, config, quality=quality, seed=seed, seed_sd=seed_sd)
     measures = {role: _guarded_values(measured) for role, measured in found.items()}

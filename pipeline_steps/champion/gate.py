@@ -26,13 +26,13 @@ from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.decision import keep
 from diffrec_core.contest.guards import Quality
 from diffrec_core.data.interactions import Interactions, UtcTime, read_interactions
-from diffrec_core.data.schema import INTERACTIONS_SCHEMA
+from diffrec_core.data.schema import GATE_SCHEMA, INTERACTIONS_SCHEMA
 from diffrec_core.monitoring.checks import Check
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.status import check_data
 from diffrec_core.report.gate import add_gate_section
 from pipeline_steps.champion.comparison import Comparison, compare
-from pipeline_steps.champion.promotion_log import GATE_SCHEMA, open_promotions
+from pipeline_steps.champion.promotion_log import open_promotions
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.registry.versions import Version

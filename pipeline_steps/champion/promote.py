@@ -19,8 +19,8 @@ from typing import Annotated, Any
 
 from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, ConfigError
+from diffrec_core.data.schema import GATE_SCHEMA
 from pipeline_steps.champion.promotion_log import (
-    GATE_SCHEMA,
     ChampionMovedError,
     Promotions,
     open_promotions,

@@ -27,9 +27,6 @@ from pipeline_steps.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 
 log = logging.getLogger("pipeline")
 
-GATE_SCHEMA = "gate/1"
-"""Of the file in which `gate` writes its decision and `promote` reads it."""
-
 _RECORD = re.compile(r"\d{6,}\.json")
 
 

@@ -27,7 +27,8 @@ import polars as pl
 
 from diffrec_core.common.artifacts import canonical_json
 from diffrec_core.common.errors import ArtifactError
-from diffrec_core.data.schema import RANK, RECOMMENDATIONS, USER_ID
+from diffrec_core.data.schema import RANK, USER_ID
+from diffrec_core.data.tables import RECOMMENDATIONS
 from pipeline_steps.champion.promotion_log import ChampionMovedError
 from pipeline_steps.nights.runs import Run, RunSpec, run_name
 from pipeline_steps.nights.settings import settings

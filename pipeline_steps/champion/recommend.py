@@ -14,14 +14,8 @@ from diffrec_core.common.artifacts import canonical_json, sha256_file
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.cases import by_external_ids, histories
 from diffrec_core.data.interactions import read_interactions
-from diffrec_core.data.schema import (
-    ITEM_ID,
-    RANK,
-    RECOMMENDATIONS,
-    RECOMMENDATIONS_SCHEMA,
-    SCORE,
-    USER_ID,
-)
+from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS_SCHEMA, SCORE, USER_ID
+from diffrec_core.data.tables import RECOMMENDATIONS
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.params.steps import RecommendConfig, RegisterConfig
 from pipeline_steps.registry import versions

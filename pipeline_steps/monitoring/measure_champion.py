@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,8 +10,9 @@ import polars as pl
 from diffrec_core.common.errors import ArtifactError, StorageError
 from diffrec_core.contest.cases import UnfairComparisonError, Window, by_external_ids, cases
 from diffrec_core.contest.config import GateConfig
-from diffrec_core.contest.measures import Answers, known_before, measure
+from diffrec_core.contest.measures import Answers, measure, popularity_before
 from diffrec_core.data.interactions import read_interactions
+from diffrec_core.data.schema import TICK
 from diffrec_core.monitoring.champion import ChampionScore, champion_metric
 from diffrec_core.monitoring.checks import Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
@@ -20,7 +20,6 @@ from diffrec_core.monitoring.periods import Periods
 from pipeline_steps.registry.scoring import score_versions
 from pipeline_steps.registry.versions import Version
 
-_TICK = timedelta(microseconds=1)  # the resolution of all data
 _NAME = "champion_metric"
 
 
@@ -63,7 +62,7 @@ def measure_champion(
         until = champion.version.training_end
     except ArtifactError as error:
         return _not_judged("unknown", str(error))
-    start = max(periods.start(0), until + _TICK)
+    start = max(periods.start(0), until + TICK)
     if start >= periods.end:
         text = f"it was trained on data until {until:%Y-%m-%d %H:%M} UTC, which hold the newest"
         return _not_judged("ok", f"{text} {periods.unit}: nothing new to measure it on")
@@ -117,7 +116,7 @@ def _value(
     with TemporaryDirectory(prefix="champion-") as folder:
         scored = score_versions(asked, [uri], gate.k, Path(folder), tracking_uri=store)
     answers = Answers(scored[uri].item_ids, scored[uri].sources)
-    return float(measure(answers, asked, known_before(facts, window), gate).per_user.mean())
+    return float(measure(answers, asked, popularity_before(facts, window), gate).per_user.mean())
 
 
 def _not_scored(error: ArtifactError | StorageError) -> Check:

@@ -19,9 +19,9 @@ from typing import Any, Self
 
 from diffrec_core.common.artifacts import canonical_json, sha256_json
 from diffrec_core.common.errors import ArtifactError, ConfigError
+from diffrec_core.data.schema import RUN_SCHEMA
 from pipeline_steps.nights.store import Store
 
-SCHEMA = "run/1"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -103,7 +103,7 @@ class Run:
                 f"specifies it; known: {', '.join(known_runs(store)[-5:]) or 'none'}"
             )
         fields = json.loads(content)
-        if fields.pop("schema", None) != SCHEMA:
+        if fields.pop("schema", None) != RUN_SCHEMA:
             raise ArtifactError(f"run {name!r} was written by another version: start it anew")
         return cls(store, RunSpec(**fields))
 
@@ -114,7 +114,7 @@ class Run:
         """
         self.params = params
         self.store.write(self._name("params.yaml"), params.encode())
-        content = canonical_json({"schema": SCHEMA, **asdict(self.spec)})
+        content = canonical_json({"schema": RUN_SCHEMA, **asdict(self.spec)})
         self.store.write(self._name("run.json"), content.encode())
 
     @cached_property

@@ -24,6 +24,7 @@ from ruamel.yaml import YAML
 
 from diffrec_core.common.artifacts import read_json, sha256_json, write_json, write_text
 from diffrec_core.common.errors import ConfigError, StorageError
+from diffrec_core.data.schema import STAGE_FACTS_SCHEMA
 
 log = logging.getLogger("pipeline")
 for _name in ("dvc", "dvc_data", "dvc_objects"):
@@ -32,7 +33,6 @@ for _name in ("dvc", "dvc_data", "dvc_objects"):
 Entries = Mapping[str, Mapping[str, Any]]
 """Entries of dvc.lock by stage."""
 
-_FACTS_SCHEMA = "stage-facts/1"
 _EXITED = re.compile(r"exited with (-?\d+)$")
 
 
@@ -109,7 +109,7 @@ class Workspace:
     def _stages(self) -> dict[str, dict[str, Any]]:
         """Facts of every stage, kept beside the cache: DVC takes half a second to tell them."""
         texts = [(self.root / file).read_text("utf-8") for file in ("dvc.yaml", "params.yaml")]
-        kept = self.cache / "stage_facts" / f"{sha256_json([_FACTS_SCHEMA, *texts])}.json"
+        kept = self.cache / "stage_facts" / f"{sha256_json([STAGE_FACTS_SCHEMA, *texts])}.json"
         if not kept.is_file():
             write_json(kept, self._told_by_dvc())
         stages: dict[str, dict[str, Any]] = read_json(kept)

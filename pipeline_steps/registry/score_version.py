@@ -7,7 +7,7 @@ place before anything imports ours: this module imports neither `diffrec_core` n
 Cases are a Parquet file with the columns `user_id`, `items` (external ids, oldest first) and
 `timestamps` (seconds since 1970, one per item). Written are, in the order of the cases, `user_id`,
 `item_ids` (best first, never one of the history), `scores` and `source`; and, as JSON, what it
-took: `seconds_per_user`, `size_bytes` of the model directory, `training_first` and `training_last`.
+took: `seconds_per_user`, `size_bytes` of the model directory and `training_last`.
 
 With `--wait` it imports its libraries and then waits for a line from standard input: processes that
 are to answer one after the other need not start one after the other.
@@ -137,7 +137,6 @@ def _facts(directory: Path) -> dict[str, Any]:
     code = getattr(sys.modules.get("diffrec_core"), "__file__", None)
     return {
         "size_bytes": size,
-        "training_first": window["first"],
         "training_last": window["last"],
         "code": code,
     }

@@ -36,15 +36,13 @@ class Scored:
         sources: U, `history`, or `popularity` where the version knows no item of the history.
         seconds_per_user: median over requests.
         size_bytes: of the model directory.
-        training_first: first interaction that the version was trained on.
-        training_last: the last one, inclusive.
+        training_last: time of the last interaction that the version was trained on.
     """
 
     item_ids: list[list[str]]
     sources: list[str]
     seconds_per_user: float
     size_bytes: int
-    training_first: datetime
     training_last: datetime
 
 
@@ -90,7 +88,7 @@ def answer(
 
     Returns:
         One row per case, in their order: `user_id`, `item_ids`, `scores` and `source`; and facts:
-        `seconds_per_user`, `size_bytes`, `training_first`, `training_last`.
+        `seconds_per_user`, `size_bytes`, `training_last`.
     """
     with _Scorer(cases, uri, k, folder, tracking_uri) as scorer:
         return scorer.answer()
@@ -169,6 +167,5 @@ def _scored(answers: pl.DataFrame, facts: dict[str, Any]) -> Scored:
         sources=answers[SOURCE].to_list(),
         seconds_per_user=float(facts["seconds_per_user"]),
         size_bytes=int(facts["size_bytes"]),
-        training_first=datetime.fromisoformat(facts["training_first"]),
         training_last=datetime.fromisoformat(facts["training_last"]),
     )

@@ -59,25 +59,6 @@ SIGNATURE = ModelSignature(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """A registered version.
-
-    Attributes:
-        name: of the registered model.
-        version: its number, as MLflow writes it.
-        alias: that now points to it.
-        run_id: the parent run.
-        tracking_uri: the store.
-    """
-
-    name: str
-    version: str
-    alias: str
-    run_id: str
-    tracking_uri: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What is logged about a pipeline run.

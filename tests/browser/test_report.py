@@ -11,7 +11,7 @@ from tests.unit.report.full_run import NAMES, full_run
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Opened]
-TEST_RECALL = "#leaderboard table.sortable >> nth=0 >> th[data-column='7'] >> button"
+TEST_RECALL = "#leaderboard table.sortable >> nth=0 >> th[data-column='5'] >> button"
 SCHEMES = ("light", "dark")
 A4 = 710  # px between the margins
 
@@ -131,6 +131,11 @@ def test_the_page_is_as_wide_as_the_window(open_report: Open, scheme: str) -> No
     for width in (1360, 768, 390, 320):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_leaderboard_is_not_cut_off_on_a_screen(open_report: Open) -> None:
+    region = open_report(1300).page.locator("#leaderboard .scroll").first
+    assert region.evaluate("(e) => e.scrollWidth <= e.clientWidth")
 
 
 def test_wide_tables_scroll_inside_themselves_on_a_phone(open_report: Open) -> None:

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.schema import INTERACTIONS
 from diffrec_core.data.splits import Split, SplitConfig, describe_split, split_interactions
+from diffrec_core.data.tables import INTERACTIONS
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 

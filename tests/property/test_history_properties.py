@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.recency import RecencyConfig, recency_weights
-from diffrec_core.data.schema import INTERACTIONS
+from diffrec_core.data.tables import INTERACTIONS
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from tests.oracle import ranking_oracles as oracle
 from tests.oracle.strategies import DAY, effort

@@ -13,7 +13,7 @@ import polars as pl
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from diffrec_core.data.schema import EVENTS
+from diffrec_core.data.tables import EVENTS
 from diffrec_core.ingestion.delimited import Dialect, read_delimited
 from diffrec_core.ingestion.event_store import EventSpill, summarise
 from diffrec_core.ingestion.raw_rows import Source

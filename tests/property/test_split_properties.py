@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.schema import INTERACTIONS
 from diffrec_core.data.splits import Split, SplitConfig, split_interactions
+from diffrec_core.data.tables import INTERACTIONS
 from tests.oracle import ranking_oracles as oracle
 from tests.oracle.strategies import effort
 

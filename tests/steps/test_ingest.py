@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from diffrec_core.common.artifacts import read_manifest, sha256_file, verify_files
-from diffrec_core.data.schema import EVENTS, QUARANTINE
+from diffrec_core.data.tables import EVENTS, QUARANTINE
 from tests.raw_logs import (
     REPOSITORY,
     Event,

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from diffrec_core.common.artifacts import sha256_file
 from diffrec_core.common.errors import ArtifactError
-from diffrec_core.data.schema import RECOMMENDATIONS
+from diffrec_core.data.tables import RECOMMENDATIONS
 from pipeline_steps.champion import publish
 from pipeline_steps.nights.runs import Run, RunSpec, previous_run
 from pipeline_steps.nights.store import Store

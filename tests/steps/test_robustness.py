@@ -89,9 +89,9 @@ def test_what_was_rated_low_is_masked_for_all_alike(
     low = pairs_of(natural.histories) - pairs_of(clean.histories)
     assert low
     for task in asked:
-        assert task.barred is not None
-        assert low <= pairs_of(task.barred)
-        assert not pairs_of(task.barred) & pairs_of(task.targets)
+        assert task.excluded is not None
+        assert low <= pairs_of(task.excluded)
+        assert not pairs_of(task.excluded) & pairs_of(task.targets)
 
 
 def test_no_random_pair_is_in_both_parts(parts: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from pipeline_steps.nights.start_run import NightlyConfig
 from pipeline_steps.refit import RefitConfig
 from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.runtime.command import SECTIONS
+from scripts import metric_tables
 from tests.planted_status import faulty_night
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -262,3 +263,9 @@ def test_formulas_hold_nothing_that_markdown_would_change() -> None:
         formulas + blocks
     ):  # an escape of punctuation; an underscore that may begin emphasis
         assert not re.search(r"\\[^a-zA-Z]|[^\w\\]_|\*", formula), formula
+
+
+def test_tables_of_metrics_are_those_of_the_registry() -> None:
+    text = metric_tables.DOCUMENT.read_text(encoding="utf-8")
+    assert text.count("<!-- metrics: ") == 3
+    assert metric_tables.with_tables(text) == text, "run `python -m scripts.metric_tables`"

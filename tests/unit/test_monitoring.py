@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import AlarmError, ConfigError
-from diffrec_core.data.schema import INTERACTIONS, TIMESTAMP, TIMESTAMP_TYPE
+from diffrec_core.data.schema import TIMESTAMP
+from diffrec_core.data.tables import INTERACTIONS, TIMESTAMP_TYPE
 from diffrec_core.monitoring import checks
 from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
 from diffrec_core.monitoring.checks import ADVICE, Check, Limits, worst

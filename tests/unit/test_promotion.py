@@ -16,7 +16,13 @@ from diffrec_core.contest.cases import UnfairComparisonError, by_external_ids, c
 from diffrec_core.contest.config import GateConfig, GuardsConfig
 from diffrec_core.contest.decision import Decision, decide
 from diffrec_core.contest.guards import Quality, check_guards
-from diffrec_core.contest.measures import Answers, Measures, known_before, measure, most_popular
+from diffrec_core.contest.measures import (
+    Answers,
+    Measures,
+    measure,
+    most_popular,
+    popularity_before,
+)
 from diffrec_core.data.interactions import InteractionsConfig, build_interactions
 from tests.oracle.strategies import effort
 
@@ -146,15 +152,15 @@ def asked() -> pl.DataFrame:
     return cases(FACTS, window(FACTS, {"m": day(10)}), SMALL, seed=0)
 
 
-def known() -> Any:
-    return known_before(FACTS, window(FACTS, {"m": day(10)}))
+def prior() -> Any:
+    return popularity_before(FACTS, window(FACTS, {"m": day(10)}))
 
 
 def test_measures_by_hand() -> None:
     # ann wants d and e, cat wants a, dan wants c; before the window ann, bob, dan had items
-    assert known().popularity == pytest.approx({"a": 1.0, "b": 2 / 3})
+    assert prior().shares == pytest.approx({"a": 1.0, "b": 2 / 3})
     answers = Answers([["d", "never"], ["c", "a"], []], ["history", "popularity", "history"], 0.002)
-    found = measure(answers, asked(), known(), SMALL)
+    found = measure(answers, asked(), prior(), SMALL)
     assert found.per_user.tolist() == [0.5, 1.0, 0.0]
     assert found.coverage == pytest.approx(4 / 5)  # d, never, c, a; there are 5 items
     assert found.served_share == pytest.approx(1 / 3)  # cat's is popularity, dan's is empty
@@ -164,18 +170,18 @@ def test_measures_by_hand() -> None:
 
 def test_only_the_first_k_answers_count() -> None:
     answers = Answers([["x", "y", "d"], ["a"], ["c"]], ["history"] * 3, 0.1, 2**20)
-    found = measure(answers, asked(), known(), SMALL)
+    found = measure(answers, asked(), prior(), SMALL)
     assert found.per_user.tolist() == [0.0, 1.0, 1.0]
     assert found.size_mib == 1.0
 
 
 def test_answers_must_be_as_many_as_cases() -> None:
     with pytest.raises(DataError, match="1 answers to 3 cases"):
-        measure(Answers([["a"]], ["history"]), asked(), known(), SMALL)
+        measure(Answers([["a"]], ["history"]), asked(), prior(), SMALL)
 
 
 def test_popularity_leaves_out_the_history_and_knows_nothing_of_the_window() -> None:
-    assert most_popular(asked(), known(), 2).item_ids == [[], ["a"], ["b"]]
+    assert most_popular(asked(), prior(), 2).item_ids == [[], ["a"], ["b"]]
 
 
 def measures(per_user: Any = 0.5, **changes: Any) -> Measures:

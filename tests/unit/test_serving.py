@@ -7,7 +7,7 @@ import pytest
 
 from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.interactions import Interactions
-from diffrec_core.data.schema import INTERACTIONS, RECOMMENDATIONS
+from diffrec_core.data.tables import INTERACTIONS, RECOMMENDATIONS
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.kinds import create

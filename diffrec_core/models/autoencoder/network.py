@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.nn.denoising import Reweigh, denoised
 from diffrec_core.nn.dropout import Dropout
+from diffrec_core.nn.initialise import initialise_linear
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.nn.variational import (
     kl_divergence,
@@ -54,7 +55,9 @@ class AutoencoderNetwork(nn.Module):
         self.encoder = _layers(inwards[1:], tanh_first=True)
         self.decoder = _layers((config.latent_dim, *outwards), tanh_first=not self.drawn)
         self.dropout = Dropout(config.dropout)
-        self.apply(_initialise)
+        self.apply(initialise_linear)
+        nn.init.xavier_normal_(self.table)
+        nn.init.normal_(self.bias, std=0.001)
 
     def scores(self, histories: SparseRows) -> Tensor:
         """(B, I) from the code's mean."""
@@ -97,13 +100,3 @@ def _layers(widths: tuple[int, ...], *, tanh_first: bool) -> nn.Sequential:
             layers.append(nn.Tanh())
         layers.append(nn.Linear(fan_in, fan_out))
     return nn.Sequential(*layers)
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier-normal weights and nearly zero biases."""
-    if isinstance(module, AutoencoderNetwork):
-        nn.init.xavier_normal_(module.table)
-        nn.init.normal_(module.bias, std=0.001)
-    elif isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-        nn.init.normal_(module.bias, std=0.001)

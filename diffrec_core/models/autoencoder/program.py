@@ -54,7 +54,7 @@ class AutoencoderProgram:
             users = torch.from_numpy(batches[step])[epoch.share(len(batches[step]))]
             batch = self.rows.take(users.to(self.rows.items.device))
             loss = self._losses(batch, (epoch.number - 1) * len(batches) + step).mean()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             epoch.average(loss)
             optimizer.step()

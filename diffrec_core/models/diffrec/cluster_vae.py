@@ -6,6 +6,7 @@ the rows of its table that occur, and the likelihood reads the scores of the ite
 Shapes: B users, I items, N entries of a batch, Z latent dimensions, C categories.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from diffrec_core.common.config import Config, PositiveTuple
 from diffrec_core.common.errors import DataError
 from diffrec_core.models.diffrec.denoiser import Activation, activation, mlp
 from diffrec_core.nn.dropout import Dropout
+from diffrec_core.nn.initialise import initialise_linear
 from diffrec_core.nn.sparse_rows import SparseRows
 
 
@@ -98,7 +100,7 @@ class ClusterVae(nn.Module):
         hidden = [allocate(width, sizes) for width in config.encoder_dims[:-1]]
         self.latent_sizes = allocate(config.encoder_dims[-1], sizes)
         self.decoders = self._decoders(sizes)
-        self.apply(_initialise)
+        self.apply(partial(initialise_linear, bias_std=0.0))
         self.encoders = nn.ModuleList(
             _Encoder(
                 (size, *(layer[c] for layer in hidden), 2 * self.latent_sizes[c]),
@@ -106,7 +108,7 @@ class ClusterVae(nn.Module):
             )
             for c, size in enumerate(self.sizes)
         )
-        self.encoders.apply(_initialise)
+        self.encoders.apply(partial(initialise_linear, bias_std=0.0))
         self.dropout = Dropout(config.vae_dropout)
 
     def _register_order(self, categories: NDArray[np.integer], sizes: NDArray[np.int64]) -> None:
@@ -218,10 +220,3 @@ def allocate(total: int, sizes: NDArray[np.integer]) -> list[int]:
         shares[largest[sizes[largest].argmin()]] -= 1  # of equal shares, the smaller category's
         shares[shares.argmin()] += 1
     return [int(share) for share in shares]
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier-normal weights and zero biases, as the authors do."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-        nn.init.zeros_(module.bias)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from diffrec_core.common.config import Config, PositiveTuple
 from diffrec_core.diffusion.hidden_space_sampler import SplitDenoiser
 from diffrec_core.nn.dropout import Dropout
+from diffrec_core.nn.initialise import initialise_linear
 
 Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu"]
 
@@ -81,7 +82,7 @@ class Denoiser(nn.Module):
             rest = mlp(widths[1:], config.activation, activate_last=False)
             self.rest = nn.Sequential(activation(config.activation), *rest)
         for part in (self.embed, first, self.rest):
-            part.apply(_initialise)
+            part.apply(initialise_linear)
         self.first, self.first_of_t = _split_columns(first, dim)
         self.dropout = Dropout(config.dropout)
 
@@ -135,10 +136,3 @@ def timestep_embedding(t: Tensor, dim: int) -> Tensor:
     angle = t[:, None].to(torch.float32) * frequency
     features = torch.cat([angle.cos(), angle.sin()], dim=1)
     return nn.functional.pad(features, (0, dim - 2 * half))
-
-
-def _initialise(module: nn.Module) -> None:
-    """Xavier-normal weights and nearly zero biases, as the authors do."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-        nn.init.normal_(module.bias, std=0.001)

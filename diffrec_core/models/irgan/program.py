@@ -131,7 +131,7 @@ class IrganProgram:
         for step in epoch.steps(len(batches)):
             users = self.users[batches[step]]
             for optimizer in self.optimizers.values():
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
             epoch.average(self._backward(users[epoch.share(len(users))], epoch))
             for optimizer in self.optimizers.values():
                 optimizer.step()

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 from diffrec_core.common.rng import generator
 from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.metrics import recall_at
+from diffrec_core.evaluation.measuring import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency, propagate
 from diffrec_core.nn.lookups import pair_scores, take_rows
@@ -260,7 +260,7 @@ class _Program:
         if self.config.l2:
             loss = loss + self.config.l2 * self.network.penalty(users_B, items_BK)
         optimizer = self.optimizers["embedding"]
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         epoch.average(loss)
         optimizer.step()

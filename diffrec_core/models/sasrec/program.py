@@ -100,7 +100,7 @@ class SasRecProgram:
         optimizer = self.optimizers["network"]
         for step in epoch.steps(len(batches)):
             loss = self._loss(batches[step], epoch, step)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             epoch.average(loss)
             optimizer.step()

@@ -8,7 +8,8 @@ import pytest
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.interactions import InteractionsConfig, build_interactions
-from diffrec_core.data.schema import EVENTS, INTERACTIONS, ITEM, TIMESTAMP, USER
+from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
+from diffrec_core.data.tables import EVENTS, INTERACTIONS
 
 DAY = 86_400
 

@@ -16,7 +16,8 @@ from diffrec_core.data.interactions import (
     build_interactions,
     read_known_ids,
 )
-from diffrec_core.data.schema import EVENTS, ITEM, USER
+from diffrec_core.data.schema import ITEM, USER
+from diffrec_core.data.tables import EVENTS
 
 SMALL = InteractionsConfig(min_user_interactions=1, min_item_interactions=1)
 NO_TITLES = pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.noise import Pairs, add_pairs, divide, low_rated_pairs, random_pairs
-from diffrec_core.data.schema import EVENTS
+from diffrec_core.data.tables import EVENTS
 from diffrec_core.data.vocabulary import Vocabulary
 
 N_ITEMS = 40

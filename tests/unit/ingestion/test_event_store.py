@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from diffrec_core.common.artifacts import sha256_file
-from diffrec_core.data.schema import EVENTS, QUARANTINE
+from diffrec_core.data.tables import EVENTS, QUARANTINE
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
 
 NOON = datetime(2024, 1, 2, 12, tzinfo=UTC)

@@ -10,9 +10,7 @@ import pytest
 from diffrec_core.common.artifacts import sha256_file, write_json
 from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError
-from diffrec_core.data import schema
 from diffrec_core.ingestion.raw_files import (
-    SCHEMA,
     ChecksumCache,
     ListRawConfig,
     RawFile,
@@ -44,10 +42,6 @@ def names(patterns: list[str]) -> list[str]:
 
 def listing(logs: list[str], titles: str | None = None) -> RawManifest:
     return list_raw_files(ListRawConfig(logs=tuple(logs), titles=titles), ChecksumCache())
-
-
-def test_the_schema_is_the_one_that_is_published():
-    assert SCHEMA == schema.RAW_MANIFEST_SCHEMA
 
 
 def test_a_file_is_recorded_with_path_size_and_sha256():

@@ -3,10 +3,11 @@ import gzip
 import lzma
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.ingestion.text_lines import LINES, read_line_chunks
+from diffrec_core.ingestion.text_lines import read_line_chunks
 
 
 def write(folder: Path, data: bytes) -> Path:
@@ -17,7 +18,8 @@ def write(folder: Path, data: bytes) -> Path:
 
 def lines(path: Path, chunk_bytes: int = 1000) -> list[tuple[int, str]]:
     chunks = list(read_line_chunks(path, chunk_bytes))
-    assert all(chunk.lines.schema == LINES for chunk in chunks)
+    schema = {"source_row": pl.Int64(), "raw": pl.String(), "problem": pl.String()}
+    assert all(chunk.lines.schema == schema for chunk in chunks)
     assert all(chunk.lines.height == chunk.count for chunk in chunks)
     return [row[:2] for chunk in chunks for row in chunk.lines.iter_rows()]
 

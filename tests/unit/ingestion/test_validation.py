@@ -4,7 +4,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.data.schema import EVENTS, QUARANTINE, SOURCE_ROW
+from diffrec_core.data.schema import SOURCE_ROW
+from diffrec_core.data.tables import EVENTS, QUARANTINE
 from diffrec_core.ingestion.raw_rows import PROBLEM, RawBatch
 from diffrec_core.ingestion.timestamps import check_timestamp_format, microseconds
 from diffrec_core.ingestion.validation import Validated, category, validate

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from diffrec_core.evaluation.beyond_accuracy import CATALOGUE, LISTS
 from diffrec_core.report.changes import compare_runs
 from diffrec_core.report.data import Certainty, ModelResult, ReportData
 from diffrec_core.report.robustness import Measured
@@ -18,7 +19,6 @@ NAMES = (
 TRAINED = NAMES[8:17]
 N_ITEMS = 600
 N_USERS = 12
-_LISTS = ("catalogue_coverage", "gini", "novelty", "mean_popularity", "diversity")
 _SLICES = {
     "history_length": [("5 to 12", 5, 12), ("13 to 25", 13, 25), ("26 to 300", 26, 300)],
     "days_since_last_action": [("0.0 to 3.2", 0, 3.2), ("3.3 to 60.0", 3.3, 60)],
@@ -79,8 +79,9 @@ def _model(name: str, place: int, rng: np.random.Generator) -> ModelResult:
 
 def _metrics(level: float, users: int) -> dict[str, float]:
     values = {f"{name}@{k}": level * k / 20 for name in METRICS for k in (10, 20)}
-    lists = {f"{name}@20": abs(math.sin(level * n)) for n, name in enumerate(_LISTS, 1)}
-    return {"users": float(users), **values, **lists, "popularity_deviation@20": level / 4}
+    names = enumerate([*CATALOGUE, *LISTS], 1)
+    beyond = {f"{name}@20": abs(math.sin(level * n)) for n, name in names}
+    return {"users": float(users), **values, **beyond}
 
 
 def _certainty(level: float, place: int) -> Certainty:

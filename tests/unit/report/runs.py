@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from diffrec_core.evaluation.metrics import ACCURACY
 from diffrec_core.report.data import Certainty, ModelResult
 
 N_ITEMS = 24
 CUTOFFS = (10, 20, 50)
-METRICS = ("recall", "ndcg", "precision", "mrr", "hit_rate", "map")
+METRICS = tuple(ACCURACY)
 
 
 def metrics(first: float, users: int) -> dict[str, float]:

@@ -10,26 +10,26 @@ from tests.unit.report.runs import METRICS, certainty
 
 def test_main_table_holds_every_model_and_number(data):
     table = main_table(data.ranked, data)
-    assert table.groups == [("Validation, 41 users", 4), ("Test, 43 users", 4), ("Cost", 3)]
+    assert table.groups == [("Validation, 41 users", 2), ("Test, 43 users", 2), ("Cost", 3)]
     assert [model.name for model, _ in table.rows] == ["ease", "lightgcn", "popularity"]
-    keys = [f"{name}@20" for name in ("recall", "ndcg", "precision", "mrr")]
+    keys = ["recall@20", "ndcg@20"]
     for model, cells in table.rows:
         expected = [model.validation[key] for key in keys] + [model.test[key] for key in keys]
         costs = [model.fit_seconds, model.parameters, model.peak_memory_mib]
         assert [cell.value for cell in cells] == expected + costs
-        assert [cell.text for cell in cells[:8]] == [f"{value:.4f}" for value in expected]
-    assert [cell.text for cell in table.rows[0][1][8:]] == ["12.35", "1,234,567", "512"]
-    assert table.rows[2][1][8].text == "<0.01"
+        assert [cell.text for cell in cells[:4]] == [f"{value:.4f}" for value in expected]
+    assert [cell.text for cell in table.rows[0][1][4:]] == ["12.35", "1,234,567", "512"]
+    assert table.rows[2][1][4].text == "<0.01"
 
 
 def test_the_best_of_each_metric_is_marked_and_no_cost(data):
-    data.models[0].test["mrr@20"] = 0.9
+    data.models[0].test["ndcg@20"] = 0.9
     best = {
         model.name: [cell.best for cell in cells]
         for model, cells in main_table(data.ranked, data).rows
     }
-    assert best["ease"] == [True] * 7 + [False] * 4
-    assert best["popularity"] == [False] * 7 + [True] + [False] * 3
+    assert best["ease"] == [True] * 3 + [False] * 4
+    assert best["popularity"] == [False] * 3 + [True] + [False] * 3
     assert not any(best["lightgcn"])
 
 
@@ -41,18 +41,25 @@ def test_groups_p_values_and_intervals_are_shown_where_there_are_any(data):
     }
     models = [replace(model, certainty=told[model.name]) for model in data.ranked]
     table = main_table(models, data)
-    assert table.groups == [("Validation, 41 users", 6), ("Test, 43 users", 6), ("Cost", 3)]
+    assert table.groups == [("Validation, 41 users", 4), ("Test, 43 users", 4), ("Cost", 3)]
     headings = [column.heading for column in table.columns]
-    assert headings[4:6] == headings[10:12] == ["group", "p"]
+    assert headings[2:4] == headings[6:8] == ["group", "p"]
     rows = {model.name: cells for model, cells in table.rows}
-    assert [rows[name][4].text for name in told] == ["A", "A", "B"]
-    assert [rows[name][5].text for name in told] == ["1.000", "0.310", "<0.001"]
-    assert [rows[name][4].value for name in told] == [0, 0, 1]
+    assert [rows[name][2].text for name in told] == ["A", "A", "B"]
+    assert [rows[name][3].text for name in told] == ["1.000", "0.310", "<0.001"]
+    assert [rows[name][2].value for name in told] == [0, 0, 1]
     assert rows["ease"][0].small == [".1000–.2000"]
-    assert [cell.small for cell in rows["ease"][1:6]] == [[]] * 5
-    assert not any(cell.best for cells in rows.values() for cell in cells[4:6])
+    assert [cell.small for cell in rows["ease"][1:4]] == [[]] * 3
+    assert not any(cell.best for cells in rows.values() for cell in cells[2:4])
     lone = main_table(models[:1], data)
     assert "p" not in [column.heading for column in lone.columns]
+
+
+def test_the_metric_of_the_choice_is_a_column_of_the_main_table(data):
+    table = main_table(data.ranked, replace(data, selected_on="validation map@10"))
+    headings = [(column.group, column.heading) for column in table.columns]
+    assert table.chosen in headings
+    assert ("test", "map@10") in headings
 
 
 def test_details_hold_every_metric_at_every_cutoff(data):
@@ -61,7 +68,7 @@ def test_details_hold_every_metric_at_every_cutoff(data):
     for k, table in tables.items():
         assert [column.heading for column in table.columns] == 2 * [f"{m}@{k}" for m in METRICS]
         for model, cells in table.rows:
-            assert cells[8].value == model.test[f"precision@{k}"]
+            assert cells[len(METRICS)].value == model.test[f"recall@{k}"]
 
 
 def test_facts_of_facts_become_a_table_with_dashes_for_gaps():
