@@ -17,8 +17,8 @@ export TORCH_INDEX ?=
 PRESET ?=
 ## for `tune`, `robustness`, `demo-nights` and `bench-*`: "ease diffrec"
 MODELS ?=
-## of `tune`, for each model: trials, or a time such as 90s, 10m, 2h
-BUDGET ?= 20
+## of `tune`, for each model: trials, or a time such as 90s, 10m, 2h (default: as params.yaml says)
+BUDGET ?=
 ## how many nights `demo-nights` replays, the last of the sample
 NIGHTS ?= 3
 ## how much of the sample arrives in each of them: day or week
@@ -55,6 +55,9 @@ help: ## show this
 	@printf '\nvariables:\n'
 	@sed -nE '/^## /{N;s/^## (.*)\n(export )?([A-Z_]+) \?= ?(.*)/  \3=\4\t\1/;s/=\$$\(.*\t/=\t/;p}' Makefile | expand -t 34
 
+comma := ,
+empty :=
+space := $(empty) $(empty)
 FETCH_IF_USED = if grep -qE '^[^\#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
 	python -m pipeline_steps fetch-sample; fi
 
@@ -64,19 +67,22 @@ run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a repor
 		echo "clone the project with git, or run 'git init' here." >&2; exit 1; }
 	$(if $(PRESET),@python -m pipeline_steps use-preset "$(PRESET)")
 	@$(FETCH_IF_USED)
+	@python -m pipeline_steps check-params
 	@before=$$(cat dvc.lock 2>/dev/null || true); dvc repro || exit; \
 	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
 	python -m scripts.show_result $$state
 
-tune: .venv/.pipeline-stamp ## look for better settings (MODELS="a b", BUDGET=20 or 10m); then make run
-	@python -m pipeline_steps use-tuning --models $(MODELS) --budget "$(BUDGET)"
+tune: .venv/.pipeline-stamp ## look for better settings of MODELS; then make run PRESET=tuned
+	$(if $(BUDGET),@python -m pipeline_steps set tune.budget=$(BUDGET))
 	@$(FETCH_IF_USED)
-	@dvc repro $(if $(MODELS),$(addprefix tune@,$(MODELS)),tune)
+	@dvc repro split cluster_items
+	@dvc repro $(if $(MODELS),$(addprefix studies/dvc.yaml:tune@,$(MODELS)),studies/dvc.yaml:tune)
 
-robustness: .venv/.pipeline-stamp ## how models (MODELS="a b") stand noise in the training data
-	@python -m pipeline_steps use-robustness --models $(MODELS)
+robustness: .venv/.pipeline-stamp ## how MODELS stand noise in the training data
+	$(if $(MODELS),@python -m pipeline_steps set 'robustness.models=[$(subst $(space),$(comma),$(strip $(MODELS)))]')
 	@$(FETCH_IF_USED)
-	@dvc repro robustness
+	@dvc repro split
+	@dvc repro studies/dvc.yaml:robustness
 	@echo "reports/robustness/: rows.csv, drop.svg"
 
 sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)

@@ -7,6 +7,7 @@ settings chosen for its data set; `model: {}` says that those of params.yaml wer
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from pipeline_steps.runtime.command import repository_root
 from pipeline_steps.runtime.sections import read_params
 
 PRESETS: Final = repository_root() / "presets"
+TUNED: Final = Path("reports/tuning")
+"""Where `tune` writes a preset for each model."""
 SECTIONS: Final = frozenset(
     {"build_interactions", "pretrain_item_embeddings", "cluster_items", "train", "robustness"}
 )
@@ -55,7 +58,7 @@ def read_preset(name: str, folder: Path = PRESETS, above: tuple[str, ...] = ()) 
     """Read a preset, put over its base.
 
     Args:
-        name: of a preset in the folder, or the path of a file (`*.yaml`).
+        name: of a preset in the folder, `tuned`, or the path of a file (`*.yaml`).
         folder: of the presets.
         above: presets that this one is the base of.
 
@@ -63,6 +66,8 @@ def read_preset(name: str, folder: Path = PRESETS, above: tuple[str, ...] = ()) 
         ConfigError: there is none of that name, it holds an unknown section, or presets are each
             other's base.
     """
+    if name == "tuned":
+        return read_tuned()
     if name in above:
         raise ConfigError(f"presets are each other's base: {' → '.join((*above, name))}")
     sections = read_params(_path(name, folder))
@@ -74,6 +79,18 @@ def read_preset(name: str, folder: Path = PRESETS, above: tuple[str, ...] = ()) 
     if base is not None:
         sections = merged(read_preset(base, folder, (*above, name)).overlay, sections)
     return Preset(Path(name).stem, sections)
+
+
+def read_tuned(folder: Path = TUNED) -> Preset:
+    """The results of all tuning studies together.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    files = sorted(folder.glob("*/preset.yaml"))
+    if not files:
+        raise ConfigError(f"{folder} holds no results: `make tune` writes them")
+    return Preset("tuned", reduce(merged, (read_preset(str(file)).overlay for file in files), {}))
 
 
 def _path(name: str, folder: Path) -> Path:

@@ -66,12 +66,29 @@ class AppliedPreset(Config):
 class TuneConfig(Config):
     """How long to look for better settings of a model; the same budget for every one."""
 
-    trials: int | None = Field(default=20, ge=1)
-    """Settings to try for each model, those of params.yaml first; null: no limit."""
+    budget: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9]\d*[smh]$")] = 20
+    """Settings to try, those of params.yaml first; or a time, such as 90s, 10m or 2h: after it no
+    trial begins, and the one under way ends at its next validation if another is complete."""
 
-    seconds: float | None = Field(default=None, gt=0.0)
-    """Begin no trial of a model after so many seconds in its trials, and end the one under way at
-    its next validation if another is complete; null: no limit."""
+    @property
+    def trials(self) -> int | None:
+        """Trials of each model; None: there is a time instead.
+
+        >>> TuneConfig().trials, TuneConfig(budget="10m").trials
+        (20, None)
+        """
+        return self.budget if isinstance(self.budget, int) else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds for the trials of each model; None: there is a number of trials instead.
+
+        >>> TuneConfig().seconds, TuneConfig(budget="10m").seconds
+        (None, 600.0)
+        """
+        if isinstance(self.budget, int):
+            return None
+        return int(self.budget[:-1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[self.budget[-1]]
 
 
 Shares = Annotated[
