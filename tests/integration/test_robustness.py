@@ -18,15 +18,12 @@ def rows(project: Project) -> Sequence[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_off_it_writes_no_rows(finished_project: Project) -> None:
-    assert rows(finished_project) == []
-
-
 def test_noise_is_measured_on_clean_data_and_kept(new_project: Callable[[], Project]) -> None:
     project = new_project()
     project.change(robustness={"models": list(MODELS), "random_shares": [2.0], "seeds": 2})
     project.change(build_interactions={"min_value": 5.0})
-    project.repro("robustness")
+    project.repro("split")
+    project.repro("studies/dvc.yaml:robustness")
     found = rows(project)
     expected = [
         (str(seed), noise, model)
@@ -47,7 +44,7 @@ def test_noise_is_measured_on_clean_data_and_kept(new_project: Callable[[], Proj
     key = next(iter(values))
     values[key] = [0.125, 0.25]  # a fit that is kept is not run again
     kept.write_text(json.dumps(values))
-    project.repro("--force", "--single-item", "robustness")
+    project.repro("--force", "--single-item", "studies/dvc.yaml:robustness")
     again = rows(project)
     changed = [(a, b) for a, b in zip(found, again, strict=True) if a != b]
     assert len(changed) == 1

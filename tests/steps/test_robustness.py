@@ -1,26 +1,24 @@
 """Fits on noisy data: with whose settings, on which noise, and what is refused before the first."""
 
-import argparse
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.ranking import RankingTask, Score
-from pipeline_steps.runtime.command import Step
+from pipeline_steps.params.root import Params
 from pipeline_steps.studies import noise_study, robustness
-from pipeline_steps.studies.noise_study import _Fits
-from pipeline_steps.studies.robustness import RobustnessConfig
+from pipeline_steps.studies.noise_study import NoiseStudy, StudyData
 from tests.integration.small_steps import SECTIONS, prepare_parts
+from tests.raw_logs import REPOSITORY
 
 EASE = {"kind": "ease", "l2": 500.0}
-TUNED = {"l2": 0.01, "recency.kind": "exponential_position", "recency.half_life": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -28,41 +26,38 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_parts(tmp_path_factory.mktemp("parts"))
 
 
-def make_step(parts: Path, folder: Path, *, tuned: Path | None = None, **sections: Any) -> Step:
-    """The step, for EASE alone, without noise unless `robustness` says otherwise."""
-    parser = argparse.ArgumentParser()
-    robustness.add_arguments(parser)
-    names = ("events", "interactions", "train", "validation", "test")
-    paths = [f"--{name}={parts / name}" for name in names]
-    outputs = [f"--out={folder / 'out'}", f"--kept={folder / 'kept.json'}"]
-    args = parser.parse_args([*paths, *outputs, *([f"--tuned={tuned}"] if tuned else [])])
-    args.quiet = True
+def make_params(**sections: Any) -> Params:
+    """For EASE alone, without noise unless `robustness` says otherwise."""
+    whole = YAML(typ="safe").load(REPOSITORY / "params.yaml")
     off = {"models": ["ease"], "random_shares": [], "natural": False, "seeds": 1}
-    own = {"seed": 7, "train": {"ease": EASE}, "models": {"ease": {}}}
     noise = {**off, **sections.pop("robustness", {})}
-    return Step(args, {**SECTIONS, **own, "robustness": noise, **sections})
+    small = {key: SECTIONS[key] for key in ("build_interactions", "runtime")}
+    own = {"train": {**whole["train"], "ease": EASE}, "robustness": noise}
+    return Params.parse_all({**whole, **small, **own, **sections})
 
 
-def measured(step: Step) -> list[dict[str, str]]:
-    """The rows that the step writes."""
-    robustness.run(step)
-    with (step.args.out / "rows.csv").open(newline="") as file:
+def make_inputs(parts: Path, folder: Path) -> robustness.RobustnessInputs:
+    names = ("events", "interactions", "train", "validation", "test")
+    paths = {name: parts / name for name in names}
+    return robustness.RobustnessInputs(**paths, out=folder / "out", finished=folder / "rows.json")
+
+
+def measured(parts: Path, folder: Path, params: Params) -> list[dict[str, str]]:
+    """The rows that the command writes."""
+    inputs = make_inputs(parts, folder)
+    robustness.run(inputs, params)
+    with (inputs.out / "rows.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_models_are_retrained_with_the_settings_that_train_uses(
-    parts: Path, tmp_path: Path
-) -> None:
-    plain = measured(make_step(parts, tmp_path / "plain"))
-    tuned = tmp_path / "tuned"
-    tuned.mkdir()
-    (tuned / "ease.json").write_text(json.dumps({"model": "ease", "settings": TUNED}))
-    found = measured(make_step(parts, tmp_path / "tuned", tuned=tuned))
+def test_models_are_retrained_with_the_settings_of_train(parts: Path, tmp_path: Path) -> None:
+    plain = measured(parts, tmp_path / "plain", make_params())
+    train = make_params().train
     recency = {"kind": "exponential_position", "half_life": 0.5}
-    section = {"kind": "ease", "l2": 0.01, "recency": recency}
-    expected = measured(make_step(parts, tmp_path / "same", train={"ease": section}))
-    assert found == expected
-    assert found != plain
+    other = {"kind": "ease", "l2": 0.01, "recency": recency}
+    sections = {name: config.model_dump(mode="json") for name, config in train.items()}
+    changed = measured(parts, tmp_path / "changed", make_params(train={**sections, "ease": other}))
+    assert plain != changed
 
 
 def pairs_of(histories: Histories) -> set[tuple[int, int]]:
@@ -83,8 +78,8 @@ def test_what_was_rated_low_is_masked_for_all_alike(
 
     monkeypatch.setattr(noise_study, "evaluate_task", noting)
     noises = {"natural": True, "random_shares": [0.5]}
-    step = make_step(parts, tmp_path, robustness=noises, **bound)
-    assert [row["noise"] for row in measured(step)] == ["none", "random", "natural"]
+    rows = measured(parts, tmp_path, make_params(robustness=noises, **bound))
+    assert [row["noise"] for row in rows] == ["none", "random", "natural"]
     clean, _, natural = asked
     low = pairs_of(natural.histories) - pairs_of(clean.histories)
     assert low
@@ -96,13 +91,14 @@ def test_what_was_rated_low_is_masked_for_all_alike(
 
 def test_no_random_pair_is_in_both_parts(parts: Path, tmp_path: Path) -> None:
     # noise enough for the parts to meet by chance
-    step = make_step(parts, tmp_path, robustness={"random_shares": [1.5]})
-    fits = _Fits(step, step.section("robustness", RobustnessConfig))
-    clean, noisy = fits._noises(0)
+    paths = {part: parts / part for part in ("train", "validation", "test")}
+    data = StudyData.read(parts / "interactions", parts / "events", paths)
+    params = make_params(robustness={"random_shares": [1.5]})
+    clean, noisy = NoiseStudy(params, data, tmp_path / "rows.json")._noises(0)
     assert len(noisy.train.items) == pytest.approx(2.5 * len(clean.train.items), abs=1)
     assert len(noisy.validation.items) == pytest.approx(2.5 * len(clean.validation.items), abs=1)
     assert not pairs_of(noisy.train) & pairs_of(noisy.validation)
-    assert not (pairs_of(noisy.train) | pairs_of(noisy.validation)) & pairs_of(fits.test)
+    assert not (pairs_of(noisy.train) | pairs_of(noisy.validation)) & pairs_of(data.test)
     assert np.isin(clean.train.timestamps, noisy.train.timestamps).all()
 
 
@@ -110,7 +106,7 @@ def test_natural_noise_that_cannot_be_is_told_before_the_first_fit(
     parts: Path, tmp_path: Path
 ) -> None:
     noise = {"natural": True, "random_shares": [0.1]}
-    step = make_step(parts, tmp_path, robustness=noise, build_interactions={"min_value": None})
+    params = make_params(robustness=noise, build_interactions={"min_value": None})
     with pytest.raises(ConfigError, match=r"min_value leaves out, but that is null"):
-        robustness.run(step)
-    assert not step.args.kept.exists()
+        robustness.run(make_inputs(parts, tmp_path), params)
+    assert not (tmp_path / "rows.json").exists()

@@ -7,21 +7,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from diffrec_core.common.errors import ConfigError
+from pipeline_steps.params.presets import read_preset, read_tuned
 from tests.integration.small_steps import SECTIONS, prepare_parts
 from tests.raw_logs import REPOSITORY, write_params
 
 METRIC = "ndcg@10"
 TUNE = {
     **SECTIONS,
-    "tune": {"enabled": True, "models": ["ease"], "trials": 4, "seconds": None},
+    "tune": {"budget": 4},
     "train": {"ease": {"kind": "ease", "l2": 200.0}},
-    "models": {"ease": {"uses": ["", "", ""]}},
+    "models": {"ease": {"code": "diffrec_core/models/item_item"}},
     "select": {"metric": METRIC},
     "register": {"experiment": "tuning"},
 }
@@ -36,8 +37,8 @@ def counted(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return fit(*arguments)
 Ease._fit = counted
-sys.argv[0] = "tune"
-runpy.run_module("pipeline_steps.studies.tune", run_name="__main__")
+sys.argv[0:1] = ["pipeline_steps", "tune"]
+runpy.run_module("pipeline_steps", run_name="__main__")
 """
 
 
@@ -47,9 +48,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tune(folder: Path, parts: Path, *program: str) -> "subprocess.CompletedProcess[str]":
-    names = ("interactions", "train", "validation")
-    paths = [f"--{name}={parts / name}" for name in names]
-    outputs = ["--item-clusters=none", "--out=ease.json", "--trials=trials", "--report=report.json"]
+    paths = [f"--{name}={parts / name}" for name in ("train", "validation")]
+    outputs = [f"--items={parts / 'interactions'}", "--out=tuned", "--report=report.json"]
     return subprocess.run(
         [sys.executable, *program, "--model=ease", *paths, *outputs],
         cwd=folder,
@@ -80,7 +80,7 @@ def logged(folder: Path) -> list[list[Run]]:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "trials" / "trials.csv").open(newline="") as file:
+    with (folder / "tuned" / "trials.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -88,7 +88,7 @@ def test_a_killed_study_goes_on_and_what_it_found_is_written(parts: Path, tmp_pa
     write_params(tmp_path, **TUNE)
     killed = tune(tmp_path, parts, "-c", KILLED)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (tmp_path / "ease.json").exists()
+    assert not (tmp_path / "tuned").exists()
     (before,) = logged(tmp_path)
     assert len(before) == 2
 
@@ -109,12 +109,9 @@ def test_a_killed_study_goes_on_and_what_it_found_is_written(parts: Path, tmp_pa
         assert run.data.tags["state"] == "complete"
 
     best = max(found, key=lambda row: float(row[METRIC]))
-    tuned: dict[str, Any] = json.loads((tmp_path / "ease.json").read_text())
-    assert tuned["metric"] == f"validation {METRIC}"
-    assert tuned["value"] == float(best[METRIC])
-    assert tuned["settings"]["l2"] == float(best["l2"])
-    for name in ("parallel_coordinates", "importance"):
-        assert (tmp_path / "trials" / f"{name}.svg").read_text().startswith("<svg")
+    preset = read_preset(str(tmp_path / "tuned/preset.yaml"))
+    assert preset.overlay["train"]["ease"]["l2"] == float(best["l2"])
+    assert f"{float(best[METRIC]):.4f}" in (tmp_path / "tuned/preset.yaml").read_text()
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["trials"], str(report["best_trial"])) == (4, best["trial"])
 
@@ -125,17 +122,16 @@ def test_a_model_that_does_not_fit_is_left_as_it_is_every_time(parts: Path, tmp_
     for _ in range(2):
         result = tune(tmp_path, parts, "-m", "pipeline_steps", "tune")
         assert result.returncode == 0, result.stderr
-        assert (
-            "ease is not tuned: no trial of 4 succeeded. The last one: ease needs" in result.stderr
-        )
-        assert json.loads((tmp_path / "ease.json").read_text())["settings"] == {}
-        assert "ease needs" in json.loads((tmp_path / "report.json").read_text())["left_out"]
+        assert "ease is not tuned: no trial of 4 succeeded. The last one: ease" in result.stderr
+        assert read_preset(str(tmp_path / "tuned/preset.yaml")).overlay == {"train": {"ease": {}}}
+        assert "ease" in json.loads((tmp_path / "report.json").read_text())["left_out"]
 
 
-def test_off_it_changes_nothing(parts: Path, tmp_path: Path) -> None:
-    write_params(tmp_path, **{**TUNE, "tune": {"enabled": True, "models": ["other"]}})
-    result = tune(tmp_path, parts, "-m", "pipeline_steps", "tune")
-    assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "ease.json").read_text())["settings"] == {}
-    assert rows(tmp_path) == []
-    assert not (tmp_path / "mlflow.db").exists()
+def test_the_results_of_all_studies_are_one_preset(tmp_path: Path) -> None:
+    for name, l2 in (("ease", 3.0), ("t_ease", 4.0)):
+        (tmp_path / name).mkdir()
+        text = f"# {name}\n" + json.dumps({"train": {name: {"l2": l2}}})
+        (tmp_path / name / "preset.yaml").write_text(text)
+    assert read_tuned(tmp_path).overlay == {"train": {"ease": {"l2": 3.0}, "t_ease": {"l2": 4.0}}}
+    with pytest.raises(ConfigError, match="holds no results: `make tune`"):
+        read_tuned(tmp_path / "ease")
