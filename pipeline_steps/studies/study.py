@@ -19,6 +19,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.pool import NullPool
 
 from diffrec_core.common.errors import (
     ArtifactError,
@@ -108,8 +109,12 @@ class Study:
 
     def __post_init__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        # without a pool, each connection is closed after its use: a study needs no closing
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{self.path}", engine_kwargs={"poolclass": NullPool}
+        )
         self._study = optuna.create_study(
-            storage=f"sqlite:///{self.path}",
+            storage=storage,
             study_name=self.name,
             direction="maximize",
             load_if_exists=True,
