@@ -15,7 +15,7 @@ from pathlib import Path
 from diffrec_core.data.schema import EVENTS_SCHEMA, QUARANTINE_SCHEMA, TITLES_SCHEMA
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
 from diffrec_core.ingestion.ingest import IngestCounts, ingest_logs, read_titles
-from diffrec_core.ingestion.raw_files import RawFile, read_raw_manifest
+from diffrec_core.ingestion.raw_manifest import RawFile, read_raw_manifest
 from diffrec_core.ingestion.readers import IngestConfig
 from pipeline_steps.runtime.command import Step, execute
 
@@ -38,8 +38,7 @@ def run(step: Step) -> None:
     """Ingest the raw files of this run."""
     args, config = step.args, step.section("ingest", IngestConfig)
     manifest = read_raw_manifest(args.raw_manifest)
-    for file in manifest.logs:
-        file.check_unchanged(may_grow=config.may_grow)
+    logs = tuple(file.check_unchanged(may_grow=config.may_grow) for file in manifest.logs)
     if manifest.titles:
         manifest.titles.check_unchanged()
     output = partial(
@@ -51,7 +50,7 @@ def run(step: Step) -> None:
     with output(args.events, schema=EVENTS_SCHEMA) as (folder, _):
         spill = EventSpill(folder / ".spill")
         with output(args.quarantine, schema=QUARANTINE_SCHEMA) as (rejected, _):
-            counts = _read_logs(step, manifest.logs, config, spill, rejected / "quarantine.parquet")
+            counts = _read_logs(step, logs, config, spill, rejected / "quarantine.parquet")
         counts.check(config.max_rejected_share, args.quarantine)
         spill.write_partitions(folder)
         events = summarise(folder)

@@ -11,10 +11,10 @@ import shutil
 from pathlib import Path
 
 from diffrec_core.common.artifacts import canonical_json, write_json
+from diffrec_core.ingestion.checksums import ChecksumCache
 from diffrec_core.ingestion.raw_files import (
     KNOWN_IDS_SCHEMA,
     VOCABULARIES,
-    ChecksumCache,
     ListRawConfig,
     list_raw_files,
 )
@@ -50,6 +50,7 @@ def run(step: Step) -> None:
     size = sum(file.size for file in manifest.logs)
     step.report.update(
         files=len(manifest.logs),
+        empty_files=len(manifest.empty),
         bytes=size,
         titles=manifest.titles.path if manifest.titles else None,
         checksums=dict(checksums.lookups),

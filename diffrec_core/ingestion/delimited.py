@@ -35,7 +35,7 @@ def read_delimited(
 
     Raises:
         ConfigError: a mapped column does not exist.
-        DataError: the file is no text, or its header is missing or cannot be read.
+        DataError: the file is no text, or its header cannot be read.
     """
     dialect = Dialect(delimiter, quote)
     layout: _Layout | None = None
@@ -54,8 +54,6 @@ def read_delimited(
             blank=blank,
             position=chunk.position,
         )
-    if layout is None and header:
-        raise DataError(f"{path} holds blank lines only: a header line was expected")
 
 
 @dataclass(frozen=True, slots=True)

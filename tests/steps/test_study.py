@@ -58,7 +58,10 @@ def test_the_first_trial_is_the_present_settings_and_later_ones_are_better(tmp_p
 def test_every_connection_to_the_file_is_closed(tmp_path: Path) -> None:
     """From Python 3.13 on, an SQLite connection that is left open is a ResourceWarning."""
     changes: list[int] = []
-    listeners = [("connect", lambda *_: changes.append(1)), ("close", lambda *_: changes.append(-1))]
+    listeners = [
+        ("connect", lambda *_: changes.append(1)),
+        ("close", lambda *_: changes.append(-1)),
+    ]
     for name, listener in listeners:
         event.listen(Pool, name, listener)
     try:
