@@ -137,7 +137,7 @@ def test_progress_is_shown_line_by_line_and_on_a_terminal_in_one_line(
         assert build(project, stdout=stdout).returncode == 0
         os.close(stdout)
     shown = reading.result()
-    assert re.search(r"\r\x1b\[K +\d+ s  Installing packages \(1\)\r", shown)
+    assert re.search(r"\r\x1b\[K +\d+ s  Installed [01] of 1 packages\r", shown)
     assert shown.endswith("\r\x1b[K")
 
 
