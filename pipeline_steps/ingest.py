@@ -14,7 +14,7 @@ from pathlib import Path
 from diffrec_core.data.schema import EVENTS_SCHEMA, QUARANTINE_SCHEMA, TITLES_SCHEMA
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
 from diffrec_core.ingestion.ingest import IngestCounts, ingest_logs, read_titles
-from diffrec_core.ingestion.raw_files import RawFile, read_raw_manifest
+from diffrec_core.ingestion.raw_manifest import RawFile, read_raw_manifest
 from diffrec_core.ingestion.readers import IngestConfig
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.outputs import output_directory
@@ -43,8 +43,7 @@ class IngestInputs(Inputs):
 def run(inputs: IngestInputs, ingest: IngestConfig) -> Report:
     """Ingest the raw files of this run."""
     manifest = read_raw_manifest(inputs.raw_manifest)
-    for file in manifest.logs:
-        file.check_unchanged(may_grow=ingest.may_grow)
+    logs = tuple(file.check_unchanged(may_grow=ingest.may_grow) for file in manifest.logs)
     if manifest.titles:
         manifest.titles.check_unchanged()
     output = partial(output_directory, config=ingest, inputs={"raw_manifest": inputs.raw_manifest})
@@ -55,7 +54,7 @@ def run(inputs: IngestInputs, ingest: IngestConfig) -> Report:
         spill = EventSpill(folder / ".spill")
         with output(inputs.quarantine, schema=QUARANTINE_SCHEMA) as (rejected, _):
             path = rejected / "quarantine.parquet"
-            counts, rows_per_second = _read_logs(manifest.logs, ingest, spill, path)
+            counts, rows_per_second = _read_logs(logs, ingest, spill, path)
         counts.check(ingest.max_rejected_share, inputs.quarantine)
         spill.write_partitions(folder)
         events = summarise(folder)

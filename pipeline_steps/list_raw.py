@@ -11,9 +11,9 @@ from pathlib import Path
 
 from diffrec_core.common.artifacts import canonical_json, write_json
 from diffrec_core.data.schema import KNOWN_IDS_SCHEMA
+from diffrec_core.ingestion.checksums import ChecksumCache
 from diffrec_core.ingestion.raw_files import (
     VOCABULARIES,
-    ChecksumCache,
     ListRawConfig,
     list_raw_files,
 )
@@ -54,6 +54,7 @@ def run(inputs: ListRawInputs, list_raw: ListRawConfig) -> Report:
     log.debug("%s", canonical_json(manifest.to_json()))
     return {
         "files": len(manifest.logs),
+        "empty_files": len(manifest.empty),
         "bytes": size,
         "titles": manifest.titles.path if manifest.titles else None,
         "checksums": dict(checksums.lookups),

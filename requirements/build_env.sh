@@ -30,7 +30,42 @@ else
   rm -f "$stamp"
 fi
 
-install() { "$folder/bin/python" -m pip install -qq --disable-pip-version-check "$@"; }
+log=$folder/build.log
+: >"$log"
+
+installed() { find "$folder"/lib/python*/site-packages -maxdepth 1 -name '*.dist-info' | wc -l; }
+
+# Shows what pip does and since when: one changing line on a terminal, else a line every 10 seconds.
+progress() {
+  local line="" doing="" next=0 status tick=1 packages="" before=0
+  # read tells a timeout from the end since bash 4; macOS has bash 3.2
+  if [ "${BASH_VERSINFO[0]}" -lt 4 ]; then tick=3600; fi
+  while true; do
+    read -r -t "$tick" line && status=0 || status=$?
+    if [ "$status" -gt 128 ]; then line=""; elif [ "$status" -ne 0 ]; then break; fi
+    case $line in
+      Installing\ collected*) packages=$(wc -w <<<"${line#*:}") before=$(installed) ;;
+      Collecting* | Processing* | Downloading* | Building*) doing=${line%% (from*} ;;
+    esac
+    if [ -n "$packages" ]; then doing="Installed $(($(installed) - before)) of $((packages)) packages"; fi
+    if [ -t 1 ]; then
+      printf '\r\033[K%5d s  %.64s' "$SECONDS" "$doing"
+    elif [ -n "$doing" ] && [ "$SECONDS" -ge "$next" ]; then
+      printf '%5d s  %s\n' "$SECONDS" "$doing"
+      next=$((SECONDS + 10))
+    fi
+  done
+  if [ -t 1 ]; then printf '\r\033[K'; fi
+}
+
+install() {
+  PYTHONUNBUFFERED=1 "$folder/bin/python" -m pip install --disable-pip-version-check \
+    --progress-bar off "$@" 2>&1 | tee -a "$log" | progress || {
+    tail -n 20 "$log" >&2
+    echo "pip failed: the whole log is $log" >&2
+    exit 1
+  }
+}
 if [ -n "${TORCH_INDEX:-}" ] && torch=$(grep '^torch==' "requirements/$lock.lock"); then
   install --no-deps --index-url "$TORCH_INDEX" "$torch"
 fi

@@ -32,7 +32,7 @@ class ArtifactError(DiffRecError):
 
 
 class StorageError(DiffRecError):
-    """Writing failed: the disk is full, a limit was hit or permission is missing."""
+    """Storage cannot be used now: a full disk, no permission, a file that is being changed."""
 
     exit_code = 5
 

@@ -12,7 +12,7 @@ import polars as pl
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.schema import ITEM_ID, REASON, SOURCE_FILE, SOURCE_ROW, TITLE
 from diffrec_core.ingestion.event_store import EventSpill, QuarantineFile
-from diffrec_core.ingestion.raw_files import RawFile
+from diffrec_core.ingestion.raw_manifest import RawFile
 from diffrec_core.ingestion.raw_rows import PROBLEM, RawBatch, Source
 from diffrec_core.ingestion.readers import IngestConfig, TitlesFormat, read_batches
 from diffrec_core.ingestion.validation import Validated, category, is_blank, validate
@@ -113,12 +113,18 @@ class IngestCounts:
         """Return what a report says of the rows."""
         return {
             "files": self.files,
+            "files_without_rows": len(self.files_without_rows),
             "rows_read": self.read,
             "blank_lines": self.blank,
             "accepted": self.accepted,
             "rejected": self.rejected,
             "rejected_by_reason": dict(self.reasons),
         }
+
+    @property
+    def files_without_rows(self) -> list[str]:
+        """Paths of the files that held nothing but a header or blank lines."""
+        return [path for path, counts in self.by_file.items() if not counts.read]
 
     def top_reasons(self) -> str:
         """The most frequent reasons with their counts."""
@@ -159,6 +165,8 @@ def ingest_logs(
             advance(finished + batch.position, counts.read + own.read)
         finished += file.size
         counts.add_file(file.path, own)
+    if empty := counts.files_without_rows:
+        log.warning("%d files hold no rows: %s", len(empty), ", ".join(empty[:_EXAMPLES]))
     return counts
 
 
@@ -205,7 +213,7 @@ def read_titles(file: RawFile | None, layout: TitlesFormat | None) -> Titles:
     rows = pl.concat(kept)
     frame = rows.unique(ITEM_ID, keep="first", maintain_order=True)
     titles = Titles(frame, bad=read - rows.height, duplicates=rows.height - frame.height)
-    if titles.bad or titles.duplicates:
+    if titles.bad or titles.duplicates or not frame.height:
         log.warning(
             "%s: %d titles; %d rows without a readable id and title and %d repeated ids ignored",
             *(file.path, frame.height, titles.bad, titles.duplicates),

@@ -15,21 +15,12 @@ import polars as pl
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW
+from diffrec_core.ingestion.raw_bytes import GZIP, HEAD_BYTES, NOT_TEXT
 from diffrec_core.ingestion.raw_rows import PROBLEM
 
 CHUNK_BYTES: Final = 8 * 2**20
 _MAX_LINE_BYTES: Final = 64 * 2**20
-_GZIP: Final = b"\x1f\x8b"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_NOT_TEXT: Final = {
-    b"PAR1": "a Parquet file: set its format to parquet",
-    b"PK\x03\x04": "a zip archive: unpack it",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it, or compress it with gzip",
-    b"BZh": "compressed with bzip2: unpack it, or compress it with gzip",
-    b"\xfd7zXZ\x00": "compressed with xz: unpack it, or compress it with gzip",
-    b"\xff\xfe": "UTF-16 text: convert it to UTF-8",
-    b"\xfe\xff": "UTF-16 text: convert it to UTF-8",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +78,12 @@ class _Start:
 
 
 def _open_text(path: Path, file: IO[bytes]) -> IO[bytes]:
-    head = file.read(6)
+    head = file.read(HEAD_BYTES)
     file.seek(0)
-    for magic, what in _NOT_TEXT.items():
+    for magic, what in NOT_TEXT.items():
         if head.startswith(magic):
             raise DataError(f"{path} cannot be read as text lines: it is {what}")
-    return cast(IO[bytes], gzip.open(file)) if head.startswith(_GZIP) else file
+    return cast(IO[bytes], gzip.open(file)) if head.startswith(GZIP) else file
 
 
 def _whole_lines(stream: IO[bytes], path: Path, chunk_bytes: int) -> Iterator[bytes]:

@@ -205,13 +205,11 @@ def test_one_broken_file_among_many_is_refused_by_its_name(tmp_path):
     assert report(folder)["rejected"] == 10
 
 
-@pytest.mark.parametrize("change", ["edit", "shorten", "remove", "edit and append", "half a line"])
+@pytest.mark.parametrize("change", ["edit", "shorten", "remove", "edit and append"])
 def test_a_log_that_has_changed_since_it_was_listed_is_refused(tmp_path, change):
     folder = project(tmp_path)
     log = write_log(folder / "raw/log.csv", EVENTS_LIST)
     text = log.read_text()
-    if change == "half a line":
-        log.write_text(text[:-4])
     run_step("list_raw", "--out", "manifest.json", cwd=folder)
     edited = text.replace("u0_1", "u0_9")
     changed = {"edit": edited, "shorten": text[:-20], "edit and append": edited + "u,i,1,,\n"}
@@ -240,6 +238,51 @@ def test_what_is_appended_after_the_listing_changes_nothing(tmp_path, name, sect
     assert "has grown since list_raw: the rest is left to a later run" in done.stderr
     assert events(folder)["user_id"].to_list() == [event.user_id for event in EVENTS_LIST]
     assert report(folder)["rows_read"] == len(EVENTS_LIST)
+
+
+def test_a_last_line_that_was_listed_unfinished_is_left_to_a_later_run(tmp_path):
+    folder = project(tmp_path, titles=False)
+    log = write_log(folder / "raw/log.csv", EVENTS_LIST)
+    text = log.read_text()
+    log.write_text(text[:-4])
+    run_step("list_raw", "--out", "manifest.json", cwd=folder)
+    log.write_text(text)
+    done = ingest(folder)
+    assert done.returncode == 0, done.stderr
+    assert report(folder)["rows_read"] == len(EVENTS_LIST) - 1
+    assert quarantine(folder).is_empty()
+
+
+def test_a_last_line_without_a_line_end_is_a_row(tmp_path):
+    folder = project(tmp_path, titles=False)
+    log = write_log(folder / "raw/log.csv", EVENTS_LIST)
+    log.write_text(log.read_text().removesuffix("\n"))
+    assert list_and_ingest(folder).returncode == 0
+    assert report(folder)["rows_read"] == len(EVENTS_LIST)
+
+
+@pytest.mark.parametrize("format", ["delimited", "jsonl", "parquet"])
+def test_files_without_rows_stop_nothing_and_are_counted(tmp_path, format):
+    folder = project(tmp_path, titles=False, format=format)
+    suffix = {"delimited": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}[format]
+    write_log(folder / f"raw/log{suffix}", EVENTS_LIST, format=format)
+    (folder / f"raw/empty{suffix}").touch()
+    write_lines(folder / "raw/nothing.gz", [])
+    without_rows = ["raw/nothing.gz"]
+    if format == "delimited":
+        write_log(folder / "raw/header.csv", [])
+        write_lines(folder / "raw/blank.csv", ["", " "])
+        without_rows = ["raw/blank.csv", "raw/header.csv", "raw/nothing.gz"]
+    if format == "parquet":
+        (folder / "raw/nothing.gz").unlink()
+        columns = pl.read_parquet(folder / "raw/log.parquet").clear()
+        columns.write_parquet(folder / "raw/rows.parquet")
+        without_rows = ["raw/rows.parquet"]
+    done = list_and_ingest(folder)
+    assert done.returncode == 0, done.stderr
+    assert f"files hold no rows: {', '.join(without_rows)}" in done.stderr
+    assert report(folder)["files_without_rows"] == len(without_rows)
+    assert report(folder)["accepted"] == len(EVENTS_LIST)
 
 
 def test_a_parquet_log_or_a_titles_file_that_has_grown_is_refused(tmp_path):

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from diffrec_core.common.errors import (
     ArtifactError,
@@ -65,6 +67,26 @@ def test_the_first_trial_is_the_present_settings_and_later_ones_are_better(tmp_p
     assert best.value is not None
     assert best.value == max(trial.value or -9 for trial in trials)
     assert best.value > -0.3 > (trials[0].value or 0)
+
+
+def test_every_connection_to_the_file_is_closed(tmp_path: Path) -> None:
+    """From Python 3.13 on, an SQLite connection that is left open is a ResourceWarning."""
+    changes: list[int] = []
+    listeners = [
+        ("connect", lambda *_: changes.append(1)),
+        ("close", lambda *_: changes.append(-1)),
+    ]
+    for name, listener in listeners:
+        event.listen(Pool, name, listener)
+    try:
+        searched = study(tmp_path)
+        searched.run(objective, Budget(7, None), ignore)
+        assert searched.importances
+    finally:
+        for name, listener in listeners:
+            event.remove(Pool, name, listener)
+    assert changes.count(1) > 7
+    assert sum(changes) == 0
 
 
 def test_settings_that_do_not_count_are_not_among_the_trials(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """The scripts that build the environments: when they build, when not, and what a failure leaves."""
 
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -28,13 +32,16 @@ def project(tmp_path: Path, project_root: Path) -> Path:
 def build() -> Run:
     """Runs build_env.sh, with no index to install from."""
 
-    def run(project: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        project: Path, *, stdout: int = subprocess.PIPE, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         script = ["bash", "requirements/build_env.sh", ".env", "some", ".env/.stamp", "new", "note"]
         return subprocess.run(
             script,
             cwd=project,
             env={"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", **variables},
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
@@ -87,8 +94,51 @@ def test_failed_install_leaves_no_stamp(project: Path, build: Run) -> None:
 
     assert failed.returncode != 0
     assert "surely-no-such-package" in failed.stderr
+    assert "the whole log is .env/build.log" in failed.stderr
+    assert "surely-no-such-package" in (project / ".env" / "build.log").read_text()
     assert (project / ".env" / "bin" / "python").exists()
     assert not (project / ".env" / ".stamp").exists()
+
+
+def read_terminal(terminal: int) -> str:
+    """All that is written to a terminal until its other end is closed."""
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while block := os.read(terminal, 2**12):
+            shown += block
+    os.close(terminal)
+    return shown.decode()
+
+
+def test_progress_is_shown_line_by_line_and_on_a_terminal_in_one_line(
+    project: Path, build: Run
+) -> None:
+    wheel = project / "tiny-1.0-py3-none-any.whl"
+    with ZipFile(wheel, "w") as content:
+        content.writestr("tiny.py", "")
+        about = {"METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"}
+        about |= {
+            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "RECORD": "",
+        }
+        for name, text in about.items():
+            content.writestr(f"tiny-1.0.dist-info/{name}", text)
+    (project / "requirements" / "some.lock").write_text(f"./{wheel.name}\n")
+
+    built = build(project)
+    assert built.returncode == 0, built.stderr
+    assert re.search(r"^ +\d+ s  Processing \./tiny-1", built.stdout, re.MULTILINE)
+    assert "Successfully installed tiny" in (project / ".env" / "build.log").read_text()
+
+    (project / ".env" / ".stamp").unlink()
+    terminal, stdout = pty.openpty()
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(read_terminal, terminal)
+        assert build(project, stdout=stdout).returncode == 0
+        os.close(stdout)
+    shown = reading.result()
+    assert re.search(r"\r\x1b\[K +\d+ s  Installed [01] of 1 packages\r", shown)
+    assert shown.endswith("\r\x1b[K")
 
 
 def test_a_linked_environment_is_replaced_not_emptied(

@@ -1,24 +1,22 @@
+import gzip
 import hashlib
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from diffrec_core.common.artifacts import sha256_file, write_json
 from diffrec_core.common.config import load_section
-from diffrec_core.common.errors import ArtifactError, ConfigError, DataError
-from diffrec_core.ingestion.raw_files import (
-    ChecksumCache,
-    ListRawConfig,
-    RawFile,
-    RawManifest,
-    expand,
-    list_raw_files,
-    read_raw_manifest,
-)
+from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, StorageError
+from diffrec_core.data import schema
+from diffrec_core.ingestion import checksums
+from diffrec_core.ingestion.checksums import ChecksumCache
+from diffrec_core.ingestion.raw_files import ListRawConfig, expand, list_raw_files
+from diffrec_core.ingestion.raw_manifest import SCHEMA, RawFile, RawManifest, read_raw_manifest
 
 # SHA-256 of b"abc", from FIPS 180-2
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -109,7 +107,7 @@ def test_nothing_but_a_titles_file_is_refused():
         ("raw/missing.csv", "there is nothing at raw/missing.csv; .*raw, holds a.csv, void.csv"),
         ("raw/*.tsv", r"no file matches raw/\*.tsv; .*raw, holds a.csv, void.csv"),
         ("empty", "the folder empty holds no files"),
-        ("raw/void.csv", "raw/void.csv is empty"),
+        ("raw/void.csv", "holds empty files only: raw/void.csv"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_is(logs, message):
@@ -140,27 +138,95 @@ def test_a_path_that_is_no_regular_file_is_refused():
         listing(["pipe"])
 
 
+def while_hashing(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen to the file after it was hashed for the first time."""
+    original, pending = checksums.sha256_of_starts, [happens]
+
+    def hash_and_change(path: Path, *sizes: int) -> list[str]:
+        result = original(path, *sizes)
+        if pending:
+            pending.pop()()
+        return result
+
+    monkeypatch.setattr(checksums, "sha256_of_starts", hash_and_change)
+
+
 def test_a_file_that_cannot_be_read_is_refused(monkeypatch):
     put("raw/a.csv")
 
-    def refuse(path: Path) -> str:
+    def refuse(path: Path, *_: int) -> list[str]:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("diffrec_core.ingestion.raw_files.sha256_file", refuse)
+    monkeypatch.setattr(checksums, "sha256_of_starts", refuse)
     with pytest.raises(DataError, match=r"raw/a.csv cannot be read \(Permission denied\)"):
         listing(["raw"])
 
 
-def test_a_file_that_grows_while_it_is_hashed_is_refused(monkeypatch):
-    put("raw/a.csv")
+@pytest.mark.parametrize("first", [b"a\nb\n", b"a\nb\nhalf"])
+def test_of_a_text_that_grows_meanwhile_the_whole_lines_are_listed(monkeypatch, first):
+    path = put("raw/a.csv", first)
+    while_hashing(monkeypatch, lambda: path.write_bytes(first + b" a line\nc\n"))
+    cache = ChecksumCache()
+    expected = RawFile("raw/a.csv", 4, hashlib.sha256(b"a\nb\n").hexdigest())
+    assert list_raw_files(ListRawConfig(logs=("raw",)), cache).logs == (expected,)
+    assert cache.to_json() == {"files": {}}  # nothing to go by next time
 
-    def write_on(path: Path) -> str:
-        path.write_bytes(b"abcd")
-        return ABC
 
-    monkeypatch.setattr("diffrec_core.ingestion.raw_files.sha256_file", write_on)
-    with pytest.raises(DataError, match=r"raw/a.csv is being written"):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"a\nb\n", b"a\n"),
+        (b"a\nb\n", b"a\nc\n"),
+        (b"a\nb\n", b"a\nc\nd\n"),
+        (b"a\nb\n", None),
+        (gzip.compress(b"a\n"), gzip.compress(b"a\n") * 2),
+        (b"PAR1\n", b"PAR1\nPAR1"),
+    ],
+    ids=["shrunk", "edited", "edited and grown", "removed", "gzip", "parquet"],
+)
+def test_any_other_change_meanwhile_is_an_error_that_is_tried_again(monkeypatch, before, after):
+    path = put("raw/a.csv", before)
+    while_hashing(monkeypatch, lambda: path.write_bytes(after) if after else path.unlink())
+    with pytest.raises(StorageError, match=r"raw/a.csv was written, replaced or removed while"):
         listing(["raw"])
+
+
+def test_a_titles_file_may_not_grow_meanwhile(monkeypatch):
+    put("raw/a.csv")
+    path = put("titles.csv", b"i,t\n")
+    cache = ChecksumCache()
+    cache.record(Path("raw/a.csv"))
+    while_hashing(monkeypatch, lambda: path.write_bytes(b"i,t\nj,u\n"))
+    config = ListRawConfig(logs=("raw",), titles="titles.csv")
+    with pytest.raises(StorageError, match=r"titles.csv was written"):
+        list_raw_files(config, ChecksumCache(cache.to_json()["files"]))
+
+
+def test_a_half_line_counts_unless_somebody_is_writing_it():
+    path = put("raw/a.csv", b"abc\nde")
+    with path.open("ab"):
+        (listed,) = listing(["raw"]).logs
+    assert listed == RawFile("raw/a.csv", 4, hashlib.sha256(b"abc\n").hexdigest())
+    with path.open("rb"):
+        (listed,) = listing(["raw"]).logs
+    assert listed == RawFile("raw/a.csv", 6, hashlib.sha256(b"abc\nde").hexdigest())
+
+
+def test_empty_files_are_skipped_with_a_warning(caplog):
+    put("raw/a.csv")
+    put("raw/b.csv", b"")
+    with put("raw/c.csv", b"user,it").open("ab"), caplog.at_level(logging.WARNING):
+        manifest = listing(["raw"])
+    assert [file.path for file in manifest.logs] == ["raw/a.csv"]
+    assert manifest.empty == ("raw/b.csv", "raw/c.csv")
+    assert "2 empty files are skipped: raw/b.csv, raw/c.csv" in caplog.text
+
+
+def test_an_empty_titles_file_is_refused():
+    put("raw/a.csv")
+    put("titles.csv", b"")
+    with pytest.raises(DataError, match=r"list_raw.titles: titles.csv is empty"):
+        listing(["raw"], titles="titles.csv")
 
 
 def test_copies_are_read_with_a_warning(caplog):
@@ -181,12 +247,13 @@ def test_unchanged_files_are_not_hashed_again(monkeypatch):
     before = list_raw_files(config, first)
     put("raw/b.csv", b"bb")
     hashed = []
+    original = checksums.sha256_of_starts
 
-    def count(path: Path) -> str:
+    def count(path: Path, *sizes: int) -> list[str]:
         hashed.append(path.name)
-        return sha256_file(path)
+        return original(path, *sizes)
 
-    monkeypatch.setattr("diffrec_core.ingestion.raw_files.sha256_file", count)
+    monkeypatch.setattr(checksums, "sha256_of_starts", count)
     second = ChecksumCache(first.to_json()["files"])
     after = list_raw_files(config, second)
     assert hashed == ["b.csv"]
@@ -243,7 +310,7 @@ def test_the_cache_survives_a_round_trip():
 
 @pytest.mark.parametrize("titles", [None, RawFile("t.csv", 1, ABC)])
 def test_a_manifest_survives_a_round_trip(titles):
-    manifest = RawManifest((RawFile("a.csv", 3, ABC), RawFile("b.csv", 4, ABC)), titles)
+    manifest = RawManifest((RawFile("a.csv", 3, ABC), RawFile("b.csv", 4, ABC)), titles, ("c.csv",))
     write_json(Path("manifest.json"), manifest.to_json())
     assert read_raw_manifest(Path("manifest.json")) == manifest
     assert json.loads(Path("manifest.json").read_text())["schema"] == "raw/1"
@@ -267,7 +334,7 @@ def test_another_kind_of_manifest_is_refused(content, message):
 def test_a_file_is_checked_against_its_record():
     put("a.csv")
     file = RawFile("a.csv", 3, ABC)
-    file.check_unchanged()
+    assert file.check_unchanged() == file
     put("a.csv", b"abcd")
     with pytest.raises(DataError, match=r"a.csv has changed since list_raw: 4 bytes now, 3 listed"):
         file.check_unchanged()
@@ -291,12 +358,23 @@ def test_a_file_that_may_grow_is_checked_as_far_as_it_was_listed(caplog):
             file.check_unchanged(may_grow=True)
     put("a.csv", b"abc\nefg\n")
     with caplog.at_level(logging.INFO):
-        file.check_unchanged(may_grow=True)
+        assert file.check_unchanged(may_grow=True) == file
     assert "a.csv has grown since list_raw" in caplog.text
     with pytest.raises(DataError, match="8 bytes now, 4 listed"):
         file.check_unchanged()
-    with pytest.raises(DataError, match="in the middle of a line"):
-        RawFile("a.csv", 3, ABC).check_unchanged(may_grow=True)
+
+
+def test_a_last_line_that_was_listed_unfinished_is_left_out_once_it_has_grown():
+    put("a.csv", b"abc\nde")
+    (listed,) = listing(["a.csv"]).logs
+    assert listed.check_unchanged(may_grow=True).size == 6
+    put("a.csv", b"abc\ndef\n")
+    assert listed.check_unchanged(may_grow=True).size == 4
+    packed = gzip.compress(b"abc")
+    put("a.csv.gz", packed)
+    (listed,) = listing(["a.csv.gz"]).logs
+    put("a.csv.gz", packed * 2)
+    assert listed.check_unchanged(may_grow=True) == listed
 
 
 @pytest.mark.parametrize(
