@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, DataError
+from diffrec_core.data.schema import RAW_MANIFEST_SCHEMA
 from diffrec_core.ingestion.raw_bytes import is_plain_text, last_line_end, sha256_of_starts
 
 log = logging.getLogger(__name__)
 
-SCHEMA: Final = "raw/1"
 _LIST_AGAIN: Final = (
     "Run the pipeline again from list_raw, which lists the files anew: `dvc repro`, or in Airflow "
     "clear the task list_raw and all after it"
@@ -86,7 +86,7 @@ class RawManifest:
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's content, for `write_json`."""
         return {
-            "schema": SCHEMA,
+            "schema": RAW_MANIFEST_SCHEMA,
             "logs": [asdict(file) for file in self.logs],
             "titles": asdict(self.titles) if self.titles else None,
             "empty": list(self.empty),
@@ -101,9 +101,10 @@ def read_raw_manifest(path: Path) -> RawManifest:
     """
     content = read_json(path)
     try:
-        if content["schema"] != SCHEMA:
+        if content["schema"] != RAW_MANIFEST_SCHEMA:
             raise ArtifactError(
-                f"{path} has schema {content['schema']!r}, expected {SCHEMA!r}: re-run list_raw"
+                f"{path} has schema {content['schema']!r}, expected "
+                f"{RAW_MANIFEST_SCHEMA!r}: re-run list_raw"
             )
         titles = RawFile(**content["titles"]) if content["titles"] else None
         logs = tuple(RawFile(**file) for file in content["logs"])

@@ -6,8 +6,8 @@
   python -m pipeline_steps use-preset NAME               make them
   python -m pipeline_steps use-preset --off              the settings of before any preset
 
-NAME may be the path of a file, or `tuned`: the results of all tuning studies. A preset replaces the one
-before. Comments and all other keys stay, and the result is checked before it is written.
+NAME may be the path of a file, or `tuned`: the results of all tuning studies. A preset replaces the
+one before. Comments and all other keys stay, and the result is checked before it is written.
 """
 
 import logging

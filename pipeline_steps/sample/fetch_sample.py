@@ -126,7 +126,12 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
 
     pip shows a progress bar of its own.
     """
-    options = ["--no-deps", "--only-binary=:all:", "--no-input", *([] if log.isEnabledFor(logging.INFO) else ["--quiet"])]
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        *([] if log.isEnabledFor(logging.INFO) else ["--quiet"]),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement],
         env={**os.environ, "TMPDIR": str(folder.absolute())},

@@ -66,7 +66,9 @@ def model(kind: str, request: pytest.FixtureRequest) -> Recommender:
 
 def test_without_recency_the_order_does_not_count(kind: str, model: Recommender) -> None:
     there, back = scores(model, kind="none")
-    assert torch.allclose(there, back, rtol=1e-4, atol=1e-5) == (not implementation(kind).reads_order)
+    assert torch.allclose(there, back, rtol=1e-4, atol=1e-5) == (
+        not implementation(kind).reads_order
+    )
 
 
 @pytest.mark.parametrize("recency", RECENCIES)

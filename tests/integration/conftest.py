@@ -18,7 +18,15 @@ from tests.raw_logs import ingest_section, planted_events, write_log, write_titl
 
 PROJECT = Path(__file__).resolve().parents[2]
 _CODE = ("diffrec_core", "pipeline_steps", "dags")
-_FILES = ("dvc.yaml", "studies/dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+_FILES = (
+    "dvc.yaml",
+    "studies/dvc.yaml",
+    "params.yaml",
+    ".gitignore",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ def test_it_is_registered_with_its_code(guided: Project) -> None:
         "model = mlflow.pyfunc.load_model('models:/diffrec@champion')\n"
         "print(model.predict(pd.DataFrame({'user_id': ['1']})).to_json())"
     )
-    done = guided.run("python", "-W", "ignore", "-c", code, MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
+    done = guided.run(
+        "python", "-W", "ignore", "-c", code, MLFLOW_TRACKING_URI="sqlite:///mlflow.db"
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["source"]["0"] in ("history", "popularity")
 

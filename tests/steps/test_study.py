@@ -80,7 +80,7 @@ def test_every_connection_to_the_file_is_closed(tmp_path: Path) -> None:
         event.listen(Pool, name, listener)
     try:
         searched = study(tmp_path)
-        searched.run(objective, Budget(7, None), ignore)
+        searched.run(objective, budget(7), ignore)
         assert searched.importances
     finally:
         for name, listener in listeners:
@@ -290,7 +290,9 @@ def test_importance_names_what_matters(tmp_path: Path) -> None:
 def test_of_importance_no_warning_is_shown(tmp_path: Path) -> None:
     def kinds(trial: Suggesting) -> dict[str, Any]:
         kind = trial.suggest_categorical("kind", tuple("abcdefgh"))
-        return {"kind": kind} | ({"size": trial.suggest_float("size", 0.0, 1.0)} if kind == "d" else {})
+        return {"kind": kind} | (
+            {"size": trial.suggest_float("size", 0.0, 1.0)} if kind == "d" else {}
+        )
 
     searched = Study(tmp_path / "s.db", "kinds", kinds, {"kind": "b", "size": 0.5}, 0)
     searched.run(lambda section, _: float(ord(section["kind"])), budget(9), ignore)

@@ -21,14 +21,16 @@ from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.models.sasrec.model import SasRecConfig
 from diffrec_core.nn.denoising import DenoisingConfig
 from diffrec_core.report.status import render_status
-from scripts import metric_tables
 from pipeline_steps.__main__ import VERBS
 from pipeline_steps.params.root import Params
+from scripts import metric_tables
 from tests.planted_status import faulty_night
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNBOOK = PROJECT / "docs" / "runbook.md"
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
 def snippets(language: str) -> list[tuple[str, str]]:
     """Name of the document and text of each fenced block in a language."""
     pattern = re.compile(rf"```{language}\n(.*?)```", re.DOTALL)

@@ -32,7 +32,6 @@ class MultVaeConfig(AutoencoderConfig):
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add the weight of the KL divergence."""
-        steps = "kl_weight_anneal_steps"
         return {
             **super().suggest(trial),
             "kl_weight_max": trial.suggest_float("kl_weight_max", 0.03, 1.0, log=True),

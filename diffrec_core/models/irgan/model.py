@@ -47,7 +47,6 @@ class IrganConfig(ModelConfig, AdversarialTrainingConfig):
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Add sizes, the game and optimisation."""
-        rate = "discriminator_learning_rate"
         return {
             **super().suggest(trial),
             "embedding_dim": trial.suggest_categorical("embedding_dim", (32, 64, 128, 256)),

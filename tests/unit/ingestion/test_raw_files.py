@@ -12,11 +12,10 @@ import pytest
 from diffrec_core.common.artifacts import sha256_file, write_json
 from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, StorageError
-from diffrec_core.data import schema
 from diffrec_core.ingestion import checksums
 from diffrec_core.ingestion.checksums import ChecksumCache
 from diffrec_core.ingestion.raw_files import ListRawConfig, expand, list_raw_files
-from diffrec_core.ingestion.raw_manifest import SCHEMA, RawFile, RawManifest, read_raw_manifest
+from diffrec_core.ingestion.raw_manifest import RawFile, RawManifest, read_raw_manifest
 
 # SHA-256 of b"abc", from FIPS 180-2
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
