@@ -27,7 +27,7 @@ log = logging.getLogger("pipeline")
 
 _DAG: Final = "nightly_retrain"
 _POLL_SECONDS: Final = 2.0
-_START_SECONDS: Final = 300.0
+_START_SECONDS: Final = 600.0
 _ENDED_TASKS: Final = {"success", "skipped", "failed", "upstream_failed", "removed"}
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,25 +39,28 @@ main()
 
 
 def start(
-    folder: Path, origin: str, *arguments: str, archive: bytes = ARCHIVE, **options: object
+    folder: Path,
+    origin: str,
+    *arguments: str,
+    archive: bytes = ARCHIVE,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> "subprocess.Popen[str]":
-    """Start fetch-sample, which knows one more sample, `tiny`."""
+    """Start fetch-sample with one more sample, `tiny`."""
     sample = Sample(origin, sha256(archive), MEMBERS, "latin-1")
-    environment = options.pop("environment", {})
-    assert isinstance(environment, Mapping)
     return subprocess.Popen(
-        [sys.executable, "-c", WITH_SAMPLE.format(sample=sample), *arguments],
+        [sys.executable, "-c", WITH_SAMPLE.format(sample=sample), *(arguments or ("tiny",))],
         cwd=folder,
-        env={**os.environ, **DIRECT, "PYTHONPATH": str(REPOSITORY), **environment},
+        env={**os.environ, **DIRECT, "PYTHONPATH": str(REPOSITORY), **(environment or {})},
         text=True,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},  # type: ignore[call-overload]
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
 
 
 def fetch(
-    folder: Path, origin: str, *arguments: str, **options: object
+    folder: Path, origin: str, *arguments: str, **options: Any
 ) -> "subprocess.CompletedProcess[str]":
-    process = start(folder, origin, *(arguments or ("tiny",)), **options)  # type: ignore[arg-type]
+    process = start(folder, origin, *arguments, **options)
     out, err = process.communicate()
     assert "Traceback" not in err
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
@@ -110,7 +114,7 @@ def test_files_of_the_user_are_not_replaced(tmp_path, site, url):
 
 def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_clear(tmp_path, site, url):
     site.cut_after = 2_000_000
-    process = start(tmp_path, url, "tiny")
+    process = start(tmp_path, url)
     while not any(path.is_file() for path in tmp_path.rglob("*")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -169,7 +173,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, url):
 
 def test_a_terminal_shows_a_progress_bar(tmp_path, site, url):
     terminal, end = pty.openpty()
-    process = start(tmp_path, url, "tiny", stderr=end, environment={"TERM": "xterm"})
+    process = start(tmp_path, url, stderr=end, environment={"TERM": "xterm"})
     os.close(end)
     shown = b"".join(iter(partial(read, terminal), b""))
     os.close(terminal)
