@@ -96,7 +96,7 @@ check-mypy:
 check-imports:
 	@lint-imports --no-logo
 check-doctests:
-	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_stage_graph.py
+	@python -m pytest -q --doctest-modules diffrec_core pipeline_steps benchmarks dags/_alerts.py
 # hundreds of processes are started, which are not to compile our modules each for itself
 check-tests:
 	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests -n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS)

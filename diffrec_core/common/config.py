@@ -86,13 +86,15 @@ def check_sections(params: Mapping[str, Any], known: Collection[str]) -> None:
             )
 
 
-def parse(values: Mapping[str, Any], key: str, model: type[ConfigT]) -> ConfigT:
-    """Build `model` from `values`; see `load_section` for what is raised."""
+def parse(
+    values: Mapping[str, Any], key: str, model: type[ConfigT], file: str = "params.yaml"
+) -> ConfigT:
+    """Build `model` from `values` of a file; see `load_section` for what is raised."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         problems = [_describe(detail, key, model) for detail in error.errors()]
-        raise ConfigError("params.yaml: " + "\n  ".join(problems)) from error
+        raise ConfigError(f"{file}: " + "\n  ".join(problems)) from error
 
 
 def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:

@@ -27,9 +27,9 @@ from pipeline_steps.champion.promotion_log import (
     Promotions,
     open_promotions,
 )
-from pipeline_steps.nights.workers import SKIPPED
 from pipeline_steps.registry import versions
 from pipeline_steps.runtime.command import command_line
+from pipeline_steps.shared import SKIPPED
 
 log = logging.getLogger("pipeline")
 

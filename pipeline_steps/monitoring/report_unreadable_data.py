@@ -29,9 +29,9 @@ from pipeline_steps.monitoring.monitor import unreadable
 from pipeline_steps.nights.runs import End, Run, ends, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
-from pipeline_steps.nights.workers import DONE, SKIPPED
 from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.runtime.command import command_line, parse_time, read_params, repository_root
+from pipeline_steps.shared import DONE, SKIPPED
 
 log = logging.getLogger("pipeline")
 

@@ -36,6 +36,7 @@ from pipeline_steps.nights.workers import remove_old
 from pipeline_steps.params.sections import check_all
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import command_line, read_params, repository_root
+from pipeline_steps.shared import model_names
 
 log = logging.getLogger("pipeline")
 _KEEP_DAYS = 14.0
@@ -159,15 +160,6 @@ def _choices(args: argparse.Namespace, params: Mapping[str, Any]) -> list[dict[s
     if names:
         chosen.append({"models": _Replaced({name: params["models"][name] for name in names})})
     return chosen
-
-
-def model_names(text: str) -> list[str]:
-    """The models that `--models` names.
-
-    >>> model_names(" ease,  diffrec slim")
-    ['ease', 'diffrec', 'slim']
-    """
-    return text.replace(",", " ").split()
 
 
 def _setting(text: str) -> dict[str, Any]:

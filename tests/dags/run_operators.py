@@ -16,21 +16,21 @@ CODES = (0, 1, 2, 3, 4, 5, 6, 7, 99, 143)
 
 def main(dags: str) -> dict[str, Any]:
     sys.path.insert(0, dags)
-    import _tasks  # noqa: PLC0415
+    import _operators  # noqa: PLC0415
 
     def told(operator: Any, code: int, models: list[str]) -> tuple[str, list[str]]:
         ended = SimpleNamespace(run_command=lambda *_, **__: SimpleNamespace(exit_code=code))
-        _tasks.SubprocessHook = lambda: ended
+        _operators.SubprocessHook = lambda: ended
         try:
             operator.execute({"params": {"models": models}})
-        except _tasks.DownstreamTasksSkipped as skipped:
+        except _operators.DownstreamTasksSkipped as skipped:
             return type(skipped).__name__, list(skipped.tasks)
-        except _tasks.AirflowException as error:
+        except _operators.AirflowException as error:
             return type(error).__name__, []
         return "success", []
 
-    stage = _tasks.PipelineOperator(task_id="stage", arguments=["run-stage"], stage="stage")
-    start = _tasks.StartRunOperator(
+    stage = _operators.PipelineOperator(task_id="stage", arguments=["run-stage"], stage="stage")
+    start = _operators.StartRunOperator(
         task_id="start_run", arguments=["start-run"], stage="start_run", members=MEMBERS
     )
     return {
