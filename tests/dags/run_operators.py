@@ -1,6 +1,6 @@
-"""Run by the Airflow environment's Python: lets operators meet exit codes and params of models.
+"""Run by the Airflow environment's Python: operators with commands of several exit codes.
 
-`run_operators.py DAGS FOUND`: writes to FOUND, as JSON, what Airflow is told by the operators.
+`run_operators.py DAGS FOUND`: writes to FOUND, as JSON, how the operators report them to Airflow.
 """
 
 import json
@@ -18,7 +18,7 @@ def main(dags: str) -> dict[str, Any]:
     sys.path.insert(0, dags)
     import _operators  # noqa: PLC0415
 
-    def told(operator: Any, code: int, models: list[str]) -> tuple[str, list[str]]:
+    def outcome(operator: Any, code: int, models: list[str]) -> tuple[str, list[str]]:
         ended = SimpleNamespace(run_command=lambda *_, **__: SimpleNamespace(exit_code=code))
         _operators.SubprocessHook = lambda: ended
         try:
@@ -34,8 +34,8 @@ def main(dags: str) -> dict[str, Any]:
         task_id="start_run", arguments=["start-run"], stage="start_run", members=MEMBERS
     )
     return {
-        "codes": {str(code): told(stage, code, [])[0] for code in CODES},
-        "skipped": [told(start, 0, models)[1] for models in MODELS],
+        "codes": {str(code): outcome(stage, code, [])[0] for code in CODES},
+        "skipped": [outcome(start, 0, models)[1] for models in MODELS],
     }
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pipeline_steps.__main__ import VERBS
+
 pytestmark = pytest.mark.airflow
 
 HEAVY = {"torch", "mlflow", "dvc", "polars", "pandas", "numpy", "yaml", "diffrec_core"}
@@ -163,14 +165,16 @@ def test_other_dags_have_the_stages_that_lead_to_interactions(found: dict[str, A
 
 
 def test_each_task_runs_its_own_stage_of_its_own_run(found: dict[str, Any]) -> None:
+    verbs = {verb for topic in VERBS.values() for verb in topic}
+    assert {"start-run", "run-stage", "report-unreadable-data"} <= verbs
     for dag in found["dags"].values():
         for task_id, task in dag["tasks"].items():
             if task_id in ("start_run", "report_unreadable_data"):
                 verb = task_id.replace("_", "-")
                 assert task["arguments"][:3] == [verb, "--run", "{{ run_id }}"]
                 continue
-            module, stage, *run = task["arguments"]
-            assert (module, run) == ("run-stage", ["--run", "{{ run_id }}"])
+            verb, stage, *run = task["arguments"]
+            assert (verb, run) == ("run-stage", ["--run", "{{ run_id }}"])
             assert stage.replace("@", ".") == task_id
 
 
@@ -222,17 +226,17 @@ def test_models_left_out_stop_nothing(nightly: dict[str, Any]) -> None:
         assert set(members[model]) == tasks
 
 
-def test_what_the_operators_tell_airflow(inspect: Inspect, project_root: Path) -> None:
-    told = inspect(project_root / "dags", "run_operators.py")
+def test_how_operators_report_exit_codes(inspect: Inspect, project_root: Path) -> None:
+    reported = inspect(project_root / "dags", "run_operators.py")
     # what a retry would repeat fails at once; what may be transient, such as an outage, is retried
-    assert told["codes"] == {
+    assert reported["codes"] == {
         "0": "success",
         **dict.fromkeys(("1", "5", "143"), "AirflowException"),
         **dict.fromkeys(("2", "3", "4", "6", "7"), "AirflowFailException"),
         "99": "AirflowSkipException",
     }
     # however the models are written, the tasks of the others are skipped, and theirs are not
-    assert told["skipped"] == [["train.slim"]] * 4 + [[]] * 2
+    assert reported["skipped"] == [["train.slim"]] * 4 + [[]] * 2
 
 
 def test_project_can_be_elsewhere(

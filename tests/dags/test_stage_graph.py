@@ -15,7 +15,6 @@ from dvc.repo.index import Index
 
 from diffrec_core.common import errors
 from pipeline_steps import shared
-from pipeline_steps.__main__ import VERBS
 from pipeline_steps.nights import stage_graph
 from pipeline_steps.shared import Stage
 
@@ -307,6 +306,16 @@ class TestDagSide:
         (project / "params.yaml").write_text(PARAMS)
         assert self.stages(project) == stored
 
+    def test_a_wrong_project_folder_is_named(self, project: Path, tmp_path: Path) -> None:
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", NAMES_OF_STAGES, str(project / "dags"), "1"],
+            env={"PATH": os.defpath, "DIFFREC_PROJECT": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"{tmp_path} is not the project's folder: set DIFFREC_PROJECT" in result.stderr
+
     def test_a_call_that_takes_too_long_is_ended(self, project: Path, calls: Path) -> None:
         python = project / ".venv" / "bin" / "python"
         python.write_text("#!/bin/sh\nexec sleep 1000\n")
@@ -326,9 +335,3 @@ def test_codes_that_are_not_retried_are_those_of_errors() -> None:
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.DiffRecError)}
     # a bug, or killed work; and what may be transient
     assert set(shared.NOT_RETRYABLE) == codes - {1, errors.StorageError.exit_code}
-
-
-def test_the_dags_call_a_verb_that_exists() -> None:
-    assert {"start-run", "run-stage", "report-unreadable-data", "write-graph"} <= {
-        verb for verbs in VERBS.values() for verb in verbs
-    }
