@@ -7,15 +7,14 @@ Reading them takes milliseconds. Where dvc.yaml or params.yaml has changed since
 import fcntl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
+from typing import IO
 
 from _project import PROJECT, command, environment, shared
 
 _PATH = PROJECT / shared.GRAPH_FILE
-_TIMEOUT_SECONDS = 25.0
-"""For `write-graph`; Airflow gives up importing a DAG after 30 s (core.dagbag_import_timeout)."""
+_PATIENCE_SECONDS = 20.0
+"""Wait this long for `write-graph`; Airflow stops an import after 30 s (dagbag_import_timeout)."""
 _POLL_SECONDS = 0.1
 
 
@@ -29,7 +28,7 @@ class StageGraphError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"the stages of dvc.yaml cannot be read: {reason}\n"
-            f"Correct that; Airflow parses the DAGs again by itself. To check it before that, "
+            f"Airflow parses the DAGs again by itself. To check a correction before that, "
             f"run in {PROJECT}: .venv/bin/python -m pipeline_steps write-graph"
         )
 
@@ -45,7 +44,7 @@ def project_stages(up_to: str | None = None) -> dict[str, shared.Stage]:
     """
     try:
         stages = shared.read_graph(_PATH, PROJECT) or _written_graph()
-    except (OSError, subprocess.SubprocessError) as error:
+    except OSError as error:
         raise StageGraphError(str(error)) from error
     return stages if up_to is None else needed_for(stages, up_to)
 
@@ -65,37 +64,46 @@ def needed_for(stages: Mapping[str, shared.Stage], name: str) -> dict[str, share
 
 
 def _written_graph() -> dict[str, shared.Stage]:
-    """Have the stages stored; one process at a time, the others take what it has stored."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    """Have the stages stored, by one process at a time; the others use the result.
+
+    The lock belongs to the command, which this does not end: on a machine that is so busy that it
+    takes longer, the next import of the DAG finds the result.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     _PATH.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(_PATH.with_suffix(".lock"), deadline):
-        stages = shared.read_graph(_PATH, PROJECT)
-        if stages is None:
-            _write_graph(deadline - time.monotonic())
-            stages = shared.read_graph(_PATH, PROJECT)
+    with _PATH.with_suffix(".lock").open("w") as lock:
+        _take(lock, deadline)
+        if shared.read_graph(_PATH, PROJECT) is None:
+            _write_graph(lock, deadline)
+    stages = shared.read_graph(_PATH, PROJECT)
     if stages is None:
         raise StageGraphError("dvc.yaml or params.yaml was changed just now")
     return stages
 
 
-@contextmanager
-def _locked(path: Path, deadline: float) -> Iterator[None]:
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise TimeoutError("another process is storing them") from error
-                time.sleep(_POLL_SECONDS)
-        yield
+def _take(lock: IO[str], deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise StageGraphError("write-graph is still running") from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
-def _write_graph(timeout: float) -> None:
-    result = subprocess.run(
-        command("write-graph", "--quiet"), cwd=PROJECT, env=environment(), timeout=timeout,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if result.returncode != 0:
-        raise StageGraphError(result.stderr.strip())
+def _write_graph(lock: IO[str], deadline: float) -> None:
+    log = _PATH.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command("write-graph", "--quiet"), cwd=PROJECT, env=environment(),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            pass_fds=[lock.fileno()], start_new_session=True,
+        )  # fmt: skip
+    try:
+        code = process.wait(max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired as error:
+        raise StageGraphError(f"write-graph is still running, as process {process.pid}") from error
+    if code != 0:
+        raise StageGraphError(log.read_text(encoding="utf-8", errors="replace").strip())

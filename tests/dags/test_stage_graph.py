@@ -230,7 +230,7 @@ NAMES_OF_STAGES = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import _stage_graph
-_stage_graph._TIMEOUT_SECONDS = float(sys.argv[2])
+_stage_graph._PATIENCE_SECONDS = float(sys.argv[2])
 try:
     print(json.dumps(list(_stage_graph.project_stages(*sys.argv[3:]))))
 except _stage_graph.StageGraphError as error:
@@ -252,8 +252,8 @@ class TestDagSide:
         python.chmod(0o755)
         return calls
 
-    def begin(self, project: Path, *up_to: str, timeout: float = 600) -> "subprocess.Popen[str]":
-        arguments = [str(project / "dags"), str(timeout), *up_to]
+    def begin(self, project: Path, *up_to: str, patience: float = 600) -> "subprocess.Popen[str]":
+        arguments = [str(project / "dags"), str(patience), *up_to]
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", NAMES_OF_STAGES, *arguments],
             env={"PATH": os.defpath},
@@ -267,8 +267,8 @@ class TestDagSide:
         assert not error
         return json.loads(output)
 
-    def error(self, project: Path, timeout: float = 600) -> str:
-        output, error = self.begin(project, timeout=timeout).communicate()
+    def error(self, project: Path, patience: float = 600) -> str:
+        output, error = self.begin(project, patience=patience).communicate()
         assert not output
         return error
 
@@ -316,10 +316,17 @@ class TestDagSide:
         )
         assert f"{tmp_path} is not the project's folder: set DIFFREC_PROJECT" in result.stderr
 
-    def test_a_call_that_takes_too_long_is_ended(self, project: Path, calls: Path) -> None:
+    def test_what_takes_longer_than_an_import_is_found_by_a_later_one(
+        self, project: Path, calls: Path
+    ) -> None:
         python = project / ".venv" / "bin" / "python"
-        python.write_text("#!/bin/sh\nexec sleep 1000\n")
-        assert "timed out after" in self.error(project, timeout=1)
+        wait = f'until [ -e "{project / "go"}" ]; do sleep 0.05; done'
+        python.write_text(python.read_text().replace("exec", f"{wait}\nexec"))
+        assert "write-graph is still running, as process" in self.error(project, patience=0)
+        assert "write-graph is still running" in self.error(project, patience=0)
+        (project / "go").touch()
+        assert "train@one" in self.stages(project)
+        assert len(calls.read_text().splitlines()) == 1
 
 
 def test_needed_for_is_all_that_leads_to_a_stage(project: Path) -> None:
