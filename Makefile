@@ -112,7 +112,7 @@ check-mypy:
 check-imports:
 	$(CHECK) lint-imports --no-logo
 check-doctests:
-	$(CHECK) python -m pytest -q --doctest-modules diffrec_core pipeline_steps scripts benchmarks dags/_stage_graph.py
+	$(CHECK) python -m pytest -q --doctest-modules diffrec_core pipeline_steps scripts benchmarks dags/_alerts.py
 # hundreds of processes are started, which are not to compile our modules each for itself
 check-tests:
 	$(CHECK) env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests \

@@ -1,14 +1,13 @@
-"""What happens when a task has failed for good: a note that a person can act on, and a webhook.
+"""Alerts for tasks that have failed after their last try: a note to act on, and a webhook.
 
 The note goes to DIFFREC_ALERTS, by default `.nightly/alerts` in the project's folder, and to the
-task's log; DIFFREC_ALERT_WEBHOOK, if set, is sent it as JSON, `{"text": …}`, which chat services
-take as it is. An alert that cannot be sent is said so in the log and fails nothing.
+task's log; DIFFREC_ALERT_WEBHOOK, if set, receives it as JSON, `{"text": …}`, the form that chat
+services expect. An alert that fails is logged and does not fail anything else.
 """
 
 import json
 import logging
 import os
-import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -17,20 +16,21 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from _project import PROJECT, shared
+
 log = logging.getLogger(__name__)
-PROJECT = Path(os.environ.get("DIFFREC_PROJECT") or Path(__file__).resolve().parent.parent)
 _TAIL_LINES = 30
 _RUN = "{{ run_id }}"
 _FLUSH_SECONDS = 3.0
-_LAST_LINE = "Command exited with return code"  # of what Airflow logs of a command
+_LAST_LINE = "Command exited with return code"
+"""Start of what Airflow logs at the end of a command."""
 _TIMEOUT_SECONDS = 10
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def tell_about_failure(context: Mapping[str, Any]) -> None:
-    """Write the note of a failed task and send it; Airflow's `on_failure_callback`."""
+def alert_on_failure(context: Mapping[str, Any]) -> None:
+    """Write and send the note of a failed task; Airflow's `on_failure_callback`."""
     ti = context["ti"]
-    run = run_name(ti.run_id)
+    run = shared.safe_name(ti.run_id)
     stage = str(getattr(context.get("task"), "stage", ti.task_id))
     arguments = getattr(context.get("task"), "arguments", ())
     note = write_note(
@@ -40,28 +40,19 @@ def tell_about_failure(context: Mapping[str, Any]) -> None:
         command=shell_command([run if text in (ti.run_id, _RUN) else text for text in arguments]),
     )  # fmt: skip
     log.error("%s", note)
-    path = _folder("DIFFREC_ALERTS", "alerts") / f"{run}--{_UNSAFE.sub('-', stage)}.md"
+    path = _folder(shared.Variable.ALERTS) / f"{run}--{shared.safe_name(stage)}.md"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(note, encoding="utf-8")
-    except OSError as error:  # a full disk is what there may be to tell of
+    except OSError as error:  # the disk may be full, and the alert about that
         log.error("the note could not be written: %s", error)
     send(note, {"dag": ti.dag_id, "task": ti.task_id, "stage": stage, "run": run})
-
-
-def run_name(text: str) -> str:
-    """The run's name as `pipeline_steps` writes it.
-
-    >>> run_name("scheduled__2026-11-24T00:00:00+00:00")
-    'scheduled__2026-11-24T00-00-00-00-00'
-    """
-    return _UNSAFE.sub("-", text).strip("-.")
 
 
 def write_note(
     *, dag: str, task: str, stage: str, run: str, tries: int, reason: str, tail: str, command: str
 ) -> str:
-    """The note: what failed, why, what it said last, and how to go on."""
+    """The note: what failed, why, the last lines of its log, and how to continue."""
     in_a_shell = f" In a shell, in {PROJECT}:\n\n    {command}" if command else ""
     return f"""# {dag}: {stage} failed
 
@@ -69,23 +60,23 @@ Run `{run}`, task `{task}`, after {tries} {"try" if tries == 1 else "tries"}.
 
 **Why**: {reason}
 
-What it said last:
+Last lines of its log:
 
 ```
 {tail or "(no log on this machine: see the task's log in Airflow)"}
 ```
 
-**To go on**, mend the cause and clear the task in Airflow, with those after it: finished stages
-are recognised, a training goes on from its checkpoint. If a raw log was mended, clear `list_raw`:
-it lists the files anew.{in_a_shell}
+**To continue**, fix the cause and clear the task in Airflow, with its downstream tasks: finished
+stages are not run again, a training resumes from its checkpoint. If a raw log was corrected, clear
+`list_raw`: it lists the files again.{in_a_shell}
 
 Until then yesterday's champion and yesterday's recommendations stay. More: docs/runbook.md.
 """
 
 
 def log_tail(run: str, stage: str) -> str:
-    """The last lines of the stage's log, if it ran on this machine; else nothing."""
-    path = _folder("DIFFREC_WORKSPACES", "workspaces") / run / stage / "stage.log"
+    """The last lines of the stage's log; empty if it ran on another machine."""
+    path = _folder(shared.Variable.WORKSPACES) / run / stage / "stage.log"
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -94,9 +85,9 @@ def log_tail(run: str, stage: str) -> str:
 
 
 def airflow_log_tail(ti: Any) -> str:
-    """The last lines of the task's log in Airflow, where that lies as it does by default.
+    """The last lines of the task's log, where Airflow writes it by default.
 
-    What the command said last may still be on its way to the file.
+    Waits a little for the end of the command's output, which Airflow writes with a delay.
     """
     home = Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
     folder = Path(os.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER") or home / "logs")
@@ -118,7 +109,7 @@ def _events(path: Path) -> list[str]:
 
 
 def _event(line: str) -> str:
-    """What a line of Airflow's log says: it is a JSON object, unless its form was changed."""
+    """The message of a line of Airflow's log: a JSON object, unless logging was reconfigured."""
     try:
         return str(json.loads(line)["event"])
     except (ValueError, KeyError, TypeError):
@@ -126,9 +117,9 @@ def _event(line: str) -> str:
 
 
 def shell_command(arguments: Sequence[str]) -> str:
-    """The task's command for a shell; empty where Airflow has not filled in its templates.
+    """The task's command for a shell; empty where its templates are not rendered.
 
-    That is so of a task that was lost: another process tells of it.
+    They are not in the alert of a lost task, which comes from another process.
 
     >>> shell_command(["run-stage", "train@ease", "--run", "2026-11-24", ""])
     '.venv/bin/python -m pipeline_steps run-stage train@ease --run 2026-11-24'
@@ -140,12 +131,13 @@ def shell_command(arguments: Sequence[str]) -> str:
 
 
 def send(text: str, facts: Mapping[str, str]) -> None:
-    """Post an alert to DIFFREC_ALERT_WEBHOOK, if there is one."""
-    url = os.environ.get("DIFFREC_ALERT_WEBHOOK", "")
+    """Post an alert to DIFFREC_ALERT_WEBHOOK, if that is set."""
+    variable = shared.Variable.ALERT_WEBHOOK
+    url = os.environ.get(variable, "")
     if not url:
         return
     if not url.startswith(("http://", "https://")):
-        log.error("DIFFREC_ALERT_WEBHOOK must be an http or https address: nothing was sent")
+        log.error("%s must be an http or https address: nothing was sent", variable)
         return
     body = json.dumps({"text": text, **facts}).encode()
     headers = {"Content-Type": "application/json"}
@@ -153,10 +145,10 @@ def send(text: str, facts: Mapping[str, str]) -> None:
         request = Request(url, data=body, headers=headers)  # noqa: S310
         urlopen(request, timeout=_TIMEOUT_SECONDS).close()  # noqa: S310
     except (OSError, HTTPException, ValueError) as error:
-        # the address may hold a secret: it is not written, nor are errors that quote it
+        # the address may contain a secret: it is not logged, nor are errors that quote it
         why = str(error) if isinstance(error, OSError) else type(error).__name__
-        log.error("the alert could not be sent to DIFFREC_ALERT_WEBHOOK: %s", why)
+        log.error("the alert could not be sent to %s: %s", variable, why)
 
 
-def _folder(variable: str, name: str) -> Path:
-    return Path(os.environ.get(variable) or PROJECT / ".nightly" / name)
+def _folder(variable: shared.Variable) -> Path:
+    return Path(shared.location(variable, PROJECT))

@@ -1,10 +1,10 @@
 """# Interactions of any span of dates, from the raw logs again.
 
 **What it does.** Lists the raw logs, ingests them and builds the interactions of a window of your
-choice, in a run of its own; trains and publishes nothing. Started by hand, with `start` and `end`
-(UTC, the end outside; empty: from the first event, and up to now).
+choice, in a run of its own; trains and publishes nothing. Triggered manually, with `start` and
+`end` (UTC, the end excluded; empty: from the first event, and up to now).
 Use it after late logs have arrived, or to see what a window holds, before a night needs it: the
-next night takes up what was ingested.
+next night reuses what was ingested.
 
 **When it is urgent.** Never.
 
@@ -15,20 +15,9 @@ in the documentation of `nightly_retrain` says what to do.
 the remote; the asset `interactions` is updated.
 """
 
-from _stage_graph import needed_for
-from _tasks import DEFAULTS, START_DATE, WINDOW_PARAMS, project_graph, stage_tasks
-from airflow.sdk import DAG
+# Airflow parses only files that contain both words, airflow and dag.
+from _dag import pipeline_dag
+from _tasks import DATA, stage_tasks
 
-with DAG(
-    dag_id="backfill_interactions",
-    description="Interactions of any span of dates, from the raw logs again",
-    doc_md=__doc__,
-    schedule=None,
-    start_date=START_DATE,
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    params=WINDOW_PARAMS,
-    tags=["diffrec", "data"],
-):
-    stage_tasks(needed_for(project_graph(), "build_interactions"), whole=False)
+with pipeline_dag("backfill_interactions", None, __doc__, tag="data"):
+    stage_tasks(DATA)

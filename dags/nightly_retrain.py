@@ -1,35 +1,34 @@
 """# Raw logs to a champion that is no worse than yesterday's, and its recommendations, every night.
 
-**What it does.** Each task is one stage of `dvc.yaml`; the tasks and their order are read from
-there, nobody keeps a second list. `start_run` fixes the commit, the data window (all data before
-the end of the data interval, or `nightly.window_days` of it) and the parameters; `list_raw` looks
-at the raw files once; the rest follows from these. Then:
+**What it does.** Each task is one stage of `dvc.yaml`, in DVC's order. `start_run` fixes the
+commit, the data window (all data before the end of the data interval, or `nightly.window_days` of
+it) and the parameters; `list_raw` looks at the raw files once; the rest follows from these. Then:
 
 - `gate` compares the candidate with the champion, on data that neither was trained on;
 - `promote` makes it champion, and is skipped where the gate keeps the old one;
 - `recommend` writes the champion's table for every user, from tonight's histories;
 - `publish` makes that table the current one.
 
-Where the data cannot be read, `data_alarm` says so on the status page, and why.
+Where the data cannot be read, `report_unreadable_data` puts the reason on the status page.
 
 **When it is urgent.** It is not: a failed night leaves yesterday's champion and yesterday's
 recommendations in place. Look at it in the morning. Two failed nights in a row are: `monitor`
-says how old things are.
+shows how old they are.
 
 **When a task fails.** A note with the reason, the last lines of the log and what to do is in
-`.nightly/alerts` and at the webhook. Mend the cause, then clear the task and those after it.
+`.nightly/alerts` and at the webhook. Fix the cause, then clear the task and those after it.
 
 | The log says | Do |
 |---|---|
-| `params.yaml: …` | mend the key that it names, clear `start_run` and all after it |
-| too many rows rejected | look into the quarantine, mend the log, clear `list_raw` and after |
+| `params.yaml: …` | correct the key that it names, clear `start_run` and all after it |
+| too many rows rejected | look into the quarantine, correct the log, clear `list_raw` and after |
 | a file has changed since list_raw | clear `list_raw` and all after it |
 | these files differ from the commit | commit or stash them, clear `start_run` and all after it |
 | no space is left | free space, clear the task; nothing was left half-written |
 | the work was killed | out of memory? clear the task: a training goes on from its checkpoint |
 | the champion has moved | somebody promoted or rolled back meanwhile: clear `gate` and after |
-| is not the champion's | likewise, after the table was made: clear `recommend` and after |
-| MLflow cannot be reached | it tried again: is MLflow up? clear the task |
+| is not the champion's | the same, after the table was made: clear `recommend` and after |
+| MLflow cannot be reached | it was retried: is MLflow up? clear the task |
 | `.venv/bin/python is missing` | `make run` once in the project's folder builds the environment |
 
 Cleared tasks compute only what is not there. `docs/runbook.md` says more, and how to roll back.
@@ -41,51 +40,26 @@ trains, registers the candidate as `challenger`, compares and reports, and promo
 nothing.
 """
 
-from _data_alarm import data_alarm
-from _tasks import (
-    CHAMPION,
-    DEFAULTS,
-    RECOMMENDATIONS,
-    RUN_PARAMS,
-    START_DATE,
-    every_day,
-    project_graph,
-    run_stage,
-    stage_tasks,
-)
-from airflow.sdk import DAG
+# Airflow parses only files that contain both words, airflow and dag.
+from _dag import RUN_PARAMS, pipeline_dag
+from _project import shared
+from _tasks import CHAMPION, DATA, publish, report_unreadable_data, run_stage, stage_tasks
 
-with DAG(
-    dag_id="nightly_retrain",
-    description="Raw logs to a champion no worse than yesterday's, and its recommendations",
-    doc_md=__doc__,
-    schedule=every_day("0 0 * * *"),
-    start_date=START_DATE,
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    params=RUN_PARAMS,
-    tags=["diffrec", "training"],
-):
-    graph = project_graph()
-    tasks = stage_tasks(graph)
+with pipeline_dag("nightly_retrain", "0 0 * * *", __doc__, tag="training", params=RUN_PARAMS):
+    tasks = stage_tasks()
     gate = run_stage(
-        "gate",
+        shared.OperationName.GATE,
         doc_md="Compares the candidate with the champion, on data that neither was trained on. To "
         "keep the champion is a decision, no failure: the reason is in the log and in the report.",
     )
     promote = run_stage(
-        "promote",
+        shared.OperationName.PROMOTE,
         outlets=[CHAMPION],
         doc_md="Makes the candidate champion, as the gate decided; skipped where it decided to "
         "keep the old one.",
     )
-    publish = run_stage(
-        "publish",
-        outlets=[RECOMMENDATIONS],
-        doc_md="Makes the new table of recommendations the current one, at once.",
-    )
     # the champion serves whether it is tonight's or an older one
-    tasks["recommend"].trigger_rule = "none_failed"
-    tasks["register"] >> gate >> promote >> tasks["recommend"] >> publish
-    tasks["build_interactions"] >> data_alarm(graph)
+    recommend = tasks[shared.OperationName.RECOMMEND]
+    recommend.trigger_rule = "none_failed"
+    tasks["register"] >> gate >> promote >> recommend >> publish()
+    tasks[DATA] >> report_unreadable_data()

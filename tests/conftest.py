@@ -70,11 +70,11 @@ def project_root() -> Path:
 
 @pytest.fixture(scope="session")
 def dvc_graph() -> Callable[[Path], tuple[set[str], set[tuple[str, str]]]]:
-    """DVC's own view of a project: names of stages, and (upstream, downstream) pairs."""
+    """DVC's own view of a project's dvc.yaml: stage names, and (upstream, downstream) pairs."""
 
     def read(project: Path) -> tuple[set[str], set[tuple[str, str]]]:
         dot = subprocess.run(
-            [sys.executable, "-m", "dvc", "dag", "--dot"],
+            [sys.executable, "-m", "dvc", "dag", "--dot", "dvc.yaml"],
             cwd=project,
             check=True,
             capture_output=True,
@@ -90,14 +90,16 @@ def dvc_graph() -> Callable[[Path], tuple[set[str], set[tuple[str, str]]]]:
 
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[[str, str], Path]:
-    """Builds a git and DVC project with our dags/ around a dvc.yaml and a params.yaml."""
+    """Builds a git and DVC project with our code around a dvc.yaml and a params.yaml."""
 
     def make(pipeline: str, params: str) -> Path:
         project = tmp_path / "a project"  # the blank is on purpose
         for name in DVC_SETTINGS:
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PROJECT / name, project / name)
-        shutil.copytree(PROJECT / "dags", project / "dags")
+        for name in ("dags", "pipeline_steps", "diffrec_core"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(PROJECT / name, project / name, ignore=ignored)
         (project / "dvc.yaml").write_text(pipeline)
         (project / "params.yaml").write_text(params)
         (project / ".venv").symlink_to(sys.prefix)

@@ -29,12 +29,13 @@ class Config(BaseModel):
     )
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], key: str) -> Self:
+    def parse(cls, values: Mapping[str, Any], key: str, file: str = "params.yaml") -> Self:
         """Build the configuration from a section's values.
 
         Args:
             values: of the section.
             key: dotted path of the section, for messages, such as ``train.diffrec``.
+            file: that holds it, likewise.
 
         Raises:
             ConfigError: a key is unknown or has a value that is not allowed. Every problem is
@@ -44,7 +45,7 @@ class Config(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             problems = [_describe(detail, key, cls) for detail in error.errors()]
-            raise ConfigError("params.yaml: " + "\n  ".join(problems)) from error
+            raise ConfigError(f"{file}: " + "\n  ".join(problems)) from error
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)

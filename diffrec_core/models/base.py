@@ -50,10 +50,10 @@ class ModelConfig(Config):
     """How much of each history entry the model is shown."""
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], key: str) -> Self:
+    def parse(cls, values: Mapping[str, Any], key: str, file: str = "params.yaml") -> Self:
         """Read a section; `ModelConfig` itself reads it as the configuration of its `kind`."""
         if cls is not ModelConfig:
-            return super().parse(values, key)
+            return super().parse(values, key, file)
         config = parse_config(values, key)
         if not isinstance(config, cls):
             raise ConfigError(f"params.yaml: {key}.kind: its configuration is not a ModelConfig")

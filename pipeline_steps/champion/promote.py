@@ -25,10 +25,10 @@ from pipeline_steps.champion.promotion_log import (
     Promotions,
     open_promotions,
 )
-from pipeline_steps.nights.workers import SKIPPED
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.runtime.command import POSITIONAL, Inputs
+from pipeline_steps.shared import SKIPPED
 
 log = logging.getLogger("pipeline")
 

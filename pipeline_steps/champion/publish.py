@@ -33,11 +33,11 @@ from pipeline_steps.champion.promotion_log import ChampionMovedError
 from pipeline_steps.nights.runs import Run, RunSpec, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
-from pipeline_steps.nights.workers import SKIPPED
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.registry.tracking import registry
 from pipeline_steps.runtime.command import Inputs
+from pipeline_steps.shared import SKIPPED
 
 log = logging.getLogger("pipeline")
 _LATEST = "recommendations/latest.json"

@@ -28,10 +28,10 @@ from pipeline_steps.monitoring.monitor import unreadable
 from pipeline_steps.nights.runs import End, Run, ends, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
-from pipeline_steps.nights.workers import DONE, SKIPPED
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.runtime.command import Inputs, repository_root
 from pipeline_steps.runtime.sections import read_params
+from pipeline_steps.shared import DONE, SKIPPED
 
 log = logging.getLogger("pipeline")
 

@@ -7,6 +7,7 @@ stages and what earlier operations of the run made, and what it makes is kept wi
 from dataclasses import dataclass
 
 from pipeline_steps.nights.runs import RunSpec
+from pipeline_steps.shared import OperationName
 
 EVENTS, INTERACTIONS = "data/events", "data/interactions"
 INGEST_REPORT, REPORT = "reports/stages/ingest.json", "reports/report.html"
@@ -38,7 +39,7 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
     """Every operation of a run, by name."""
     end = ("--now", spec.end) if spec.end else ()
     return {
-        "gate": Operation(
+        OperationName.GATE: Operation(
             command=(
                 "gate", "--interactions", INTERACTIONS, "--registration", REGISTRATION,
                 "--ingest-report", INGEST_REPORT, "--html", REPORT, "--out", GATE, *end,
@@ -47,17 +48,19 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
             keeps=(GATE, REPORT),
             publishes=((REPORT, "report.html"), (GATE, "gate.json")),
         ),
-        "promote": Operation(
+        OperationName.PROMOTE: Operation(
             command=("promote", "--gate", GATE), reads_kept=(GATE,), changes_world=True
         ),
         # in place of the stage of that name, which recommends this run's winner, promoted or not
-        "recommend": Operation(
+        OperationName.RECOMMEND: Operation(
             command=("recommend-champion", "--interactions", INTERACTIONS, "--run", spec.run),
             reads=(INTERACTIONS,),
             changes_world=True,
         ),
-        "publish": Operation(command=("publish", "--run", spec.run), changes_world=True),
-        "monitor": Operation(
+        OperationName.PUBLISH: Operation(
+            command=("publish", "--run", spec.run), changes_world=True
+        ),
+        OperationName.MONITOR: Operation(
             command=(
                 "monitor", "--events", EVENTS, "--interactions", INTERACTIONS,
                 "--ingest-report", INGEST_REPORT, "--out", STATUS, *end,

@@ -26,8 +26,9 @@ from typing import Annotated
 from diffrec_core.common.errors import StorageError
 from pipeline_steps.nights.runs import End, Run, leave_end, run_name
 from pipeline_steps.nights.settings import settings
-from pipeline_steps.nights.workers import DONE, LostWorkError, Work
+from pipeline_steps.nights.workers import LostWorkError, Work
 from pipeline_steps.runtime.command import POSITIONAL, Inputs, repository_root
+from pipeline_steps.shared import DONE
 
 log = logging.getLogger("pipeline")
 _TAIL_LINES = 30

@@ -11,7 +11,6 @@ A stage's entry is written after its outputs are in the remote, so whatever has 
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -21,8 +20,7 @@ from diffrec_core.common.artifacts import canonical_json, sha256_json
 from diffrec_core.common.errors import ArtifactError, ConfigError
 from diffrec_core.data.schema import RUN_SCHEMA
 from pipeline_steps.nights.store import Store
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+from pipeline_steps.shared import safe_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +48,14 @@ class RunSpec:
 
 
 def run_name(text: str) -> str:
-    """A name for files and URLs from whatever a scheduler calls its run.
+    """A scheduler's run id as a name for files and URLs.
 
     Raises:
-        ConfigError: nothing is left of it.
-
-    >>> run_name("scheduled__2026-11-24T00:00:00+00:00")
-    'scheduled__2026-11-24T00-00-00-00-00'
+        ConfigError: it has no character that is safe there.
     """
-    name = _UNSAFE.sub("-", text).strip("-.")
+    name = safe_name(text)
     if not name:
-        raise ConfigError(f"{text!r} is no name for a run: use letters, digits, dots and dashes")
+        raise ConfigError(f"{text!r} is not a valid run name: use letters, digits, dots and dashes")
     return name
 
 
@@ -201,4 +196,4 @@ def _sortable(end: str | None) -> str:
     >>> _sortable("2026-11-24T00:00:00+00:00"), _sortable(None)
     ('2026-11-24T00-00-00', 'open')
     """
-    return _UNSAFE.sub("-", end.partition("+")[0]) if end else "open"
+    return safe_name(end.partition("+")[0]) if end else "open"

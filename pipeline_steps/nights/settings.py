@@ -1,15 +1,7 @@
-"""Where a worker finds what it needs: the environment's answers, with defaults on this machine.
+"""Locations and addresses that a worker needs: from environment variables, or their defaults.
 
-| Variable | What | Default |
-|---|---|---|
-| DIFFREC_REPOSITORY | git repository that workspaces are cloned from | the project's folder |
-| DIFFREC_REMOTE | what workers share: DVC's remote and the runs | .nightly/remote |
-| DIFFREC_WORKSPACES | where this machine's workspaces lie | .nightly/workspaces |
-| DIFFREC_CACHE | DVC's cache on this machine, shared by its workspaces | .nightly/cache |
-| DIFFREC_PUBLISH | where recommendations, report and status appear | published |
-| MLFLOW_TRACKING_URI | the registry | mlflow.db in the project's folder |
-
-A relative path of SQLite is one of the project's folder: in a workspace it would be lost with that.
+docs/operations.md lists the variables. A relative SQLite path is resolved against the project's
+folder: a database in a workspace would be lost with it.
 """
 
 import os
@@ -18,6 +10,7 @@ from pathlib import Path
 
 from pipeline_steps.nights.store import Store
 from pipeline_steps.runtime.command import repository_root
+from pipeline_steps.shared import Variable, location
 
 _DEFAULT_REGISTRY = "sqlite:///mlflow.db"
 
@@ -50,11 +43,11 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """The same answers as variables, for the processes that a worker starts."""
         return {
-            "DIFFREC_REPOSITORY": self.repository,
-            "DIFFREC_REMOTE": self.remote,
-            "DIFFREC_WORKSPACES": str(self.workspaces),
-            "DIFFREC_CACHE": str(self.cache),
-            "DIFFREC_PUBLISH": self.publish,
+            Variable.REPOSITORY: self.repository,
+            Variable.REMOTE: self.remote,
+            Variable.WORKSPACES: str(self.workspaces),
+            Variable.CACHE: str(self.cache),
+            Variable.PUBLISH: self.publish,
             "MLFLOW_TRACKING_URI": self.tracking_uri,
         }
 
@@ -76,18 +69,12 @@ def settings(project: Path | None = None) -> Settings:
         project: the folder that defaults lie in; None: the one that holds this code.
     """
     root = (project or repository_root()).absolute()
-
-    def setting(name: str, default: Path) -> str:
-        value = os.environ.get(name) or str(default)
-        return value if "://" in value else str(Path(value).absolute())
-
-    state = root / ".nightly"
     return Settings(
-        repository=setting("DIFFREC_REPOSITORY", root),
-        remote=setting("DIFFREC_REMOTE", state / "remote"),
-        workspaces=Path(setting("DIFFREC_WORKSPACES", state / "workspaces")),
-        cache=Path(setting("DIFFREC_CACHE", state / "cache")),
-        publish=setting("DIFFREC_PUBLISH", root / "published"),
+        repository=location(Variable.REPOSITORY, root),
+        remote=location(Variable.REMOTE, root),
+        workspaces=Path(location(Variable.WORKSPACES, root)),
+        cache=Path(location(Variable.CACHE, root)),
+        publish=location(Variable.PUBLISH, root),
         tracking_uri=_absolute(os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_REGISTRY, root),
     )
 

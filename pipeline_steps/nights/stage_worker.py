@@ -13,9 +13,10 @@ from diffrec_core.common.artifacts import write_bytes
 from pipeline_steps.nights.operations import Operation, operations
 from pipeline_steps.nights.runs import Run
 from pipeline_steps.nights.settings import Settings, settings
-from pipeline_steps.nights.workers import DONE, SKIPPED, Work
+from pipeline_steps.nights.workers import Work
 from pipeline_steps.nights.workspace import Entries, Workspace
 from pipeline_steps.runtime.command import POSITIONAL, Inputs, execute
+from pipeline_steps.shared import DONE, SKIPPED, Variable
 
 log = logging.getLogger("pipeline")
 _CHECKSUMS = ".checkpoints/raw_checksums.json"
@@ -45,7 +46,7 @@ def run(inputs: StageWorkerInputs) -> None:
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:
     """Do the work in a workspace; remove that when it was done."""
-    os.environ |= {**found.environment(), "DIFFREC_RUN": run.spec.run}
+    os.environ |= {**found.environment(), Variable.RUN: run.spec.run}
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     workspace = Workspace(folder / "repo", found.repository, found.dvc_remote, found.cache)
     workspace.prepare(run.spec.commit, run.params)
@@ -74,9 +75,9 @@ def _run_stage(stage: str, run: Run, workspace: Workspace, found: Settings) -> i
     facts = workspace.facts(stage)
     if stage == "list_raw":
         _before_listing(workspace, before, found)
-    kept_outs = facts.kept_outs if known else []
-    workspace.bring([*facts.inputs, *kept_outs], {**entries, **known})
-    lock = workspace.current(entries) if facts.meta.get("reads_lock") else {}
+    persisted = facts.persisted if known else []
+    workspace.bring([*facts.inputs, *persisted], {**entries, **known})
+    lock = workspace.current(entries) if facts.reads_lock else {}
     code = workspace.reproduce(stage, {**lock, **known})
     if code != 0:
         return code

@@ -38,6 +38,7 @@ from pipeline_steps.params.steps import NightlyConfig
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, repository_root
 from pipeline_steps.runtime.sections import read_params
+from pipeline_steps.shared import model_names
 
 log = logging.getLogger("pipeline")
 _KEEP_DAYS = 14.0
@@ -168,15 +169,6 @@ def _chosen_models(text: str, models: Mapping[str, Any]) -> dict[str, Any]:
         known = ", ".join(models)
         raise ConfigError(f"--models: {', '.join(unknown)} not under `models`; known: {known}")
     return {name: models[name] for name in names or models}
-
-
-def model_names(text: str) -> list[str]:
-    """The models that `--models` names.
-
-    >>> model_names(" ease,  diffrec slim")
-    ['ease', 'diffrec', 'slim']
-    """
-    return text.replace(",", " ").split()
 
 
 def _commit(root: Path) -> str:

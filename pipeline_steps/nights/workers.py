@@ -29,11 +29,6 @@ log = logging.getLogger("pipeline")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 20.0
 _LOCK_TRIES = 10
-SKIPPED = 99
-"""Exit code of a stage that had nothing to do; Airflow counts it as skipped."""
-
-DONE = (0, SKIPPED)
-"""Exit codes of work that needs no other try."""
 
 
 class LostWorkError(DiffRecError):

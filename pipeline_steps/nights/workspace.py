@@ -7,24 +7,24 @@ DVC is used by its Python interface, whose version is locked: each command line 
 """
 
 import logging
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import StringIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from diffrec_core.common.artifacts import read_json, sha256_json, write_json, write_text
+from diffrec_core.common.artifacts import sha256_json, write_text
 from diffrec_core.common.errors import ConfigError, StorageError
-from diffrec_core.data.schema import STAGE_FACTS_SCHEMA
+from pipeline_steps.nights.stage_graph import load_graph
+from pipeline_steps.shared import Stage, graph_sources
 
 log = logging.getLogger("pipeline")
 for _name in ("dvc", "dvc_data", "dvc_objects"):
@@ -34,21 +34,6 @@ Entries = Mapping[str, Mapping[str, Any]]
 """Entries of dvc.lock by stage."""
 
 _EXITED = re.compile(r"exited with (-?\d+)$")
-
-
-@dataclass(frozen=True, slots=True)
-class StageFacts:
-    """What dvc.yaml says of a stage.
-
-    Attributes:
-        inputs: what it reads that other stages write, each a whole output.
-        kept_outs: the outputs that it finds when it runs again (`persist`).
-        meta: its `meta`.
-    """
-
-    inputs: list[str]
-    kept_outs: list[str]
-    meta: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +72,8 @@ class Workspace:
         write_text(self.root / "params.yaml", params)
         write_text(self.root / ".dvc" / "config.local", self._config())
 
-    def facts(self, name: str) -> StageFacts:
-        """What dvc.yaml says of a stage.
+    def facts(self, name: str) -> Stage:
+        """A stage of dvc.yaml, as DVC resolves it.
 
         Raises:
             ConfigError: it has no stage of that name, or cannot be read.
@@ -96,7 +81,7 @@ class Workspace:
         stages = self._stages()
         if name not in stages:
             raise ConfigError(f"there is no stage {name!r}; known: {', '.join(sorted(stages))}")
-        return StageFacts(**stages[name])
+        return stages[name]
 
     def current(self, entries: Entries) -> Entries:
         """Of some entries, those of stages that dvc.yaml has with the params that lie here.
@@ -106,32 +91,10 @@ class Workspace:
         stages = self._stages()
         return {name: entry for name, entry in entries.items() if name in stages}
 
-    def _stages(self) -> dict[str, dict[str, Any]]:
-        """Facts of every stage, kept beside the cache: DVC takes half a second to tell them."""
-        texts = [(self.root / file).read_text("utf-8") for file in ("dvc.yaml", "params.yaml")]
-        kept = self.cache / "stage_facts" / f"{sha256_json([STAGE_FACTS_SCHEMA, *texts])}.json"
-        if not kept.is_file():
-            write_json(kept, self._told_by_dvc())
-        stages: dict[str, dict[str, Any]] = read_json(kept)
-        return stages
-
-    def _told_by_dvc(self) -> dict[str, dict[str, Any]]:
-        with self._repo() as repo:
-            try:
-                index = repo.index
-                outs = [self._relative(out) for out in index.outs]
-                named = [stage for stage in index.stages if getattr(stage, "name", None)]
-            except DvcException as error:
-                raise ConfigError(f"dvc.yaml or params.yaml: {error}") from error
-            return {stage.name: asdict(self._facts_of(stage, outs)) for stage in named}
-
-    def _facts_of(self, stage: Any, outs: list[str]) -> StageFacts:
-        deps = [self._relative(dep) for dep in stage.deps]
-        return StageFacts(
-            inputs=sorted({out for dep in deps for out in _meant(dep, outs)}),
-            kept_outs=[self._relative(out) for out in stage.outs if out.persist],
-            meta=dict(stage.meta or {}),
-        )
+    def _stages(self) -> Mapping[str, Stage]:
+        """Every stage; stored beside the cache, as workspaces of a run have the same ones."""
+        digest = sha256_json(graph_sources(self.root))
+        return load_graph(self.root, self.cache / "stage_graph" / f"{digest}.json")
 
     def bring(self, paths: Iterable[str], entries: Entries) -> None:
         """Bring outputs of stages, by their entries, from the cache or the remote.
@@ -201,9 +164,6 @@ class Workspace:
     def _repo(self) -> Repo:
         return Repo(str(self.root))
 
-    def _relative(self, item: Any) -> str:
-        return PurePosixPath(os.path.relpath(item.fs_path, self.root)).as_posix()
-
     def _commit(self) -> str | None:
         if not (self.root / ".git").is_dir():
             return None
@@ -230,14 +190,6 @@ class Workspace:
             f"[cache]\n    dir = {self.cache}\n"
             f"['remote \"nightly\"']\n    url = {self.remote}\n"
         )
-
-
-def _meant(dep: str, outs: Iterable[str]) -> Iterator[str]:
-    """The outputs that a dependency means: one, a file of one, or all in a folder."""
-    path = PurePosixPath(dep)
-    for out in outs:
-        if path.is_relative_to(out) or PurePosixPath(out).is_relative_to(path):
-            yield out
 
 
 def _only(entries: Entries, paths: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""Run by the Airflow environment's Python: lets operators meet exit codes and params of models.
+"""Run by the Airflow environment's Python: operators with commands of several exit codes.
 
-`run_operators.py DAGS FOUND`: writes to FOUND, as JSON, what Airflow is told by the operators.
+`run_operators.py DAGS FOUND`: writes to FOUND, as JSON, how the operators report them to Airflow.
 """
 
 import json
@@ -16,26 +16,26 @@ CODES = (0, 1, 2, 3, 4, 5, 6, 7, 99, 143)
 
 def main(dags: str) -> dict[str, Any]:
     sys.path.insert(0, dags)
-    import _tasks  # noqa: PLC0415
+    import _operators  # noqa: PLC0415
 
-    def told(operator: Any, code: int, models: list[str]) -> tuple[str, list[str]]:
+    def outcome(operator: Any, code: int, models: list[str]) -> tuple[str, list[str]]:
         ended = SimpleNamespace(run_command=lambda *_, **__: SimpleNamespace(exit_code=code))
-        _tasks.SubprocessHook = lambda: ended
+        _operators.SubprocessHook = lambda: ended
         try:
             operator.execute({"params": {"models": models}})
-        except _tasks.DownstreamTasksSkipped as skipped:
+        except _operators.DownstreamTasksSkipped as skipped:
             return type(skipped).__name__, list(skipped.tasks)
-        except _tasks.AirflowException as error:
+        except _operators.AirflowException as error:
             return type(error).__name__, []
         return "success", []
 
-    stage = _tasks.PipelineOperator(task_id="stage", arguments=["run-stage"], stage="stage")
-    start = _tasks.StartRunOperator(
+    stage = _operators.PipelineOperator(task_id="stage", arguments=["run-stage"], stage="stage")
+    start = _operators.StartRunOperator(
         task_id="start_run", arguments=["start-run"], stage="start_run", members=MEMBERS
     )
     return {
-        "codes": {str(code): told(stage, code, [])[0] for code in CODES},
-        "skipped": [told(start, 0, models)[1] for models in MODELS],
+        "codes": {str(code): outcome(stage, code, [])[0] for code in CODES},
+        "skipped": [outcome(start, 0, models)[1] for models in MODELS],
     }
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import _alerts
 import pytest
-
-from dags import _alerts
 
 RUN_ID = "scheduled__2026-11-24T00:00:00+00:00"
 RUN = "scheduled__2026-11-24T00-00-00-00-00"
@@ -71,7 +70,7 @@ def fail(
 ) -> None:
     ti = SimpleNamespace(run_id=RUN_ID, task_id="train.ease", dag_id="nightly", try_number=3)
     task = SimpleNamespace(stage=stage, arguments=arguments)
-    _alerts.tell_about_failure({"ti": ti, "task": task, "exception": exception})
+    _alerts.alert_on_failure({"ti": ti, "task": task, "exception": exception})
 
 
 def note(places: Path) -> str:
@@ -104,7 +103,7 @@ def test_a_stage_that_ran_elsewhere_and_a_task_that_was_lost(places: Path) -> No
 
 def test_a_task_of_no_stage_is_named_by_its_id(places: Path) -> None:
     ti = SimpleNamespace(run_id="r", task_id="check", dag_id="d", try_number=1)
-    _alerts.tell_about_failure({"ti": ti})
+    _alerts.alert_on_failure({"ti": ti})
     assert note(places).startswith("# d: check failed\n\nRun `r`, task `check`, after 1 try.")
     assert "In a shell" not in note(places)
 
@@ -141,7 +140,7 @@ def test_where_there_is_no_log_of_a_stage_airflows_own_is_shown(places: Path) ->
     lines = [json.dumps({"level": "info", "event": event}) for event in said]
     airflow_log(places, *lines, '{"event": "cut o')
     fail("start_run", arguments=START)
-    shown = note(places).partition("What it said last:\n\n```\n")[2].partition("\n```\n")[0]
+    shown = note(places).partition("Last lines of its log:\n\n```\n")[2].partition("\n```\n")[0]
     assert shown.splitlines() == [*said[-29:], '{"event": "cut o']
 
 
@@ -163,13 +162,6 @@ def test_a_later_failure_of_the_same_task_replaces_the_note(places: Path) -> Non
     fail(exception=RuntimeError("second"))
     assert "second" in note(places)
     assert "first" not in note(places)
-
-
-def test_run_names_are_those_of_the_pipeline() -> None:
-    from pipeline_steps.nights.runs import run_name  # noqa: PLC0415
-
-    for text in ("scheduled__2026-11-24T00:00:00+00:00", "manual ü/../x", "a-b."):
-        assert _alerts.run_name(text) == run_name(text)
 
 
 def test_the_webhook_gets_the_note_as_json(

@@ -1,27 +1,22 @@
-"""The graph of dvc.yaml: equal to DVC's own, templates filled in, the unknown refused."""
+"""The graph of dvc.yaml: DVC's own, stored for the DAGs, and replaced when out of date."""
 
-import ast
 import json
+import os
+import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import _stage_graph
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from dvc.repo import Repo
+from dvc.repo.index import Index
 
-from dags import _stage_graph
-from dags._stage_graph import (
-    Stage,
-    StageGraphError,
-    load_graph,
-    model_names,
-    needed_for,
-    resolve,
-)
-from pipeline_steps.nights import start_run
+from diffrec_core.common import errors
+from pipeline_steps import shared
+from pipeline_steps.nights import stage_graph
+from pipeline_steps.shared import Stage
 
 DvcGraph = Callable[[Path], tuple[set[str], set[tuple[str, str]]]]
 
@@ -41,12 +36,12 @@ stages:
     foreach: ${models}
     do:
       desc: Fit ${key}
-      cmd: >-
-        python train.py
-        --model ${key} --depth ${item.depth}
+      cmd:
+        - python train.py --model ${key} --depth ${item.depth}
+        - echo done
       deps: ["${item.uses[0]}", "${ item.uses[1] }"]
       outs: ["models/${key}"]
-      meta: {resources: gpu}
+      meta: {resources: gpu, queue: big, retries: 5, timeout_minutes: 90, reads_lock: true}
   sibling: {cmd: echo, deps: [data/ab, models_old], outs: [data/c]}
   inside: {cmd: echo, deps: [data/a/part.csv], outs: [data/d]}
   around: {cmd: echo, deps: [data/b, models], outs: [data/e]}
@@ -58,6 +53,15 @@ models:
   one: {depth: 3, uses: [code/one.py, data/a]}
   two: {depth: 0.5, uses: [code/two.py, data/d/x/../y]}
 """
+EDGES = {
+    ("prepare", "train@one"),
+    ("inside", "train@two"),
+    ("prepare", "inside"),
+    ("prepare", "around"),
+    ("train@one", "around"),
+    ("train@two", "around"),
+    ("prepare", "measured"),
+}
 
 
 @pytest.fixture
@@ -65,206 +69,276 @@ def project(make_project: Callable[[str, str], Path]) -> Path:
     return make_project(PIPELINE, PARAMS)
 
 
+def edges(stages: list[Stage]) -> set[tuple[str, str]]:
+    return {(upstream, stage.name) for stage in stages for upstream in stage.upstream}
+
+
 def test_graph_of_this_project_is_dvcs(project_root: Path, dvc_graph: DvcGraph) -> None:
-    graph = load_graph(project_root)
+    stages = stage_graph.stages_from_dvc(project_root)
 
-    stages, edges = dvc_graph(project_root)
-    assert {stage.name for stage in graph.stages} == stages
-    assert graph.edges == edges
-
-
-def test_whatever_a_command_is_told_to_read_or_write_is_declared(project_root: Path) -> None:
-    # read by latent models alone, whose `uses` in params.yaml names it
-    told_to_all = "data/item_clusters"
-    undeclared = {
-        (stage.name, path)
-        for stage in load_graph(project_root).stages
-        for path in stage.command.split()
-        if path.startswith(("data/", "models/", "reports/")) and path != told_to_all
-        if not any(
-            PurePosixPath(path).is_relative_to(known) or PurePosixPath(known).is_relative_to(path)
-            for known in (*stage.deps, *stage.outs)
-        )
-    }
-    assert undeclared == set()
+    assert ({stage.name for stage in stages}, edges(stages)) == dvc_graph(project_root)
 
 
 def test_graph_of_every_form_is_dvcs(project: Path, dvc_graph: DvcGraph) -> None:
-    graph = load_graph(project)
+    stages = stage_graph.stages_from_dvc(project)
 
-    stages, edges = dvc_graph(project)
-    assert {stage.name for stage in graph.stages} == stages
-    assert graph.edges == edges
-    # and DVC's is what the paths say
-    assert graph.edges == {
-        ("prepare", "train@one"),
-        ("inside", "train@two"),
-        ("prepare", "inside"),
-        ("prepare", "around"),
-        ("train@one", "around"),
-        ("train@two", "around"),
-        ("prepare", "measured"),
-    }
+    assert ({stage.name for stage in stages}, edges(stages)) == dvc_graph(project)
+    assert edges(stages) == EDGES  # which is what the paths say
 
 
-def test_templates_are_filled_in(project: Path) -> None:
-    stages = {stage.name: stage for stage in load_graph(project).stages}
+def test_a_dvc_yaml_in_another_folder_is_no_part_of_it(project: Path, dvc_graph: DvcGraph) -> None:
+    (project / "studies").mkdir()
+    study = "stages: {tune: {cmd: echo, deps: [../data/a], outs: [best.json]}}"
+    (project / "studies" / "dvc.yaml").write_text(study)
 
-    assert stages["train@two"] == Stage(
+    stages = stage_graph.stages_from_dvc(project)
+
+    assert ({stage.name for stage in stages}, edges(stages)) == dvc_graph(project)
+    assert edges(stages) == EDGES
+
+
+def test_stages_are_resolved_in_the_order_of_the_file(project: Path) -> None:
+    stages = stage_graph.stages_from_dvc(project)
+
+    assert [stage.name for stage in stages[:3]] == ["prepare", "train@one", "train@two"]
+    assert stages[2] == Stage(
         name="train@two",
-        command="python train.py --model two --depth 0.5",
-        deps=("code/two.py", "data/d/x/../y"),
-        outs=("models/two",),
-        resources="gpu",
-        queue=None,
-        timeout_minutes=None,
-        retries=None,
         desc="Fit two",
+        command="python train.py --model two --depth 0.5\necho done",
+        upstream=["inside"],
+        inputs=["data/d"],
+        persisted=[],
+        resources="gpu",
+        queue="big",
+        timeout_minutes=90,
+        retries=5,
+        reads_lock=True,
     )
-    assert " ".join(stages["prepare"].outs) == (
-        "data/a ./data/b/inner/table.csv reports/counts.json reports/curves/prepare.csv"
-    )
-    assert stages["prepare"].resources == "cpu"
+    by_name = {stage.name: stage for stage in stages}
+    assert by_name["prepare"].resources == "cpu"
+    assert by_name["prepare"].persisted == ["data/b/inner/table.csv"]
+    assert by_name["around"].inputs == ["data/b/inner/table.csv", "models/one", "models/two"]
+    assert by_name["measured"].inputs == ["reports/counts.json", "reports/curves/prepare.csv"]
 
 
-def test_stages_keep_the_order_of_the_file(project: Path) -> None:
-    names = [stage.name for stage in load_graph(project).stages]
+def test_every_path_on_a_command_line_is_declared(project_root: Path) -> None:
+    # read by latent models alone, whose `uses` in params.yaml names it
+    on_every_command_line = "data/item_clusters"
+    with Repo(str(project_root)) as repo:
+        undeclared = {
+            (stage.name, path)
+            for stage in Index.from_file(repo, str(project_root / "dvc.yaml")).stages
+            for path in stage.cmd.split()
+            if path.startswith(("data/", "models/", "reports/")) and path != on_every_command_line
+            if not any(overlap(path, item.def_path) for item in (*stage.deps, *stage.outs))
+        }
+    assert undeclared == set()
 
-    assert names[:3] == ["prepare", "train@one", "train@two"]
 
-
-@pytest.mark.parametrize(
-    ("template", "message"),
-    [
-        ("${key + 1}", r"\$\{key \+ 1\} is not a template that the DAG understands"),
-        ("${}", "is not a template that the DAG understands"),
-        ("${item.uses[-1]}", "is not a template that the DAG understands"),
-        ("${nothing}", r"\$\{nothing\} has no 'nothing' \(found: key, item\)"),
-        ("${item.use[0]}", r"has no 'use' \(found: uses, none, flag\)"),
-        ("${item.uses[2]}", r"has no '2'"),
-        ("${key.uses}", r"has no 'uses' \(found: 'ease'\)"),
-        ("${item.uses}", r"\$\{item.uses\} is \['a', 'b'\], expected text or a number"),
-        ("${item.none}", "is None, expected text or a number"),
-        ("${item.flag}", "is True, expected text or a number"),
-    ],
-)
-def test_templates_that_lead_nowhere_are_refused(template: str, message: str) -> None:
-    context = {"key": "ease", "item": {"uses": ["a", "b"], "none": None, "flag": True}}
-
-    with pytest.raises(StageGraphError, match="^here: .*" + message):
-        resolve(f"before {template} after", context, "here")
+def overlap(path: str, other: str) -> bool:
+    return PurePosixPath(path).is_relative_to(other) or PurePosixPath(other).is_relative_to(path)
 
 
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("vars: [a.yaml]\nstages: {}", "dvc.yaml uses vars"),
-        ("stages: [a]", "dvc.yaml: stages is"),
-        ("[]", "dvc.yaml is"),
-        ("stages: {", "dvc.yaml is not valid YAML"),
-        ("stages: {a: {cmd: x, wdir: sub}}", "stage a uses wdir"),
-        ("stages: {a: {matrix: {m: [1]}, cmd: x}}", "stage a uses matrix"),
-        ("stages: {a: {cmd: [x, y]}}", "stage a: cmd is"),
-        ("stages: {a: {outs: [b]}}", "stage a: cmd is None"),
-        ("stages: {a: {cmd: x, deps: b}}", "stage a: deps is 'b'"),
-        ("stages: {a: {cmd: x, outs: [[b]]}}", r"stage a: outs holds \['b'\]"),
-        ("stages: {a: {foreach: [x], do: {cmd: y}}}", "stage a: foreach is"),
-        ("stages: {a: {foreach: '${none}', do: {cmd: y}}}", "has no 'none'"),
-        ("stages: {a: {foreach: '${models}'}}", "stage a: do is None"),
-        ("stages: {a: {foreach: '${models}', do: {cmd: y}, cmd: z}}", "stage a uses cmd"),
+        ("stages: {", "YAML file structure is corrupted"),
+        ("stages: {a: {outs: [b]}}", "required key not provided"),
+        ("stages: {a: {foreach: '${none}', do: {cmd: y}}}", "Could not find 'none'"),
+        ("stages: {a: {cmd: x, deps: [a], outs: [a]}}", "both a dependency and an output"),
+        ("stages: {a: {cmd: x, meta: {resources: tpu}}}", r"meta.resources = 'tpu': input should"),
+        ("stages: {a: {cmd: x, meta: {retries: many}}}", r"dvc.yaml: stages.a.meta.retries = 'man"),
+        ("stages: {a: {cmd: x, meta: {timeout_minutes: 0}}}", "meta.timeout_minutes = 0"),
+        ("stages: {a: {cmd: x, meta: {pool: gpu}}}", "meta.pool is not a known key"),
     ],
 )
-def test_pipelines_that_are_not_understood_are_refused(
-    tmp_path: Path, pipeline: str, message: str
+def test_what_dvc_or_a_dag_cannot_use_is_refused(
+    make_project: Callable[[str, str], Path], pipeline: str, message: str
 ) -> None:
-    (tmp_path / "dvc.yaml").write_text(pipeline)
-    (tmp_path / "params.yaml").write_text("models: {one: {}}")
+    project = make_project(pipeline, "models: {one: {}}")
+    stored = project / shared.GRAPH_FILE
 
-    with pytest.raises(StageGraphError, match=message):
-        load_graph(tmp_path)
+    with pytest.raises(errors.ConfigError, match=message):
+        stage_graph.load_graph(project, stored)
+    assert not stored.exists()
 
 
 @pytest.mark.parametrize("missing", ["dvc.yaml", "params.yaml"])
-def test_missing_file_is_named(project: Path, missing: str) -> None:
+def test_a_missing_file_is_named(project: Path, missing: str) -> None:
     (project / missing).unlink()
 
-    with pytest.raises(StageGraphError, match=f"{missing} is missing"):
-        load_graph(project)
+    with pytest.raises(errors.ConfigError, match=f"{missing} is missing"):
+        stage_graph.load_graph(project, project / shared.GRAPH_FILE)
 
 
-paths = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=4).map("/".join)
+class TestStoredGraph:
+    """DVC is asked once for each content of dvc.yaml and params.yaml."""
+
+    @pytest.fixture
+    def asked(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+        asked: list[Path] = []
+        real = stage_graph.stages_from_dvc
+
+        def ask(project: Path) -> list[Stage]:
+            asked.append(project)
+            return real(project)
+
+        monkeypatch.setattr(stage_graph, "stages_from_dvc", ask)
+        return asked
+
+    def load(self, project: Path) -> dict[str, Stage]:
+        return stage_graph.load_graph(project, project / shared.GRAPH_FILE)
+
+    def test_is_what_dvc_said(self, project: Path, asked: list[Path]) -> None:
+        assert self.load(project) == self.load(project)
+        assert asked == [project]
+        assert list(self.load(project).values()) == stage_graph.stages_from_dvc(project)
+
+    def test_follows_an_edit_and_its_revert(self, project: Path, asked: list[Path]) -> None:
+        self.load(project)
+        (project / "params.yaml").write_text(PARAMS.replace("two", "three"))
+        assert {"train@one", "train@three"} <= set(self.load(project))
+        (project / "params.yaml").write_text(PARAMS)
+        assert {"train@one", "train@two"} <= set(self.load(project))
+        (project / "dvc.yaml").write_text(PIPELINE.replace("sibling:", "brother:"))
+        assert "brother" in self.load(project)
+        assert len(asked) == 4
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": "stage-graph/0"}'])
+    def test_is_replaced_where_it_is_damaged_or_of_another_version(
+        self, project: Path, asked: list[Path], content: str
+    ) -> None:
+        expected = self.load(project)
+        (project / shared.GRAPH_FILE).write_text(content)
+        assert self.load(project) == expected
+        assert len(asked) == 2
+
+    def test_is_not_written_of_files_that_change_meanwhile(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def ask(project: Path) -> list[Stage]:
+            (project / "params.yaml").write_text("models: {}")
+            return []
+
+        monkeypatch.setattr(stage_graph, "stages_from_dvc", ask)
+        with pytest.raises(errors.ConfigError, match="changed just now"):
+            self.load(project)
+        assert not (project / shared.GRAPH_FILE).exists()
 
 
-@given(st.lists(paths, max_size=4), st.lists(paths, max_size=4))
-def test_an_edge_is_where_one_path_holds_the_other(deps: list[str], outs: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder)
-        stages = {
-            "writes": {"cmd": "true", "outs": [f"./{out}" for out in outs]},
-            "reads": {"cmd": "true", "deps": [f"x/../{dep}" for dep in deps]},
-        }
-        (project / "dvc.yaml").write_text(json.dumps({"stages": stages}))
-        (project / "params.yaml").write_text("{}")
+NAMES_OF_STAGES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import _stage_graph
+_stage_graph._PATIENCE_SECONDS = float(sys.argv[2])
+try:
+    print(json.dumps(list(_stage_graph.project_stages(*sys.argv[3:]))))
+except _stage_graph.StageGraphError as error:
+    sys.exit(str(error))
+"""
 
-        edges = load_graph(project).edges
 
-    pairs = [(PurePosixPath(dep), PurePosixPath(out)) for dep in deps for out in outs]
-    overlap = any(dep.is_relative_to(out) or out.is_relative_to(dep) for dep, out in pairs)
-    assert edges == ({("writes", "reads")} if overlap else set())
+class TestDagSide:
+    """As in Airflow's environment: without any third-party package, by several processes."""
+
+    @pytest.fixture
+    def calls(self, project: Path) -> Path:
+        """A file with a line for each call of the pipeline's Python."""
+        calls = project / "calls"
+        (project / ".venv").unlink()
+        python = project / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        python.write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
+        return calls
+
+    def begin(self, project: Path, *up_to: str, patience: float = 600) -> "subprocess.Popen[str]":
+        arguments = [str(project / "dags"), str(patience), *up_to]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", NAMES_OF_STAGES, *arguments],
+            env={"PATH": os.defpath},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def stages(self, project: Path, *up_to: str) -> Any:
+        output, error = self.begin(project, *up_to).communicate()
+        assert not error
+        return json.loads(output)
+
+    def error(self, project: Path, patience: float = 600) -> str:
+        output, error = self.begin(project, patience=patience).communicate()
+        assert not output
+        return error
+
+    def test_processes_that_parse_at_once_have_it_written_once(
+        self, project: Path, calls: Path
+    ) -> None:
+        begun = [self.begin(project) for _ in range(4)]
+        ended = [process.communicate() for process in begun]
+        expected = [stage.name for stage in stage_graph.stages_from_dvc(project)]
+        assert [(json.loads(output), error) for output, error in ended] == [(expected, "")] * 4
+        assert calls.read_text() == "-m pipeline_steps write-graph --quiet\n"
+
+    def test_an_up_to_date_graph_needs_no_pipeline_environment(
+        self, project: Path, calls: Path
+    ) -> None:
+        stage_graph.load_graph(project, project / shared.GRAPH_FILE)
+        (project / ".venv" / "bin" / "python").unlink()
+        assert self.stages(project, "train@two") == ["prepare", "train@two", "inside"]
+        (project / "params.yaml").write_text(PARAMS.replace("two", "three"))
+        error = self.error(project)
+        assert "bin/python is missing: run 'make run'" in error
+
+    def test_an_edit_is_followed(self, project: Path, calls: Path) -> None:
+        self.stages(project)
+        (project / "params.yaml").write_text(PARAMS.replace("two", "three"))
+        assert "train@three" in self.stages(project)
+        assert len(calls.read_text().splitlines()) == 2
+
+    def test_a_mistake_is_shown_with_what_to_do(self, project: Path, calls: Path) -> None:
+        stored = self.stages(project)
+        (project / "params.yaml").write_text("models: {one: {depth: 1}}")
+        error = self.error(project)
+        assert "Could not find 'item.uses[0]'" in error
+        assert "-m pipeline_steps write-graph" in error
+        (project / "params.yaml").write_text(PARAMS)
+        assert self.stages(project) == stored
+
+    def test_a_wrong_project_folder_is_named(self, project: Path, tmp_path: Path) -> None:
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", NAMES_OF_STAGES, str(project / "dags"), "1"],
+            env={"PATH": os.defpath, "DIFFREC_PROJECT": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"{tmp_path} is not the project's folder: set DIFFREC_PROJECT" in result.stderr
+
+    def test_what_takes_longer_than_an_import_is_found_by_a_later_one(
+        self, project: Path, calls: Path
+    ) -> None:
+        python = project / ".venv" / "bin" / "python"
+        wait = f'until [ -e "{project / "go"}" ]; do sleep 0.05; done'
+        python.write_text(python.read_text().replace("exec", f"{wait}\nexec"))
+        assert "write-graph is still running, as process" in self.error(project, patience=0)
+        assert "write-graph is still running" in self.error(project, patience=0)
+        (project / "go").touch()
+        assert "train@one" in self.stages(project)
+        assert len(calls.read_text().splitlines()) == 1
 
 
 def test_needed_for_is_all_that_leads_to_a_stage(project: Path) -> None:
-    graph = load_graph(project)
+    stages = {stage.name: stage for stage in stage_graph.stages_from_dvc(project)}
 
-    part = needed_for(graph, "train@one")
-
-    assert [stage.name for stage in part.stages] == ["prepare", "train@one"]
-    assert part.edges == {("prepare", "train@one")}
-    with pytest.raises(StageGraphError, match="no stage nothing; known: "):
-        needed_for(graph, "nothing")
+    assert list(_stage_graph.needed_for(stages, "train@two")) == ["prepare", "train@two", "inside"]
+    with pytest.raises(_stage_graph.StageGraphError, match="no stage nothing; known: "):
+        _stage_graph.needed_for(stages, "nothing")
 
 
-@pytest.mark.parametrize(
-    ("meta", "message"),
-    [
-        ("{resources: tpu}", "meta.resources is 'tpu', expected cpu or gpu"),
-        ("{retries: many}", "meta.retries is 'many', expected a whole number"),
-        ("{pool: gpu}", "meta uses pool"),
-    ],
-)
-def test_meta_is_checked(tmp_path: Path, meta: str, message: str) -> None:
-    (tmp_path / "dvc.yaml").write_text(f"stages: {{a: {{cmd: x, meta: {meta}}}}}")
-    (tmp_path / "params.yaml").write_text("{}")
-
-    with pytest.raises(StageGraphError, match=message):
-        load_graph(tmp_path)
-
-
-def test_helper_needs_only_what_airflow_has() -> None:
-    tree = ast.parse(Path(_stage_graph.__file__).read_text())
-    imported: set[Any] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(str(node.module).partition(".")[0])
-
-    assert imported <= {*sys.stdlib_module_names, "yaml"}
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        [],
-        [" "],
-        ["ease", "diffrec"],
-        ["ease diffrec"],
-        ["ease,diffrec"],
-        ["ease "],
-        [" ease,", ",diffrec\n", "slim\tials"],
-    ],
-)
-def test_models_are_split_as_start_run_splits_them(texts: list[str]) -> None:
-    names = start_run.model_names(" ".join(texts))  # as the task's template joins them
-    assert model_names(texts) == names
-    assert not any(set(name) & set(" ,\n\t") for name in names)
+def test_codes_that_are_not_retried_are_those_of_errors() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.DiffRecError)}
+    # a bug, or killed work; and what may be transient
+    assert set(shared.NOT_RETRYABLE) == codes - {1, errors.StorageError.exit_code}

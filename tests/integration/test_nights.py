@@ -111,8 +111,8 @@ def test_a_corrupted_log_fails_at_once_and_is_told(story: Story) -> None:
 
 
 def test_a_corrupted_log_makes_the_page_red_with_the_reason(story: Story) -> None:
-    assert story.tasks[2]["data_alarm"] == "success"
-    assert story.tasks[3]["data_alarm"] == "skipped"
+    assert story.tasks[2]["report_unreadable_data"] == "success"
+    assert story.tasks[3]["report_unreadable_data"] == "skipped"
     assert story.page["status"] == "alarm"
     data = story.page["checks"][0]
     assert (data["name"], data["status"]) == ("data", "alarm")

@@ -16,7 +16,7 @@ from pipeline_steps.runtime.command import POSITIONAL, Inputs, Report, command_l
 from pipeline_steps.runtime.sections import Section, Seed, section_keys
 from tests.raw_logs import REPOSITORY
 
-STAGES = sorted(path.stem for path in (REPOSITORY / "pipeline_steps").glob("[a-z]*.py"))
+STAGES = [name for name in YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]]
 
 
 class ShopConfig(Config):
@@ -152,6 +152,11 @@ def test_the_sections_of_a_command_are_those_of_params_yaml(module: str) -> None
         top = fields[key.partition(".")[0]]
         if "." not in key and isinstance(hints[name], type) and issubclass(hints[name], Config):
             assert hints[name] is top.annotation
+
+
+def test_the_top_of_the_package_holds_the_stages_alone() -> None:
+    modules = {path.stem for path in (REPOSITORY / "pipeline_steps").glob("[a-z]*.py")}
+    assert modules == {*STAGES, "shared"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

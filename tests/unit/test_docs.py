@@ -23,6 +23,7 @@ from diffrec_core.nn.denoising import DenoisingConfig
 from diffrec_core.report.status import render_status
 from pipeline_steps.__main__ import VERBS
 from pipeline_steps.params.root import Params
+from pipeline_steps.shared import Variable
 from scripts import metric_tables
 from tests.planted_status import faulty_night
 
@@ -116,9 +117,10 @@ def test_logs_of_airflow_that_are_named_are_written() -> None:
 def test_operations_md_has_every_variable() -> None:
     table = (PROJECT / "docs" / "operations.md").read_text().partition("## Variables")[2]
     listed = set(re.findall(r"^\| `(\w+)` \|", table.partition("\n## ")[0], re.MULTILINE))
-    files = [*(PROJECT / "dags").glob("*.py"), *(PROJECT / "pipeline_steps").rglob("*.py")]
+    files = [*(PROJECT / "dags").rglob("*.py"), *(PROJECT / "pipeline_steps").rglob("*.py")]
     code = "".join(path.read_text() for path in files)
-    assert listed == set(re.findall(r"\bDIFFREC_[A-Z_]+\b", code)) | {"MLFLOW_TRACKING_URI"}
+    assert set(Variable) == set(re.findall(r"\bDIFFREC_[A-Z_]+\b", code))
+    assert listed == {*Variable, "MLFLOW_TRACKING_URI"}
 
 
 def test_make_targets_that_are_named_exist() -> None:

@@ -51,7 +51,7 @@ def test_names_fit_files(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "..", "/", "ü"])
 def test_of_some_texts_no_name_is_left(text: str) -> None:
-    with pytest.raises(ConfigError, match="no name for a run"):
+    with pytest.raises(ConfigError, match="not a valid run name"):
         run_name(text)
 
 
@@ -98,7 +98,7 @@ def test_specified_anew_keeps_what_stages_left(store: Store) -> None:
 
 
 def test_an_unknown_run_names_known_ones(store: Store) -> None:
-    with pytest.raises(ArtifactError, match=r"there is no run 'x'.*start_run.*known: none"):
+    with pytest.raises(ArtifactError, match=r"there is no run 'x'.*start-run.*known: none"):
         Run.load(store, "x")
     for number in range(7):
         a_run(store, f"night-{number}").specify("")
