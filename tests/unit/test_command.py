@@ -16,7 +16,7 @@ from pipeline_steps.runtime.command import POSITIONAL, Inputs, Report, command_l
 from pipeline_steps.runtime.sections import Section, Seed, section_keys
 from tests.raw_logs import REPOSITORY
 
-STAGES = [name for name in YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]]
+STAGES = list(YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"])
 
 
 class ShopConfig(Config):
