@@ -20,6 +20,7 @@ from pipeline_steps.registry import tracking, versions
 from pipeline_steps.registry.config import RegisterConfig
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Step, execute, repository_root
+from pipeline_steps.runtime.urls import public
 
 log = logging.getLogger("pipeline")
 
@@ -61,7 +62,7 @@ def run(step: Step) -> None:
     spread = {"seed_sd": _seed_sd(step)}
     write_json(
         args.out,
-        {**registration, **spread, "run_id": found.run_id, "tracking_uri": tracking.public(uri)},
+        {**registration, **spread, "run_id": found.run_id, "tracking_uri": public(uri)},
     )
 
 
