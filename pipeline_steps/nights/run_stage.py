@@ -26,7 +26,7 @@ from pathlib import Path
 from diffrec_core.common.errors import StorageError
 from pipeline_steps.nights.runs import End, Run, leave_end, run_name
 from pipeline_steps.nights.settings import settings
-from pipeline_steps.nights.workers import DONE, LostWorkError, Work
+from pipeline_steps.nights.workers import DONE, BackgroundJob, LostWorkError
 from pipeline_steps.runtime.command import command_line, repository_root
 
 log = logging.getLogger("pipeline")
@@ -50,9 +50,9 @@ def main(args: argparse.Namespace) -> None:
     name, found = run_name(args.run), settings()
     folder = found.workspaces / name / args.stage
     worker = [sys.executable, "-m", "pipeline_steps.nights.stage_worker", args.stage, "--run", name]
-    work = Work(folder, Run.load(found.store, name).digest)
+    job = BackgroundJob(folder, Run.load(found.store, name).digest)
     try:
-        code = work.show([*worker, "--folder", str(folder)], cwd=repository_root())
+        code = job.show([*worker, "--folder", str(folder)], cwd=repository_root())
     except LostWorkError as error:
         _note(name, args.stage, End(error.exit_code, str(error)))
         raise

@@ -13,7 +13,7 @@ from diffrec_core.common.artifacts import write_bytes
 from pipeline_steps.nights.operations import Operation, operations
 from pipeline_steps.nights.runs import Run
 from pipeline_steps.nights.settings import Settings, settings
-from pipeline_steps.nights.workers import DONE, SKIPPED, Work
+from pipeline_steps.nights.workers import DONE, SKIPPED, BackgroundJob
 from pipeline_steps.nights.workspace import Entries, Workspace
 from pipeline_steps.runtime.command import command_line
 
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
     """Do the work, unless another worker is at it."""
     found = settings()
     run = Run.load(found.store, args.run)
-    Work(args.folder, run.digest).do(lambda: _run(args.stage, run, found, args.folder))
+    BackgroundJob(args.folder, run.digest).do(lambda: _run(args.stage, run, found, args.folder))
 
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:
