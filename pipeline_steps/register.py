@@ -19,6 +19,7 @@ from pipeline_steps.registry import tracking, versions
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, Report, execute, repository_root
 from pipeline_steps.runtime.sections import Seed
+from pipeline_steps.runtime.urls import public
 
 log = logging.getLogger("pipeline")
 
@@ -70,7 +71,7 @@ def run(
         versions.move_alias(name, alias, number)
     log.info("%s version %s is now %s", name, number, alias)
     registration = {"name": name, "version": number, "alias": alias}
-    where = {"run_id": version.run_id, "tracking_uri": tracking.public(uri)}
+    where = {"run_id": version.run_id, "tracking_uri": public(uri)}
     write_json(inputs.out, {**registration, "seed_sd": _seed_sd(inputs.leaderboard), **where})
     return registration
 

@@ -1,24 +1,30 @@
-"""Artifacts: directories written at once, with a manifest that says what is in them.
+"""Artifacts: files and directories that appear at once, with a manifest of what is in them.
 
-A directory appears under its name complete or not at all: it is written beside its place under
-a temporary name, synced, and renamed. `manifest.json` holds the schema version, the parameters,
-the fingerprints of the inputs and the SHA-256 of every file; it holds no time and no path, so
-that the same inputs give the same bytes.
+A file or directory appears under its name complete or not at all: it is written beside its target
+under a temporary name, synced, and renamed. `manifest.json` holds the schema version, the
+parameters, the fingerprints of the inputs and the SHA-256 of every file; it holds no time and no
+path, so that the same inputs give the same bytes.
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from diffrec_core.common.errors import ArtifactError, DiffRecError, StorageError
 
 MANIFEST_NAME = "manifest.json"
+_TEMPORARY, _RETIRED = ".tmp", ".old"
+_ABANDONED_SECONDS = 86400.0
+"""Age of a temporary file whose writer was surely killed: others of its name may be at work."""
 _STORAGE_ERRORS = {
     errno.ENOSPC: "no space is left on the device",
     errno.EDQUOT: "the disk quota is used up",
@@ -60,15 +66,42 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full or not writable; the old file, if any, is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            sync_file(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with storage_errors(path), atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; the file written there replaces `path` when the block succeeds.
+
+    Raises:
+        OSError: it cannot be written; nothing temporary stays behind, `path` is untouched.
+    """
+    with temporary_file(path) as temporary:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def temporary_file(path: Path) -> Iterator[Path]:
+    """Yield an unused path beside `path`; the file written there is removed when the block ends.
+
+    Also removes what writers of `path` left that were killed more than a day ago.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in _temporaries(path):
+        with suppress(FileNotFoundError):  # another writer of the same file removed it
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_SECONDS:
+                leftover.unlink()
+    temporary = _beside(path)
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -89,28 +122,62 @@ def read_json(path: Path) -> Any:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory that becomes `path` when the block ends without an error.
 
-    A directory already at `path` is replaced. Leftovers of earlier killed runs are removed.
+    A directory already at `path` is replaced; until then, and if that fails, it stays. What a
+    killed writer left is removed, and the directory that it was about to replace put back. There
+    must be no other writer of `path` at the same time.
 
     Raises:
         StorageError: the disk is full or not writable; nothing half-written stays behind.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{path.name}.*.tmp"):
-            shutil.rmtree(stale, ignore_errors=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        retired = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
-        temporary.mkdir()
+        _recover(path)
+        temporary = _beside(path)
         try:
+            temporary.mkdir()
             yield temporary
             for file in _files(temporary):
                 sync_file(file)
-            if path.exists():
-                path.replace(retired)  # whole or not there, never half deleted
-            temporary.replace(path)
+            _exchange(temporary, path)
         finally:
-            for left in (temporary, retired):
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(temporary: Path, path: Path) -> None:
+    """Put a directory in the place of `path`, which is put back if that fails."""
+    retired = _beside(path, _RETIRED)
+    try:
+        with suppress(FileNotFoundError):
+            path.replace(retired)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):  # then it stays beside it, and the next writer puts it back
+            retired.replace(path)
+        raise
+    _recover(path)
+
+
+def _recover(path: Path) -> None:
+    """Put a retired directory back where nothing took its place; remove what else was left.
+
+    A directory has the suffix of a retired one only as long as it is whole.
+    """
+    with suppress(OSError):
+        for retired in _temporaries(path, _RETIRED):
+            retired.replace(_beside(path) if path.exists() else path)
+        for leftover in _temporaries(path):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _temporaries(path: Path, suffix: str = _TEMPORARY) -> list[Path]:
+    """What `_beside` named; `.a.json.1f.tmp` belongs to `a.json`, not to `a`."""
+    prefix = f".{path.name}."
+    siblings = path.parent.glob(f"{glob.escape(prefix)}*{suffix}")
+    return [s for s in siblings if "." not in s.name[len(prefix) : -len(suffix)]]
+
+
+def _beside(path: Path, suffix: str = _TEMPORARY) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex}{suffix}")
 
 
 @contextmanager
@@ -118,7 +185,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's write errors into a `StorageError` that names the path."""
     try:
         yield
-    except DiffRecError:  # says already what is wrong, whatever words it uses
+    except DiffRecError:  # already a clear message
         raise
     except OSError as error:
         reason = _STORAGE_ERRORS.get(error.errno or 0) or _storage_reason(str(error))

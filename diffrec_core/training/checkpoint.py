@@ -11,7 +11,6 @@ any moment leaves the old checkpoint or the new one, whole.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
-from diffrec_core.common.artifacts import canonical_json, storage_errors, sync_file
+from diffrec_core.common.artifacts import atomic_file, canonical_json, storage_errors
 from diffrec_core.common.errors import ArtifactError
 
 _FILE = "checkpoint.safetensors"
@@ -67,17 +66,10 @@ def save_checkpoint(
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
     header = {"key": key, "state": canonical_json(asdict(state))}
     header["sha256"] = _digest(header, plain)
-    temporary = directory / f".{_FILE}.{os.getpid()}.tmp"
-    with storage_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        for stale in directory.glob(f".{_FILE}.*.tmp"):  # of killed runs
-            stale.unlink(missing_ok=True)
-        try:
-            save_file(plain, temporary, metadata=header)
-            sync_file(temporary)
-            temporary.replace(directory / _FILE)
-        finally:
-            temporary.unlink(missing_ok=True)
+    for killed in directory.glob(f".{_FILE}.*.tmp"):  # large, and a directory has one writer
+        killed.unlink(missing_ok=True)
+    with storage_errors(directory), atomic_file(directory / _FILE) as temporary:
+        save_file(plain, temporary, metadata=header)
 
 
 def load_checkpoint(directory: Path, key: str) -> tuple[TrainingState, dict[str, Tensor]] | None:

@@ -1,6 +1,6 @@
-"""Who holds, or held, the lock of some work: written into the lock, for whoever comes later.
+"""The process that holds, or last held, the lock of a job, as it is written into the lock.
 
-A process number alone says little: after a reboot, or when numbers begin anew, it is another's.
+A pid alone does not identify it: pids are reused, and after a reboot they start again.
 """
 
 import json
@@ -12,72 +12,78 @@ from typing import Self
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STARTED = 19
-"""Place of the start time in /proc/PID/stat, counted behind the name, which may hold blanks."""
+"""Index of the start time in /proc/PID/stat, after the name, which may hold blanks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process and what it works at.
+    """A worker process and the specification of its job.
 
     Attributes:
-        pid: its number, and that of its session; 0: it has not said.
-        of: digest of what the work is made of.
-        boot: the machine's boot, as the kernel names it; None where it does not.
-        started: when the process began, in the kernel's ticks; None likewise.
+        pid: of the process, which leads a session; 0: not written yet.
+        digest: of the job's specification.
+        boot: the kernel's id of this boot; None where the system has none.
+        started: start of the process in the kernel's ticks; None likewise.
     """
 
     pid: int
-    of: str = ""
+    digest: str = ""
     boot: str | None = None
     started: str | None = None
 
     @classmethod
-    def this_process(cls, of: str) -> Self:
-        """This one."""
-        return cls(os.getpid(), of, boot_id(), start_of(os.getpid()))
+    def this_process(cls, digest: str) -> Self:
+        """The process that runs this code."""
+        return cls(os.getpid(), digest, boot_id(), start_of(os.getpid()))
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
-        """From the lock's content; without a number where it is not of this form.
+        """Read a lock's content; anything that `to_bytes` did not write gives pid 0.
 
         >>> Holder.parse(b"")
-        Holder(pid=0, of='', boot=None, started=None)
+        Holder(pid=0, digest='', boot=None, started=None)
         """
         with suppress(ValueError, TypeError):
             return cls(**json.loads(content))
         return cls(0)
 
     def to_bytes(self) -> bytes:
-        """What goes into the lock."""
+        """JSON, the lock's content."""
         return json.dumps(asdict(self)).encode()
 
-    def owns_session(self) -> bool:
-        """Whether the session of its number, if there is one, can only be its own.
+    def exists(self) -> bool:
+        """True if the process is there, be it as a zombie, and not another one of its pid."""
+        return (
+            self.boot == boot_id()
+            and self.started is not None
+            and self.started == start_of(self.pid)
+        )
 
-        The kernel gives no number to a process while a session still has it.
+    def owns_session(self) -> bool:
+        """True if a session with this pid can only be the one that the process led.
+
+        The kernel gives no pid to a new process while a session still has it.
         """
         if not self.pid or self.boot != boot_id():
             return False
-        return not _exists(self.pid) or (
-            self.started is not None and self.started == start_of(self.pid)
-        )
+        return not _is_taken(self.pid) or self.exists()
 
 
 def boot_id() -> str | None:
-    """The kernel's name for the time since the machine was started."""
+    """The kernel's id of this boot; None where the system has none."""
     with suppress(OSError):
         return _BOOT.read_text().strip()
     return None
 
 
 def start_of(pid: int) -> str | None:
-    """When a process began; None where it has ended, or the system does not say."""
+    """Start of a process in the kernel's ticks; None if it has ended or there is no /proc."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[_STARTED]
     return None
 
 
-def _exists(pid: int) -> bool:
+def _is_taken(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

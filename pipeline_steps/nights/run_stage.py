@@ -26,7 +26,7 @@ from typing import Annotated
 from diffrec_core.common.errors import StorageError
 from pipeline_steps.nights.runs import End, Run, leave_end, run_name
 from pipeline_steps.nights.settings import settings
-from pipeline_steps.nights.workers import LostWorkError, Work
+from pipeline_steps.nights.workers import BackgroundJob, LostWorkError
 from pipeline_steps.runtime.command import POSITIONAL, Inputs, repository_root
 from pipeline_steps.shared import DONE
 
@@ -54,17 +54,11 @@ def run(inputs: RunStageInputs) -> None:
     """
     name, found = run_name(inputs.run), settings()
     folder = found.workspaces / name / inputs.stage
-    worker = [
-        sys.executable,
-        "-m",
-        "pipeline_steps.nights.stage_worker",
-        inputs.stage,
-        "--run",
-        name,
-    ]
-    work = Work(folder, Run.load(found.store, name).digest)
+    module = "pipeline_steps.nights.stage_worker"
+    worker = [sys.executable, "-m", module, inputs.stage, "--run", name]
+    job = BackgroundJob(folder, Run.load(found.store, name).digest)
     try:
-        code = work.show([*worker, "--folder", str(folder)], cwd=repository_root())
+        code = job.show([*worker, "--folder", str(folder)], cwd=repository_root())
     except LostWorkError as error:
         _note(name, inputs.stage, End(error.exit_code, str(error)))
         raise

@@ -13,7 +13,7 @@ from diffrec_core.common.artifacts import write_bytes
 from pipeline_steps.nights.operations import Operation, operations
 from pipeline_steps.nights.runs import Run
 from pipeline_steps.nights.settings import Settings, settings
-from pipeline_steps.nights.workers import Work
+from pipeline_steps.nights.workers import BackgroundJob
 from pipeline_steps.nights.workspace import Entries, Workspace
 from pipeline_steps.runtime.command import POSITIONAL, Inputs, execute
 from pipeline_steps.shared import DONE, SKIPPED, Variable
@@ -41,7 +41,8 @@ def run(inputs: StageWorkerInputs) -> None:
     """Do the work, unless another worker is at it."""
     found = settings()
     run = Run.load(found.store, inputs.run)
-    Work(inputs.folder, run.digest).do(lambda: _run(inputs.stage, run, found, inputs.folder))
+    job = BackgroundJob(inputs.folder, run.digest)
+    job.do(lambda: _run(inputs.stage, run, found, inputs.folder))
 
 
 def _run(stage: str, run: Run, found: Settings, folder: Path) -> int:

@@ -8,16 +8,18 @@ Files appear whole. `create` is the one operation that can fail because somebody
 and everything that must not happen twice is built on it.
 """
 
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+from diffrec_core.common.artifacts import atomic_file, sync_file, temporary_file
 from diffrec_core.common.errors import ArtifactError, ConfigError, StorageError
+from pipeline_steps.runtime.urls import public
 
 _LOCAL = {"file", "local"}
 
@@ -40,7 +42,7 @@ class Store:
         try:
             fs, root = fsspec.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"{url}: {error}") from error
+            raise ConfigError(f"{public(url)}: {error}") from error
         self._fs: AbstractFileSystem = fs
         self._root = str(root).rstrip("/")
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
@@ -52,8 +54,8 @@ class Store:
         self._fs.invalidate_cache()
         if not self._fs.isdir(folder):
             return []
-        found = [str(path)[len(self._root) + 1 :] for path in self._fs.find(folder)]
-        return sorted(name for name in found if not name.rpartition("/")[2].startswith("."))
+        names = [str(path)[len(self._root) + 1 :] for path in self._fs.find(folder)]
+        return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
     def read(self, name: str) -> bytes:
         """The bytes of a file.
@@ -77,8 +79,8 @@ class Store:
     def read_folder(self, prefix: str) -> dict[str, bytes]:
         """Every file below a folder, by its name from there on; over a network, side by side."""
         names = self.names(prefix)
-        found = self._fs.cat([self._path(name) for name in names]) if names else {}
-        content = {str(path): data for path, data in found.items()}
+        files = self._fs.cat([self._path(name) for name in names]) if names else {}
+        content = {str(path): data for path, data in files.items()}
         folder = self._path(prefix)
         return {path.removeprefix(folder).lstrip("/"): content[path] for path in sorted(content)}
 
@@ -88,11 +90,27 @@ class Store:
         Raises:
             StorageError: it cannot be written; what was there is as it was.
         """
+        self.write_all({name: content})
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write files that belong together, each whole.
+
+        In a folder none appears before all are on the disk. They appear in the given order: a
+        crash in between leaves the later ones as they were.
+
+        Raises:
+            StorageError: one cannot be written; in a folder, all are as they were.
+        """
         if not self._is_local:  # an object appears when its upload is complete
-            self._guarded(name, lambda: self._fs.pipe_file(self._path(name), content))
+            for name, content in files.items():
+                with self._guarded(name):
+                    self._fs.pipe_file(self._path(name), content)
             return
-        path = Path(self._path(name))
-        self._guarded(name, lambda: self._beside(path, content).replace(path))
+        with ExitStack() as stack:
+            staged = {name: self._staged(stack, name, files[name]) for name in files}
+            for name, temporary in staged.items():
+                with self._guarded(name):
+                    temporary.replace(self._path(name))
 
     def upload(self, name: str, path: Path) -> None:
         """Copy a file of any size into the store; under its name it is whole or not there.
@@ -100,18 +118,12 @@ class Store:
         Raises:
             StorageError: it cannot be written.
         """
-        target = self._path(name)
-        if not self._is_local:
-            self._guarded(name, lambda: self._fs.put_file(str(path), target))
-            return
-
-        def copy() -> None:
-            Path(target).parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(target).with_name(f".{Path(target).name}.{uuid4().hex}.tmp")
-            shutil.copyfile(path, temporary)
-            temporary.replace(target)
-
-        self._guarded(name, copy)
+        with self._guarded(name):
+            if not self._is_local:
+                self._fs.put_file(str(path), self._path(name))
+                return
+            with atomic_file(Path(self._path(name))) as temporary:
+                shutil.copyfile(path, temporary)
 
     def create(self, name: str, content: bytes) -> None:
         """Write a file, whole, unless it is there.
@@ -122,42 +134,38 @@ class Store:
             ExistsError: it is there.
             StorageError: it cannot be written.
         """
-        try:
-            if self._is_local:
-                self._guarded(name, lambda: self._link(Path(self._path(name)), content))
-            else:
-                self._guarded(
-                    name,
-                    lambda: self._fs.pipe_file(self._path(name), content, mode="create"),
-                )
-        except FileExistsError as error:
-            raise ExistsError(f"{self._path(name)} is there already") from error
+        with ExitStack() as stack:
+            make = partial(self._fs.pipe_file, self._path(name), content, mode="create")
+            if self._is_local:  # unlike a rename, a link fails where the name is taken
+                complete = self._staged(stack, name, content)
+                make = partial(Path(self._path(name)).hardlink_to, complete)
+            with self._guarded(name):
+                try:
+                    make()
+                except FileExistsError as error:
+                    raise ExistsError(f"{self._path(name)} is there already") from error
 
-    def _link(self, path: Path, content: bytes) -> None:
-        """A link to a complete file: unlike a rename, it fails where the name is taken."""
-        temporary = self._beside(path, content)
-        try:
-            path.hardlink_to(temporary)
-        finally:
-            temporary.unlink()
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there.
 
-    def _beside(self, path: Path, content: bytes) -> Path:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:  # not to be taken for a name that somebody else took
-            raise NotADirectoryError(f"{path.parent} is a file") from error
-        temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        with self._guarded(name), suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(name))
+
+    def _staged(self, stack: ExitStack, name: str, content: bytes) -> Path:
+        """The content in a temporary file beside its target, until the stack is closed."""
+        with self._guarded(name):
+            temporary = stack.enter_context(temporary_file(Path(self._path(name))))
+            temporary.write_bytes(content)
+            sync_file(temporary)
         return temporary
 
-    def _guarded(self, name: str, action: Callable[[], object]) -> None:
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
         try:
-            action()
-        except FileExistsError:
-            raise
+            yield
         except OSError as error:
             raise StorageError(f"{self._path(name)} cannot be written: {error}") from error
 

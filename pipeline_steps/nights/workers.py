@@ -1,14 +1,15 @@
-"""Work that outlives the command which started it.
+"""Background jobs: work that outlives the command which started it.
 
-The work is a process in a session of its own; it holds a lock on its folder and writes its log
-there. The command shows the log until the work ends. Killed, it leaves the work alone: a scheduler
-that loses a task does not lose hours of training. The next command finds the lock taken and shows
-the same log from its beginning; work of another specification it ends instead.
+A job is a process in a session of its own; it holds a lock on its folder and writes its log there.
+The command shows the log until the job ends. A command that is killed leaves the job running: a
+scheduler that loses a task does not lose hours of training. The next command finds the lock taken
+and shows the same log from its beginning; a job of another specification it ends instead.
 """
 
 import fcntl
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -32,58 +33,64 @@ _LOCK_TRIES = 10
 
 
 class LostWorkError(DiffRecError):
-    """The work was killed or failed to start."""
+    """The job was killed or failed to start."""
 
 
-class Work:
-    """One piece of work, by its folder.
+class BackgroundJob:
+    """One job, by its folder.
 
     Args:
         folder: where its lock, log and result lie.
-        of: digest of what it is made of; work of another digest is not joined but ended.
+        digest: of its specification; a running job of another digest is ended, not attached to.
     """
 
-    def __init__(self, folder: Path, of: str = "") -> None:
-        self._of = of
+    def __init__(self, folder: Path, digest: str = "") -> None:
+        self._digest = digest
         self._lock, self._log = folder / "lock", folder / "stage.log"
         self._result = folder / "result.json"
         self.folder = folder
 
     def show(self, command: list[str], *, cwd: Path) -> int:
-        """Start the work unless it goes on already, show its log, return its exit code.
+        """Start the job unless it is running, show its log, return its exit code.
 
-        SIGTERM and SIGINT end the work too.
+        SIGTERM and SIGINT end the job too.
 
         Raises:
-            LostWorkError: the work ended without a result: it was killed.
+            LostWorkError: the job ended without a result: it was killed. Or one of another
+                specification cannot be ended.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         process = None
-        self._end_other_work()
+        self._end_other_job()
         if self.pid() is None:
             self._end_orphans()
             self._result.unlink(missing_ok=True)
             self._log.write_bytes(b"")
             process = self._start(command, cwd)
         else:
-            log.warning("joining work that goes on already: process %s", self.pid())
+            log.warning("already running; attaching to process %s", self.pid())
         with self._ended_with_us(process):
             self._follow(process)
         if not self._result.is_file():
-            how = f"exit status {process.returncode}" if process else "no trace"
+            end = "ended with no exit status (killed, or the machine restarted)"
+            if process:
+                end = f"was killed (exit status {process.returncode})"
             raise LostWorkError(
-                f"the work was killed ({how}): run the same command again, it goes on from the "
-                f"last checkpoint. Its log: {self._log}"
+                f"the work {end}: run the same command again, it continues from the last "
+                f"checkpoint. Its log: {self._log}"
             )
         return int(json.loads(self._result.read_text())["exit_code"])
 
     def do(self, action: Callable[[], int]) -> None:
-        """In the worker: hold the lock, act, leave the exit code; nothing if another is at it."""
+        """In the worker: hold the lock, act, leave the exit code.
+
+        Does nothing if another worker holds the lock.
+        """
         with self._lock.open("a+b") as file:
             if not _lock(file):
                 return
             file.truncate(0)
-            file.write(Holder.this_process(self._of).to_bytes())
+            file.write(Holder.this_process(self._digest).to_bytes())
             file.flush()
             code = 1
             try:
@@ -95,36 +102,63 @@ class Work:
                 write_json(self._result, {"exit_code": code})
 
     def pid(self) -> int | None:
-        """The process that holds the lock, None where nobody does."""
+        """The process that holds the lock, 0 if it has not written its pid, None if nobody does."""
         holder = self._holder()
         return None if holder is None else holder.pid
 
+    def end(self) -> bool:
+        """End the job if it is running, whoever started it; True if there was one to end."""
+        ended = False
+        for holder in self._holders():
+            ended = _end_worker(holder) or ended
+        return ended
+
     def _holder(self) -> Holder | None:
+        """Who holds the lock, None if nobody does.
+
+        A worker that has just taken the lock has not written into it yet: what is read then is the
+        worker before it, which is gone.
+        """
         try:
             with self._lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return None
         except BlockingIOError:
-            return Holder.parse(self._lock.read_bytes())
+            with suppress(FileNotFoundError):
+                return Holder.parse(self._lock.read_bytes())
         return None
 
-    def _end_other_work(self) -> None:
-        """End work that goes on for what the run was before it was specified anew."""
-        for _ in range(_LOCK_TRIES):
-            holder = self._holder()
-            if holder is None or holder.of == self._of:
+    def _holders(self) -> Iterator[Holder]:
+        """Who holds the lock, asked again until nobody does or a while has passed."""
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while (holder := self._holder()) and time.monotonic() < deadline:
+            yield holder
+            time.sleep(_POLL_SECONDS)
+
+    def _end_other_job(self) -> None:
+        """End a job of what the run was before it was specified anew.
+
+        Raises:
+            LostWorkError: it cannot be ended.
+        """
+        for holder in self._holders():
+            if holder.digest == self._digest:
                 return
-            if holder.pid:  # else it is about to write it down
+            if holder.owns_session():
                 log.warning("the run was specified anew: ending its old work, %s", holder.pid)
                 _end_session(holder.pid)
-            time.sleep(_POLL_SECONDS)
+        if (holder := self._holder()) and holder.digest != self._digest:
+            raise LostWorkError(
+                f"work of the run as it was specified before holds {self._lock} and cannot be "
+                f"ended from here: end process {holder.pid}, then run the same command again"
+            )
 
     def _end_orphans(self) -> None:
         """End what a killed worker has left running: it would write into the next try's folder."""
-        worker = Holder.parse(self._lock.read_bytes()) if self._lock.is_file() else Holder(0)
-        if worker.owns_session():
-            _end_session(worker.pid)
+        last = Holder.parse(self._lock.read_bytes()) if self._lock.is_file() else Holder(0)
+        if self.pid() is None:  # else `last` may be a worker that another command has just started
+            _end_worker(last)
 
     def _start(self, command: list[str], cwd: Path) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as output:
@@ -139,23 +173,26 @@ class Work:
 
     def _follow(self, process: "subprocess.Popen[bytes] | None") -> None:
         with self._log.open("rb") as lines:
-            while self._goes_on(process):
+            while self._is_running(process):
                 _copy(lines)
                 time.sleep(_POLL_SECONDS)
             _copy(lines)
 
-    def _goes_on(self, process: "subprocess.Popen[bytes] | None") -> bool:
+    def _is_running(self, process: "subprocess.Popen[bytes] | None") -> bool:
         if process is not None and process.poll() is None:
             return True
-        return self.pid() is not None  # ours may have found another at work, and joined it
+        return self.pid() is not None  # ours may have found another worker, and we attached to it
 
     @contextmanager
     def _ended_with_us(self, process: "subprocess.Popen[bytes] | None") -> Iterator[None]:
         def end(number: int, frame: FrameType | None) -> NoReturn:
-            pid = self.pid() or (process.pid if process else None)
             log.error("%s: ending the work too; a re-run continues", signal.Signals(number).name)
-            if pid:
-                _end_session(pid)
+            if process is not None and process.poll() is None:
+                _end_session(process.pid)
+            for holder in self._holders():
+                if holder.digest != self._digest and holder.exists():
+                    break  # a command for what the run is now has started it
+                _end_worker(holder)
             sys.exit(128 + number)
 
         before = {s: signal.signal(s, end) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -167,39 +204,67 @@ class Work:
 
 
 def end_all(workspaces: Path) -> list[str]:
-    """End all work that goes on in some workspaces; its names, as RUN/STAGE.
+    """End all jobs that are running in some workspaces; their names, as RUN/STAGE.
 
     Args:
         workspaces: a folder per run, and in it a folder per stage.
     """
-    at_work = {lock.parent: Work(lock.parent).pid() for lock in workspaces.glob("*/*/lock")}
-    found = {folder: pid for folder, pid in at_work.items() if pid}
-    for pid in found.values():
-        _end_session(pid)
-    return [f"{folder.parent.name}/{folder.name}" for folder in found]
+    ended = [folder for folder in _job_folders(workspaces) if BackgroundJob(folder).end()]
+    return [f"{folder.parent.name}/{folder.name}" for folder in ended]
 
 
 def remove_old(workspaces: Path, *, days: float) -> None:
-    """Remove the folders of work that nobody came back to, and that nobody is at.
+    """Remove the folders of jobs that are not running and have not been used for some days.
+
+    Other commands may do the same at the same time.
 
     Args:
         workspaces: a folder per run, and in it a folder per stage.
         days: how long nothing has happened in them.
     """
     before = time.time() - days * 86400
-    for lock in workspaces.glob("*/*/lock"):
-        if lock.stat().st_mtime < before and Work(lock.parent).pid() is None:
-            log.info("removing the workspace %s, untouched for %g days", lock.parent, days)
-            shutil.rmtree(lock.parent, ignore_errors=True)
-    for run in workspaces.glob("*"):
+    for folder in _job_folders(workspaces):
+        if _last_used(folder) < before and BackgroundJob(folder).pid() is None:
+            log.info("removing the workspace %s, untouched for %g days", folder, days)
+            _remove(folder)
+    for run in _entries(workspaces):
         with suppress(OSError):
             run.rmdir()  # if it is empty
+
+
+def _job_folders(workspaces: Path) -> list[Path]:
+    return [folder for run in _entries(workspaces) for folder in _entries(run) if folder.is_dir()]
+
+
+def _entries(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(folder.iterdir())
+    return []
+
+
+def _last_used(folder: Path) -> float:
+    """When a job last began; infinite where the folder is gone."""
+    for path in (folder / "lock", folder):
+        with suppress(FileNotFoundError):
+            return path.stat().st_mtime
+    return math.inf
+
+
+def _remove(folder: Path) -> None:
+    while folder.exists():
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:  # another command removes it too
+            continue
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", folder, error)
+            return
 
 
 def _lock(file: BinaryIO) -> bool:
     """Take the lock, unless another worker has it.
 
-    `pid` holds it for a moment when it asks, so a lock that is taken is asked for again.
+    `_holder` takes it for a moment, so the attempt is repeated.
     """
     for _ in range(_LOCK_TRIES):
         try:
@@ -216,8 +281,16 @@ def _copy(lines: BinaryIO) -> None:
     sys.stdout.buffer.flush()
 
 
+def _end_worker(holder: Holder) -> bool:
+    """End the session that a worker led, unless it may be somebody else's; True if it was ended."""
+    if not holder.owns_session():
+        return False
+    _end_session(holder.pid)
+    return True
+
+
 def _end_session(pid: int) -> None:
-    """SIGTERM to every process of a session, SIGKILL to those that do not listen."""
+    """SIGTERM to every process of a session, SIGKILL to those that are left after a while."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS

@@ -32,7 +32,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline_steps.registry.transient_errors import is_outage
+from pipeline_steps.registry.transient_errors import is_transient
 
 log = logging.getLogger("pipeline")
 
@@ -42,8 +42,8 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 EXIT_FAILED = 4
 """As for a bad artifact: the version cannot be loaded or does not answer."""
 
-EXIT_OUTAGE = 5
-"""As for storage: MLflow cannot be reached, or is busy; another try may succeed."""
+EXIT_TRANSIENT = 5
+"""As for storage: MLflow cannot be reached, or is busy; a retry may succeed."""
 
 _LEAST_TIMINGS = 5
 
@@ -63,13 +63,13 @@ def main() -> int:
         answers, seconds = answer(model, cases, args.k, args.batch_size)
     except (MlflowException, SQLAlchemyError, OSError, KeyError, ValueError) as error:
         log.error("%s cannot be scored: %s", args.model_uri, error)
-        return EXIT_OUTAGE if is_outage(error) else EXIT_FAILED
+        return EXIT_TRANSIENT if is_transient(error) else EXIT_FAILED
     answers.insert(0, "user_id", cases["user_id"])
     args.out.parent.mkdir(parents=True, exist_ok=True)
     answers.to_parquet(args.out, index=False)
     facts = {"seconds_per_user": seconds, **_facts(directory)}
-    place = args.facts or args.out.with_suffix(".json")
-    place.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    path = args.facts or args.out.with_suffix(".json")
+    path.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 
 
@@ -109,7 +109,7 @@ def answer(model: Any, cases: pd.DataFrame, k: int, batch_size: int) -> tuple[pd
 
 def _requests(cases: pd.DataFrame, batch_size: int) -> Iterator[pd.DataFrame]:
     count = -(-len(cases) // batch_size)
-    ends = [len(cases) * place // count for place in range(count + 1)]
+    ends = [len(cases) * number // count for number in range(count + 1)]
     for start, end in pairwise(ends):
         yield cases.iloc[start:end]
 

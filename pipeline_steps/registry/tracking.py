@@ -8,7 +8,6 @@ MLFLOW_TRACKING_URI says otherwise.
 import csv
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,10 +25,12 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from diffrec_core.common.errors import ConfigError, StorageError
-from pipeline_steps.registry.transient_errors import is_outage
+from pipeline_steps.registry.transient_errors import is_transient
+from pipeline_steps.runtime.urls import public, redacted
 
 log = logging.getLogger("pipeline")
 _DEFAULT_URI = "sqlite:///mlflow.db"
@@ -92,34 +93,38 @@ def tracking(experiment: str) -> Iterator[str]:
             f"MLFLOW_TRACKING_URI = {public(uri)!r}: use a database (sqlite:///mlflow.db) or a "
             f"server"
         )
-    with _told_as_ours(uri):
+    with _errors_of_mlflow(uri):
         mlflow.set_tracking_uri(uri)
         _create_experiment(uri, experiment)
         mlflow.set_experiment(experiment)
         yield uri
 
 
-def public(uri: str) -> str:
-    """A store's URI without its password: what may stand in files, logs and messages.
-
-    >>> public("postgresql://ann:secret@db/mlflow"), public("sqlite:///mlflow.db")
-    ('postgresql://ann:***@db/mlflow', 'sqlite:///mlflow.db')
-    """
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", uri)
+def _is_misread(uri: str) -> bool:
+    """True for a database's address of which a password's part would be taken for the host."""
+    try:
+        return not uri.startswith("http") and "@" in (make_url(uri).host or "")
+    except (ArgumentError, ValueError):
+        return True
 
 
 @contextmanager
-def _told_as_ours(uri: str) -> Iterator[None]:
-    """Tell outages, which pass, from what another try would end with too."""
+def _errors_of_mlflow(uri: str) -> Iterator[None]:
+    """Turn MLflow's errors into a StorageError where a retry may succeed, else a ConfigError."""
+    if _is_misread(uri):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI = {public(uri)!r}: not a valid address. Write special characters "
+            f"of a user's name or password percent-encoded: @ as %40, : as %3A, / as %2F"
+        )
     try:
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
-        place, said = public(uri), str(error).replace(uri, public(uri))
-        if not is_outage(error):
-            raise ConfigError(f"MLflow at {place}: {said}") from error
+        address, message = public(uri), redacted(str(error), uri)
+        if not is_transient(error):
+            raise ConfigError(f"MLflow at {address}: {message}") from error
         raise StorageError(
-            f"MLflow at {place} cannot be reached, or is busy: {said}. Is its server up, is its "
-            f"database there? Then run the same command again (docs/runbook.md: MLflow is down)"
+            f"MLflow at {address} cannot be reached, or is busy: {message}. Is its server up, is "
+            f"its database there? Then run the same command again (docs/runbook.md: MLflow is down)"
         ) from error
 
 
@@ -218,12 +223,12 @@ def registry() -> Iterator[str]:
         StorageError: it cannot be reached, or is locked.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
-    place = uri.removeprefix("sqlite:///").partition("?")[0]
-    if uri.startswith("sqlite:") and not Path(place).is_file():
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    if uri.startswith("sqlite:") and not Path(path).is_file():
         raise ConfigError(
             f"MLflow's store {public(uri)} does not exist: nothing was registered yet"
         )
-    with _told_as_ours(uri):
+    with _errors_of_mlflow(uri):
         mlflow.set_tracking_uri(uri)
         yield uri
 

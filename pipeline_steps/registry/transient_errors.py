@@ -1,4 +1,4 @@
-"""Which errors of MLflow pass by themselves: its server or database is away, busy or locked.
+"""MLflow errors that are transient: its server or database is away, busy or locked.
 
 `score_version` asks this too, and so it imports nothing of ours.
 """
@@ -6,9 +6,9 @@
 import requests
 from sqlalchemy.exc import OperationalError
 
-_PASSING_CODES = frozenset(
+_TRANSIENT_CODES = frozenset(
     {
-        "INTERNAL_ERROR",  # what MLflow says where it reaches no server, too
+        "INTERNAL_ERROR",  # also raised where no server is reached
         "TEMPORARILY_UNAVAILABLE",
         "DEADLINE_EXCEEDED",
         "REQUEST_LIMIT_EXCEEDED",
@@ -17,22 +17,22 @@ _PASSING_CODES = frozenset(
         "CANCELLED",
     }
 )
-_PASSING_STATUSES = frozenset({408, 429})
+_TRANSIENT_STATUSES = frozenset({408, 429})
 _SERVER_ERRORS = 500
 
 
-def is_outage(error: Exception) -> bool:
-    """Whether another try may succeed: not so where a name or a value is wrong.
+def is_transient(error: Exception) -> bool:
+    """True if a retry may succeed; False where a name or a value is wrong.
 
     Args:
         error: MLflow's own, or one of the database or of HTTP that it lets through.
 
-    >>> is_outage(requests.ConnectionError("refused")), is_outage(ValueError("a wrong name"))
+    >>> is_transient(requests.ConnectionError("refused")), is_transient(ValueError("a wrong name"))
     (True, False)
     """
     if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
-        return status >= _SERVER_ERRORS or status in _PASSING_STATUSES
+        return status >= _SERVER_ERRORS or status in _TRANSIENT_STATUSES
     if isinstance(error, OperationalError | requests.ConnectionError | requests.Timeout):
         return True
-    return getattr(error, "error_code", None) in _PASSING_CODES
+    return getattr(error, "error_code", None) in _TRANSIENT_CODES

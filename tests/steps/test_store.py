@@ -10,6 +10,7 @@ import pytest
 from diffrec_core.common.errors import ArtifactError, ConfigError, StorageError
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import ExistsError, Store
+from tests.faults import DISK_BYTES, forks, killed_at_every_step, small_disk
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -141,3 +142,47 @@ def test_a_large_file_is_uploaded(store: Store, tmp_path: Path) -> None:
 
     assert store.read("tables/one") == path.read_bytes()
     assert store.names("tables") == ["tables/one"]
+
+
+def test_a_full_disk_leaves_what_was_there_and_nothing_more(tmp_path: Path) -> None:
+    large = tmp_path / "table.parquet"
+    large.write_bytes(b"x" * 2 * DISK_BYTES)
+    content = large.read_bytes()
+    with small_disk(tmp_path / "disk") as disk:
+        store = Store(str(disk))
+        store.write("folder/state", b"old")
+        for _ in range(3):
+            for action in (
+                lambda: store.write("folder/state", content),
+                lambda: store.write_all({"folder/state": b"new", "folder/other": content}),
+                lambda: store.create("folder/new", content),
+                lambda: store.upload("folder/state", large),
+            ):
+                with pytest.raises(StorageError, match="cannot be written"):
+                    action()
+                assert store.read("folder/state") == b"old"
+                assert [path.name for path in (disk / "folder").iterdir()] == ["state"]
+
+
+@forks
+def test_files_that_belong_together_appear_in_order(tmp_path: Path) -> None:
+    """A kill can part them; but never is a later one new beside an earlier one that is old."""
+
+    def write(folder: Path, text: bytes) -> None:
+        Store(str(folder)).write_all({"gate.json": text, "deep/report.html": text})
+
+    seen = set()
+    for folder in killed_at_every_step(
+        tmp_path, lambda folder: write(folder, b"old"), lambda folder: write(folder, b"new")
+    ):
+        store = Store(str(folder))
+        assert store.names() == ["deep/report.html", "gate.json"]
+        seen.add((store.read("gate.json"), store.read("deep/report.html")))
+    assert seen == {(b"old", b"old"), (b"new", b"old"), (b"new", b"new")}
+
+
+def test_files_are_removed(store: Store) -> None:
+    store.write("a/b", b"")
+    store.remove("a/b")
+    store.remove("a/b")  # it is gone already
+    assert store.names() == []

@@ -180,11 +180,11 @@ class Tiny:
 
 
 def ended(process: "subprocess.Popen[str]") -> Ended:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=240)
     return Ended(process.returncode, output)
 
 
-def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "waited in vain"

@@ -127,7 +127,7 @@ checkpoint_save_file: Callable[..., None] = checkpoint.save_file
     [
         ("diffrec_core.training.checkpoint.save_file", _die, 1),
         ("diffrec_core.training.checkpoint.save_file", _write_half_and_die, 1),
-        ("diffrec_core.training.checkpoint.sync_file", _die, 1),
+        ("diffrec_core.common.artifacts.sync_file", _die, 1),
         ("pathlib.Path.replace", _die, 1),
         ("pathlib.Path.replace", _replace_and_die, 2),
         ("pathlib.Path.unlink", _die, 2),
