@@ -148,10 +148,11 @@ class BackgroundJob:
             if holder.owns_session():
                 log.warning("the run was specified anew: ending its old work, %s", holder.pid)
                 _end_session(holder.pid)
-        if (holder := self._holder()) and holder.digest != self._digest:
+        last = self._holder()
+        if last and last.digest != self._digest:
             raise LostWorkError(
                 f"work of the run as it was specified before holds {self._lock} and cannot be "
-                f"ended from here: end process {holder.pid}, then run the same command again"
+                f"ended from here: end process {last.pid}, then run the same command again"
             )
 
     def _end_orphans(self) -> None:

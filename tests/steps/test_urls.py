@@ -48,9 +48,7 @@ def test_no_part_of_a_secret_is_shown(secret: str, placement: str, quoted: bool)
 @given(secrets(), st.sampled_from(PLACEMENTS[:-2]))
 def test_no_message_has_the_secret(secret: str, placement: str) -> None:
     url = placement.format(quote(secret, safe=""))
-    said = (
-        f"API request to {url}/api failed: {secret!s} is not the password of ann ({quote(secret)})"
-    )
+    said = f"request to {url}/api failed: {secret!s} is not the password of ann ({quote(secret)})"
     assert secret not in redacted(said, url)
     assert url not in redacted(said, url)
 
@@ -69,9 +67,11 @@ def test_an_address_that_would_be_misread_is_refused_without_its_password(
     password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://ann:{password}@db/mlflow")
-    with pytest.raises(ConfigError, match=r"'postgresql://ann:\*\*\*@db/mlflow': not a valid"):
-        with registry():
-            pass
+    not_valid = pytest.raises(
+        ConfigError, match=r"'postgresql://ann:\*\*\*@db/mlflow': not a valid"
+    )
+    with not_valid, registry():
+        pass
 
 
 @pytest.mark.parametrize(
