@@ -19,7 +19,7 @@ from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacen
 from diffrec_core.nn.lookups import pair_scores, take_rows
 from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, softmax_loss
 from diffrec_core.training.epoch import Epoch
-from diffrec_core.training.memory import exhaustion_told, require_memory
+from diffrec_core.training.memory import memory_limit
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import (
     TrainingConfig,
@@ -28,9 +28,6 @@ from diffrec_core.training.trainer import (
     train,
 )
 
-_BUILT_BYTES, _KEPT_BYTES = 80, 56
-"""Of an interaction: while graph and sampler are built; then the graph in both directions, users
-and items, the sampler, and the order of the epoch."""
 _VALIDATION_USERS = 1024
 """Ranked at a time; does not change results."""
 
@@ -185,29 +182,12 @@ def fit_lightgcn(
         name: what is trained, for messages.
 
     Raises:
-        MemoryLimitError: it would need more memory than the options allow.
-        MemoryExhaustedError: there was no more.
+        NotEnoughMemoryError: it needs more memory than the options allow, or than there is.
     """
-    n_users, entries = len(histories), len(histories.items)
-    why = (
-        f"embeddings of width {config.embedding_dim} of {n_users:,} users and {n_items:,} items, "
-        f"and {entries:,} interactions"
-    )
-    require_memory(name, _peak_bytes(n_users, n_items, entries, config), why, options)
-    with exhaustion_told(name, options):
+    with memory_limit(name, options):
         program = _Program(histories, n_items, config, options, validation, score=score)
         report = train(program, config, options)
         return program.item_embeddings(), report
-
-
-def _peak_bytes(n_users: int, n_items: int, entries: int, config: LightGCNConfig) -> int:
-    """Weights, gradients, moments, the best weights and every layer; the graph; a batch."""
-    table = 4 * (n_users + n_items) * config.embedding_dim
-    tables = config.layers + (8 if config.user_side == "history" else 6)
-    batch = 4 * min(entries, config.batch_size) * config.embedding_dim * (2 * config.negatives + 4)
-    scores = 8 * min(n_users, _VALIDATION_USERS) * n_items
-    training = tables * table + _KEPT_BYTES * entries + max(batch, scores)
-    return max(table + _BUILT_BYTES * entries, training)
 
 
 class _Program:
