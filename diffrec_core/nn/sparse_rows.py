@@ -63,6 +63,7 @@ class SparseRows:
         >>> rows.take(torch.tensor([1, 0])).items.tolist()
         [6, 4, 5]
         """
+        rows = rows.to(self.offsets.device)
         starts = self.offsets.index_select(0, rows)
         lengths = self.offsets.index_select(0, rows + 1) - starts
         offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))

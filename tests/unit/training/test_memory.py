@@ -62,7 +62,7 @@ def test_without_a_limit_a_fit_gets_most_of_the_machine(monkeypatch: pytest.Monk
 def test_an_inner_limit_does_not_lift_the_outer_one() -> None:
     inner = TrainingOptions(memory_limit_gib=4.0)
     with (
-        pytest.raises(NotEnoughMemoryError, match="^outer"),
+        pytest.raises(NotEnoughMemoryError, match=r"^outer"),
         memory_limit("outer", TrainingOptions(memory_limit_gib=0.1)),
     ):
         with memory_limit("inner", inner):
@@ -74,7 +74,7 @@ def test_an_inner_limit_does_not_lift_the_outer_one() -> None:
 def test_pretraining_is_named_in_its_error() -> None:
     data, config = planted_data(), LightGCNConfig(embedding_dim=10**6)
     limit = TrainingOptions(memory_limit_gib=0.1)
-    with pytest.raises(NotEnoughMemoryError, match="^pretrain ran out of memory"):
+    with pytest.raises(NotEnoughMemoryError, match=r"^pretrain ran out of memory"):
         fit_lightgcn(data.histories, N_ITEMS, config, limit, None, name="pretrain")
 
 
