@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from torch.optim import Adam
 
 from diffrec_core.common.rng import generator
@@ -15,8 +16,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.measuring import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency, propagate
-from diffrec_core.nn.lookups import pair_scores, take_rows
-from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, softmax_loss
+from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, pair_scores, softmax_loss
 from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.memory import memory_limit
@@ -117,9 +117,9 @@ class LightGCNNetwork(nn.Module):
         a `history`; those that pass it in deeper layers are not.
         """
         users_UD, items = self.read_out(adjacency)
-        user_BD = take_rows(users_UD, users_B)
+        user_BD = embedding(users_B, users_UD)
         if self.config.user_side == "history":
-            own_BD = take_rows(items.history, items_BK[:, 0])
+            own_BD = embedding(items_BK[:, 0], items.history)
             user_BD = user_BD - own_BD * adjacency.scale[users_B, None]
         return pair_scores(user_BD, items.read_out, items_BK)
 

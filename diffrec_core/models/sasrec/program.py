@@ -20,8 +20,7 @@ from diffrec_core.models.sasrec.losses import (
 from diffrec_core.models.sasrec.network import SasRecNetwork
 from diffrec_core.models.sasrec.windows import Padded, cut
 from diffrec_core.nn.denoising import DenoisingConfig, Reweigh, reweighing
-from diffrec_core.nn.lookups import pair_scores
-from diffrec_core.nn.negatives import NegativeSampler
+from diffrec_core.nn.negatives import NegativeSampler, pair_scores
 from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.trainer import TrainingConfig
