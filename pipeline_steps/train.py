@@ -1,6 +1,6 @@
 """Fit one model on the training part, once for each of its seeds; validation stops the training.
 
-A model that would need more memory than it may have, or runs out of it, is left out, with the
+A model whose fit runs out of memory, or above `runtime.memory_limit_gib`, is left out, with the
 reason in place of a model: the others go on.
 """
 

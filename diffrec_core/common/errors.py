@@ -38,45 +38,9 @@ class StorageError(DiffRecError):
 
 
 class NotEnoughMemoryError(DiffRecError):
-    """A model needs more memory than it may have, or than there is: it can only be left out."""
+    """A fit needs more memory than its limit, or than there is: the model can only be left out."""
 
     exit_code = 6
-
-
-class MemoryLimitError(NotEnoughMemoryError):
-    """A model would need more memory than it may have; nothing was computed.
-
-    Args:
-        model: its kind.
-        needed: bytes at the peak of its fit.
-        limit: bytes allowed.
-        why: what the size comes from.
-        where: what set the limit.
-    """
-
-    def __init__(self, model: str, *, needed: int, limit: int, why: str, where: str) -> None:
-        self.needed, self.limit = needed, limit
-        super().__init__(
-            f"{model} needs {needed / 2**30:.3g} GiB of memory for {why}, and {where} allows "
-            f"{limit / 2**30:.3g} GiB: leave the model out or make it smaller, take a machine with "
-            f"more memory or raise runtime.memory_limit_gib, or keep fewer items "
-            f"(build_interactions.min_item_interactions)"
-        )
-
-
-class MemoryExhaustedError(NotEnoughMemoryError):
-    """There was no more memory in the middle of a fit, whatever had been reckoned before it.
-
-    Args:
-        model: its kind.
-        found: what the allocation that failed said.
-    """
-
-    def __init__(self, model: str, found: str) -> None:
-        super().__init__(
-            f"{model} ran out of memory in its fit ({found}): leave the model out or make it "
-            f"smaller, take a machine with more memory, or run less beside it"
-        )
 
 
 class AlarmError(DiffRecError):

@@ -7,13 +7,11 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from diffrec_core.diffusion.gaussian import (
     Denoise,
     DiffusionConfig,
     GaussianDiffusion,
-    Noise,
     schedule_tables,
 )
 from diffrec_core.diffusion.noise_schedule import noise_betas
@@ -70,7 +68,6 @@ def diffusion_loss(
     *,
     weights: Tensor,
     squared_error: SquaredError | None = None,
-    noise_like: Noise = torch.randn_like,
 ) -> DiffusionTerms:
     """Draw timesteps and noise, predict, and weigh the squared error.
 
@@ -81,10 +78,9 @@ def diffusion_loss(
         x_start: (B, D) clean inputs.
         weights: (T,), from `loss_weights`.
         squared_error: in the place of `mean_squared_error`.
-        noise_like: draws the noise.
     """
     t, importance = sampler.sample(len(x_start))
-    noise = noise_like(x_start)
+    noise = torch.randn_like(x_start)
     x_t = diffusion.q_sample(x_start, t, noise)
     output = denoise(x_t, t)
     target = x_start if diffusion.config.prediction_target == "x_start" else noise
@@ -95,27 +91,4 @@ def diffusion_loss(
 
 def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
     """(B,) mean over D of the squared difference, in float32; output and target are (B, D)."""
-    result: Tensor = _MeanSquaredError.apply(output, target)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _MeanSquaredError(torch.autograd.Function):
-    """Three passes over (B, D) where separate operations take eight: the rest is memory traffic."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, output: Tensor, target: Tensor) -> Tensor:
-        dtype = torch.promote_types(output.dtype, target.dtype)  # of bfloat16 and float32: float32
-        error = output.to(dtype, copy=True).sub_(target)  # `-` would write that copy and the result
-        ctx.save_for_backward(error)
-        ctx.dtypes = output.dtype, target.dtype  # type: ignore[attr-defined]
-        norm_B: Tensor = torch.linalg.vector_norm(error, dim=1)
-        return norm_B.square() / error.shape[1]
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, Tensor | None]:
-        (error,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        output_dtype, target_dtype = ctx.dtypes  # type: ignore[attr-defined]
-        of_error = error * (grad_B * (2 / error.shape[1]))[:, None]
-        needs_target: bool = ctx.needs_input_grad[1]  # type: ignore[attr-defined]
-        of_target = of_error.neg().to(target_dtype) if needs_target else None
-        return of_error.to(output_dtype), of_target
+    return (output - target).square().mean(dim=1)  # of bfloat16 and float32: float32

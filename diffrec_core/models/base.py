@@ -33,7 +33,7 @@ from diffrec_core.evaluation.measuring import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.kinds import parse_config
 from diffrec_core.nn.sparse_rows import SparseRows
-from diffrec_core.training.memory import exhaustion_told
+from diffrec_core.training.memory import memory_limit
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 _WEIGHTS, _ITEMS, _MODEL = "weights.safetensors", "items.parquet", "model.json"
@@ -160,8 +160,7 @@ class Recommender(ABC):
 
         Raises:
             DataError: there is no interaction, or item clusters are needed and missing.
-            MemoryLimitError: it would need more memory than the options allow.
-            MemoryExhaustedError: there was no more.
+            NotEnoughMemoryError: it needs more memory than the options allow, or than there is.
         """
         if len(data.histories.items) == 0:
             raise DataError("cannot fit a model: the training histories hold no interaction")
@@ -174,7 +173,7 @@ class Recommender(ABC):
         )
         started = time.perf_counter()
         try:
-            with exhaustion_told(self.config.kind, options):
+            with memory_limit(self.config.kind, options):
                 report = self._fit(data, options)
         except BaseException:
             self._fitted = None  # a fit that failed leaves nothing to score or to save

@@ -1,9 +1,9 @@
-"""Bayesian personalised ranking: negatives, and the losses of a positive against them."""
+"""Bayesian personalised ranking: negatives, scores and losses of a positive against them."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding, softplus
 
 from diffrec_core.data.histories import Histories
 
@@ -40,13 +40,18 @@ class NegativeSampler:
         return result
 
 
+def pair_scores(left_BD: Tensor, right_ND: Tensor, rows_BK: Tensor) -> Tensor:
+    """(B, K): the inner product of row b on the left with row `rows_BK[b, k]` on the right."""
+    return (embedding(rows_BK, right_ND) * left_BD[:, None]).sum(dim=-1)
+
+
 def bpr_loss(scores_BK: Tensor) -> Tensor:
     """Mean -ln σ(positive - negative) over all pairs (Rendle et al., eq. BPR-Opt).
 
     Args:
         scores_BK: the positive's score in column 0, its negatives' after it.
     """
-    return torch.nn.functional.softplus(scores_BK[:, 1:] - scores_BK[:, :1]).mean()
+    return softplus(scores_BK[:, 1:] - scores_BK[:, :1]).mean()
 
 
 def softmax_loss(scores_BK: Tensor) -> Tensor:

@@ -6,9 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from diffrec_core.data.histories import Histories
 
@@ -63,6 +61,7 @@ class SparseRows:
         >>> rows.take(torch.tensor([1, 0])).items.tolist()
         [6, 4, 5]
         """
+        rows = rows.to(self.offsets.device)
         starts = self.offsets.index_select(0, rows)
         lengths = self.offsets.index_select(0, rows + 1) - starts
         offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
@@ -102,12 +101,6 @@ class SparseRows:
 
         Gradients reach the table, not the weights.
         """
-        if table_IH.device.type != "cpu":
-            return self._project(table_IH)
-        product: Tensor = _Project.apply(table_IH, self)  # type: ignore[no-untyped-call]
-        return product
-
-    def _project(self, table_IH: Tensor) -> Tensor:
         return torch.nn.functional.embedding_bag(
             self.items,
             table_IH,
@@ -115,24 +108,3 @@ class SparseRows:
             mode="sum",
             per_sample_weights=self.weights.to(table_IH.dtype),
         )
-
-    def _transposed(self) -> "SparseRows":
-        """The (I, B) matrix, on the CPU."""
-        entries = (self.weights.numpy(), self.items.numpy(), self.offsets.numpy())
-        by_item = sparse.csr_matrix(entries, shape=(len(self), self.n_items)).tocsc()
-        offsets, rows = (torch.from_numpy(x).long() for x in (by_item.indptr, by_item.indices))
-        return SparseRows(offsets, rows, torch.from_numpy(by_item.data), len(self))
-
-
-class _Project(torch.autograd.Function):
-    """X W, with the gradient Xᵀ G; `embedding_bag`'s own takes three times as long on a CPU."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, table_IH: Tensor, rows: SparseRows) -> Tensor:
-        ctx.rows = rows  # type: ignore[attr-defined]
-        return rows._project(table_IH)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, grad_BH: Tensor) -> tuple[Tensor, None]:
-        rows: SparseRows = ctx.rows  # type: ignore[attr-defined]
-        return rows._transposed()._project(grad_BH.contiguous()), None

@@ -4,23 +4,16 @@ Source: Liang et al., "Variational Autoencoders for Collaborative Filtering", WW
 Shapes: B users, I items, N entries of a batch, Z latent dimensions.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn.functional import softplus
 
 from diffrec_core.nn.sparse_rows import SparseRows
 
 
-def sample_latent(
-    latent_mean: Tensor,
-    latent_log_variance: Tensor,
-    noise_like: Callable[[Tensor], Tensor] = torch.randn_like,
-) -> Tensor:
+def sample_latent(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
     """Draw z by the reparameterisation trick, from standard normal noise."""
-    return latent_mean + torch.exp(0.5 * latent_log_variance) * noise_like(latent_mean)
+    return latent_mean + torch.exp(0.5 * latent_log_variance) * torch.randn_like(latent_mean)
 
 
 def kl_divergence(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
@@ -30,50 +23,19 @@ def kl_divergence(latent_mean: Tensor, latent_log_variance: Tensor) -> Tensor:
 
 
 def multinomial_loss(scores: Tensor, histories: SparseRows) -> Tensor:
-    """(B,) negative multinomial log-likelihood (Liang et al., WWW 2018, eq. 2).
-
-    -Σ_i x_i ln softmax(scores)_i = ln Σ exp(scores) · Σ_i x_i - Σ_i x_i scores_i, where only
-    the items of the history have x_i ≠ 0. Scores may be bfloat16; what is computed of them is not.
-    """
-    result: Tensor = _MultinomialLoss.apply(scores, histories)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _MultinomialLoss(torch.autograd.Function):
-    """The softmax is computed once, for both passes; gradients reach the scores alone.
-
-    It becomes the gradient where it lies: a further (B, I) would have to come from memory.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, scores: Tensor, histories: SparseRows) -> Tensor:
-        precise = torch.promote_types(scores.dtype, torch.float32)
-        rows, positions = histories.rows, histories.positions
-        weights = histories.weights.to(precise)
-        explained = scores.flatten().gather(0, positions) * weights
-        nothing = weights.new_zeros(len(histories))
-        total = nothing.index_add(0, rows, weights)
-        exact = scores.to(precise)
-        share = torch.softmax(exact, dim=1)
-        # ln Σ exp(scores) of the row's highest score, whose share is the highest
-        log_mass = exact.amax(dim=1) - share.amax(dim=1).log()
-        ctx.save_for_backward(share, total, rows, positions, weights)
-        ctx.dtype = scores.dtype  # type: ignore[attr-defined]
-        return log_mass * total - nothing.index_add(0, rows, explained)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, grad_B: Tensor) -> tuple[Tensor, None]:
-        share, total, rows, positions, weights = ctx.saved_tensors  # type: ignore[attr-defined]
-        grad: Tensor = share.mul_((grad_B * total)[:, None])
-        grad.view(-1).index_add_(0, positions, grad_B[rows] * weights, alpha=-1)
-        return grad.to(ctx.dtype), None  # type: ignore[attr-defined]
+    """(B,) negative multinomial log-likelihood: -Σ_i x_i ln softmax(scores)_i (eq. 2)."""
+    entries = multinomial_entries(scores, histories)
+    weighted = histories.weights.to(entries.dtype) * entries
+    return weighted.new_zeros(len(histories)).index_add(0, histories.rows, weighted)
 
 
 def multinomial_entries(scores: Tensor, histories: SparseRows) -> Tensor:
-    """(N,) -ln softmax(scores) of every entry, whatever it weighs."""
+    """(N,) -ln softmax(scores) of every entry, whatever it weighs.
+
+    Scores may be bfloat16; what is computed of them is not.
+    """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    explained = scores.flatten().gather(0, histories.positions)
-    return torch.logsumexp(scores, dim=1)[histories.rows] - explained
+    return -scores.log_softmax(dim=1).flatten().gather(0, histories.positions)
 
 
 def logistic_loss(scores: Tensor, histories: SparseRows) -> Tensor:

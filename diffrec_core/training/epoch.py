@@ -1,17 +1,8 @@
 """One epoch under way: its steps, their seeds and their losses.
 
-A program's epoch is a loop over `Epoch.steps`:
-
-    for step in epoch.steps(len(batches)):
-        rows = batches[step]
-        loss = network.losses(inputs(rows[epoch.share(len(rows))]))
-        optimizer.zero_grad()
-        loss.backward()
-        epoch.average(loss)
-        optimizer.step()
-
-Between two steps all that counts is in the module, the optimizers and this object: a checkpoint
-can be written there, and a resumed epoch goes on at the next step.
+A program's epoch is a loop over `Epoch.steps` (see `training.batch_program`). Between two steps all
+that counts is in the module, the optimizers and this object: a checkpoint can be written there, and
+a resumed epoch goes on at the next step.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -55,12 +46,14 @@ class Epoch:
         self._losses: list[Tensor] = []
         self._rows: list[int] = []
         self.batch_rows, self._share = 0, self.processes.share(1)
+        self._n_steps = 0
 
     def steps(self, n_steps: int) -> Iterator[int]:
         """Yield the steps that are still to be done, 0-based, each with a seed of its own.
 
         The seed differs between processes: each draws noise for its own rows.
         """
+        self._n_steps = n_steps
         for step in range(self.steps_done, n_steps):
             self._reseed(step, "rank", self.processes.rank)
             yield step
@@ -70,6 +63,11 @@ class Epoch:
     def steps_done(self) -> int:
         """Steps whose losses are known."""
         return len(self._rows)
+
+    @property
+    def steps_since_start(self) -> int:
+        """Steps done in this epoch and all before it."""
+        return (self.number - 1) * self._n_steps + self.steps_done
 
     def share(self, n_rows: int) -> slice:
         """Begin a step on a batch of `n_rows`; return which rows this process computes."""

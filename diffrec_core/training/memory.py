@@ -1,95 +1,96 @@
-"""Whether a fit will fit: models ask before they allocate, and say so if there is none left."""
+"""A memory limit for fits, enforced by the operating system instead of predicted from sizes."""
 
-import os
-from collections.abc import Callable, Iterator
+import resource
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from os import sysconf
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from torch import nn
 
-from diffrec_core.common.errors import MemoryExhaustedError, MemoryLimitError
+from diffrec_core.common.errors import NotEnoughMemoryError
 from diffrec_core.training.program import TrainingOptions
-
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-TRAINING_BYTES = 20
-"""Of a learned value in training: the value, its gradient, two moments of Adam, and the best one
-so far. docs/scaling.md has all formulas."""
 
 _SHARE = 0.8
 """Of the machine's memory, unless a limit is given: the rest is for data, code and system."""
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where Linux tells a container what it may have: version 2, version 1."""
-
-
-def require_memory(model: str, needed: int, why: str, options: TrainingOptions) -> None:
-    """Refuse a fit that needs too much memory, before it begins.
-
-    Args:
-        model: its kind.
-        needed: bytes at the peak of the fit, beside the training data.
-        why: what they are needed for, such as ``16 bytes for each pair of 94,949 items``.
-        options: holds the limit.
-
-    Raises:
-        MemoryLimitError: there is not so much.
-    """
-    machine = machine_memory()
-    if options.memory_limit_gib is None:
-        limit = int(_SHARE * machine)
-        where = f"{_SHARE:.0%} of this machine's {machine / 2**30:.3g} GiB"
-    else:
-        limit = int(options.memory_limit_gib * 2**30)
-        where = f"runtime.memory_limit_gib = {options.memory_limit_gib:g}"
-    if needed > limit:
-        raise MemoryLimitError(model, needed=needed, limit=limit, why=why, where=where)
-
-
-def without_memory(build: Callable[[], ModuleT]) -> ModuleT:
-    """Make a network of shapes alone, to be counted.
-
-    Args:
-        build: makes the network, on torch's default device.
-    """
-    with torch.device("meta"):
-        return build()
-
-
-def learned_values(network: nn.Module) -> int:
-    """Count what a network learns."""
-    return sum(parameter.numel() for parameter in network.parameters())
+"""Where Linux states the limit of a container: version 2, version 1."""
+_ENTRIES_PER_THREAD = 1 << 15
+"""torch gives each thread so many entries of an elementwise operation."""
 
 
 @contextmanager
-def exhaustion_told(model: str, options: TrainingOptions) -> Iterator[None]:
-    """Turn an allocation that fails in a fit into an error that says what to do.
+def memory_limit(model: str, options: TrainingOptions) -> Iterator[None]:
+    """Keep a fit within its limit, and turn an allocation that fails into an error of the model's.
 
-    Of several processes one may find no memory while the others wait for it: there the failure
-    stays what it is, so that all are ended.
+    On Linux the kernel refuses what would make the process's data (heap, arrays, stacks of
+    threads) larger than it is now by more than the limit. A fit on an accelerator, or elsewhere,
+    fails only when there is no more memory at all.
+
+    Of several processes that train together one may run out of memory while the others wait for
+    it: there the failure stays what it is, so that all are ended.
+
+    Args:
+        model: what is fitted, for the message.
+        options: the limit, the device and the processes.
 
     Raises:
-        MemoryExhaustedError: the block ran out of memory.
+        NotEnoughMemoryError: an allocation in the block failed.
     """
+    gib = options.memory_limit_gib
+    limit = int(_SHARE * machine_memory() if gib is None else gib * 2**30)
+    try:
+        with _data_limit(limit, options.device):
+            yield
+    except (MemoryError, RuntimeError) as error:
+        if options.processes.count > 1 or not _is_out_of_memory(error):
+            raise
+        raise NotEnoughMemoryError(_message(model, limit, error)) from error
+
+
+@contextmanager
+def _data_limit(limit: int, device: torch.device) -> Iterator[None]:
+    """Lower RLIMIT_DATA to what is in use and `limit` more, on Linux and for fits on the CPU."""
+    if sys.platform != "linux" or device.type != "cpu":  # CUDA reserves far more than it uses
+        yield
+        return
+    # OpenMP ends the process if it cannot start a thread: all are started before the limit holds
+    torch.zeros(torch.get_num_threads() * _ENTRIES_PER_THREAD).add_(1.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    before = [bound for bound in (soft, hard) if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min([_data_bytes() + limit, *before]), hard))
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        if options.processes.count > 1 or not _is_exhaustion(error):
-            raise
-        found = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise MemoryExhaustedError(model, found) from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _is_exhaustion(error: Exception) -> bool:
-    """Torch has an exception for accelerators only."""
+def _data_bytes() -> int:
+    """What counts against RLIMIT_DATA by now."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmData:"))
+    return int(line.split()[1]) * 1024
+
+
+def _message(model: str, limit: int, error: Exception) -> str:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return (
+        f"{model} ran out of memory in its fit, which may take {limit / 2**30:.3g} GiB ({reason}): "
+        f"leave the model out or make it smaller, raise runtime.memory_limit_gib, take a machine "
+        f"with more memory, or keep fewer items (build_interactions.min_item_interactions)"
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has an exception for accelerators only; on the CPU the message tells."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "DefaultCPUAllocator" in str(error)
+    return known or any(name in str(error) for name in ("DefaultCPUAllocator", "bad_alloc"))
 
 
 def machine_memory() -> int:
     """Bytes of memory of this machine, or of the container that this process runs in."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    physical = sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES")
     return min([physical, *filter(None, map(_cgroup_limit, map(Path, _CGROUP_LIMITS)))])
 
 

@@ -58,7 +58,8 @@ class TrainingOptions:
         checkpoint_key: what the training is a function of; another key starts afresh.
         fixed_epochs: train exactly so long and validate nothing (refit).
         processes: those that train together; they must see the same checkpoint directory.
-        memory_limit_gib: what a fit may take at its peak; None: 80 % of the machine's memory.
+        memory_limit_gib: what a fit may add to the memory of its process, at its peak; None: 80 %
+            of the machine's memory.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

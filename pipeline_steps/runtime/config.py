@@ -25,5 +25,7 @@ class RuntimeConfig(Config):
     """A killed training loses at most this much, or one step or validation if that is longer."""
 
     memory_limit_gib: float | None = Field(default=None, gt=0.0)
-    """What the fit of a model may take, at its peak, beside the data; null: 80 % of the machine's
-    (or the container's) memory."""
+    """What a fit may add to the memory of its process; null: 80 % of the machine's (or the
+    container's). On Linux the kernel enforces it for fits on the CPU: an allocation above it fails
+    (RLIMIT_DATA, which counts what is allocated, used or not), and the model is left out. On an
+    accelerator, and on other systems, a fit fails when there is no more memory at all."""

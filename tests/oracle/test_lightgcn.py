@@ -165,8 +165,8 @@ def test_a_training_step_descends_the_gradient_of_its_loss(
     batch = [[0, 0, 3, 4, 3], [2, 2, 1, 1, 1], [2, 4, 1, 1, 1], [3, 4, 0, 1, 2]]
     batch = [row[: 2 + negatives] for row in batch]
     epoch, table = Epoch(1, device=options.device), torch.tensor(batch, device=device)
-    epoch.share(len(batch))
-    program._step(table[:, 0], table[:, 1:], epoch)
+    program._batch = lambda *_: (table[:, 0], table[:, 1:])  # type: ignore[method-assign]
+    program.train_epoch(epoch)
     expected = expected_loss(start, batch, config)
     expected.backward()
     assert epoch.losses()[0] == pytest.approx(expected.item(), rel=1e-5)

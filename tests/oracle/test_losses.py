@@ -111,11 +111,12 @@ class GivenSteps(TimestepSampler):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_loss_of_each_row_is_its_term_over_its_importance(
-    schedule: str, target: str, device: str
+    schedule: str, target: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = config_of(schedule, prediction_target=target)
     betas, steps = betas_of(config), [0, 5, 1, 3, 1, 0, 4, 2]
     x_start, noise = normal(4, len(steps), DIM), normal(5, len(steps), DIM)
+    monkeypatch.setattr(torch, "randn_like", lambda like: torch.from_numpy(noise).to(like))
     sampler = GivenSteps(config, steps, device)
     terms = diffusion_loss(
         GaussianDiffusion(config).to(device),
@@ -123,7 +124,6 @@ def test_the_loss_of_each_row_is_its_term_over_its_importance(
         lambda x_t, t: 0.5 * x_t + 0.1 * t[:, None],
         torch.from_numpy(x_start).to(device),
         weights=loss_weights(config).to(device),
-        noise_like=lambda like: torch.from_numpy(noise).to(like),
     )
     seen: dict[int, list[float]] = {}
     for row, t in enumerate(steps):
@@ -186,22 +186,9 @@ def test_importance_sampling_leaves_the_expected_loss_of_uniform_sampling(target
     assert max(errors) < 0.05 * means[0]  # or the comparison would say nothing
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_fused_error_has_the_value_and_the_gradients_of_plain_operations(
-    dtype: torch.dtype, device: str
-) -> None:
+def test_the_error_of_a_coarse_output_is_computed_in_float32() -> None:
     with torch_seed(1, "error"):
-        output, target = (torch.randn(4, 7).to(device) for _ in range(2))
-        direction = torch.randn(4).to(device)
-    output = output.to(dtype).requires_grad_()
-    target.requires_grad_()
+        output, target = torch.randn(4, 700).to(torch.bfloat16), torch.randn(4, 700)
     result = mean_squared_error(output, target)
-    (result * direction).sum().backward()
-    gradients = output.grad, target.grad
-    output.grad = target.grad = None
-    expected = (output.float() - target).square().mean(dim=1)
-    (expected * direction).sum().backward()
-    torch.testing.assert_close(result, expected)
-    assert output.grad is not None and output.grad.dtype == dtype
-    torch.testing.assert_close(gradients, (output.grad, target.grad))
+    torch.testing.assert_close(result, mean_squared_error(output.float(), target))
+    assert result.dtype == torch.float32

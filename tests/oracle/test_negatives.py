@@ -5,43 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.nn.lookups import pair_scores, take_rows
 from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, softmax_loss
-from tests.devices import DEVICES
 from tests.oracle.model_oracles import bpr
 
 DIM = 3
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("repeated", [False, True])
-def test_looked_up_rows_and_scores_have_the_gradient_of_indexing(
-    repeated: bool, device: str
-) -> None:
-    """In float64 against autograd, with rows that occur often, once and never."""
-    rng = np.random.default_rng(8)
-    chosen = [[2, 2, 0], [2, 5, 2]] if repeated else [[4, 1, 0], [2, 5, 3]]
-    rows = torch.tensor(chosen, device=device)
-    left, table, weights = (
-        torch.from_numpy(rng.normal(size=shape)).to(device)
-        for shape in ((6, DIM), (7, DIM), rows.shape)
-    )
-    left.requires_grad_()
-    table.requires_grad_()
-    flat = rows[0]
-
-    def gradients(scores: Tensor, taken: Tensor) -> tuple[Tensor, ...]:
-        return torch.autograd.grad((weights * scores).tanh().sum() + taken.sin().sum(), inputs)
-
-    inputs = (left, table)
-    ours = gradients(pair_scores(left[:2], table, rows), take_rows(table, flat))
-    scores = (left[:2, None] * table[rows]).sum(dim=2)
-    torch.testing.assert_close(pair_scores(left[:2], table, rows), scores)
-    assert torch.equal(take_rows(table, flat), table[flat])
-    torch.testing.assert_close(ours, gradients(scores, table[flat]))
 
 
 def test_bpr_loss_is_the_loop_over_all_pairs() -> None:

@@ -10,28 +10,21 @@ from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.autoencoder.program import AutoencoderProgram
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
-from diffrec_core.training.memory import (
-    TRAINING_BYTES,
-    learned_values,
-    require_memory,
-    without_memory,
-)
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
-_SCORE_BYTES = 16
-"""Its value and those of the likelihood, forwards and backwards."""
-
 
 class Autoencoder(Recommender):
-    """Scores by the logits of the multinomial that the history's code decodes to."""
+    """Scores by the logits of the multinomial that the history's code decodes to.
+
+    Memory: five copies of the weights, and four times the scores of a batch of users.
+    """
 
     Config: ClassVar[type[ModelConfig]] = AutoencoderConfig
     config: AutoencoderConfig
     network: AutoencoderNetwork
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
-        self._require_memory(len(data.items), len(data.histories), options)
         with torch_seed(options.seed, "initialise"):
             self.network = AutoencoderNetwork(len(data.items), self.config).to(self.device)
         program = AutoencoderProgram(
@@ -44,15 +37,6 @@ class Autoencoder(Recommender):
             ),
         )
         return train(program, self.config, options)
-
-    def _require_memory(self, n_items: int, n_users: int, options: TrainingOptions) -> None:
-        parameters = learned_values(
-            without_memory(lambda: AutoencoderNetwork(n_items, self.config))
-        )
-        users = min(n_users, max(self.config.batch_size, self.config.score_batch_size))
-        needed = TRAINING_BYTES * parameters + _SCORE_BYTES * users * n_items
-        why = f"{parameters:,} parameters and the scores of {n_items:,} items for {users:,} users"
-        require_memory(self.config.kind, needed, why, options)
 
     def _score(self, histories: Histories) -> Tensor:
         self.network.eval()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.diffusion.gaussian import GaussianDiffusion, Noise, shared_noise
+from diffrec_core.diffusion.gaussian import GaussianDiffusion, shared_noise
 from diffrec_core.diffusion.hidden_space_sampler import HiddenSpaceSampler, applies_to
 from diffrec_core.diffusion.losses import (
     DiffusionTerms,
@@ -28,7 +28,6 @@ from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.nn.denoising import Reweigh, denoised
 from diffrec_core.nn.precision import product_dtype, rounded_inputs
-from diffrec_core.nn.random_bits import coarse_normal_like
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.nn.variational import (
     kl_divergence,
@@ -118,7 +117,7 @@ class DiffRecNetwork(nn.Module):
                 error = _error(histories, reweigh)
                 return self._diffuse(histories.dense(), timesteps, error).loss
             code = self.vae.encode(histories)
-            z_start = sample_latent(code.mean, code.log_variance, self._noise_like)
+            z_start = sample_latent(code.mean, code.log_variance)
             loss, pred_z_start = self._diffuse(z_start, timesteps)
             scores = self.vae.decode(pred_z_start)
         observed = code.corrupted
@@ -137,7 +136,6 @@ class DiffRecNetwork(nn.Module):
             x_start,
             weights=self.loss_weights,
             squared_error=error,
-            noise_like=self._noise_like,
         )
 
     def _recover(
@@ -158,12 +156,6 @@ class DiffRecNetwork(nn.Module):
     def _dtype(self) -> torch.dtype:
         """Of the matrix products."""
         return product_dtype(self.config.precision, self.loss_weights.device)
-
-    @property
-    def _noise_like(self) -> Noise:
-        """Draws a training step's noise: on a CPU no finer than products in bfloat16 can tell."""
-        coarse = self._dtype == torch.bfloat16 and self.loss_weights.device.type == "cpu"
-        return coarse_normal_like if coarse else torch.randn_like
 
     def _autocast(self) -> torch.autocast:
         device, dtype = self.loss_weights.device.type, self._dtype

@@ -1,25 +1,25 @@
 """The family in training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Tensor
+from torch.optim import AdamW
 
-from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
 from diffrec_core.models.diffrec.shared_timesteps import SharedTimesteps
 from diffrec_core.nn.denoising import reweighing
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.nn.variational import annealed
+from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 
 
-class DiffRecProgram:
-    """One network, its optimizers and its data (see `training.trainer.TrainingProgram`).
+class DiffRecProgram(BatchProgram):
+    """One network and every user's history.
 
     Args:
         network: what is trained.
@@ -38,48 +38,31 @@ class DiffRecProgram:
         seed: int,
         validation: Callable[[], float | None],
     ) -> None:
-        self.network, self.rows, self.config, self.seed = network, rows, config, seed
-        self.validate = validation
-        self.module: nn.Module = network
-        self.optimizers: Mapping[str, Optimizer] = {
-            "denoiser": self._optimizer(network.denoiser, config.learning_rate)
-        }
+        parts = {"denoiser": (network.denoiser, config.learning_rate)}
         if network.vae is not None:
-            vae = self._optimizer(network.vae, config.vae_learning_rate)
-            self.optimizers = {**self.optimizers, "vae": vae}
-
-    def _optimizer(self, module: nn.Module, learning_rate: float) -> AdamW:
-        return AdamW(
-            module.parameters(), lr=learning_rate, weight_decay=self.config.weight_decay, fused=True
+            parts["vae"] = (network.vae, config.vae_learning_rate)
+        super().__init__(
+            network,
+            {
+                name: AdamW(part.parameters(), rate, weight_decay=config.weight_decay, fused=True)
+                for name, (part, rate) in parts.items()
+            },
+            n_rows=len(rows),
+            batch_size=config.batch_size,
+            seed=seed,
+            validation=validation,
         )
+        self.network, self.rows, self.config = network, rows, config
 
-    def train_epoch(self, epoch: Epoch) -> None:
-        """One pass over all users."""
-        self.network.train()
-        n_users, size = len(self.rows), self.config.batch_size
-        batches = list(shuffled_batches(n_users, size, seed=self.seed, epoch=epoch.number))
-        for step in epoch.steps(len(batches)):
-            users = batches[step]
-            loss = self._loss(self._rows(users[epoch.share(len(users))]), epoch, step)
-            self.network.zero_grad()  # of all optimizers at once
-            loss.backward()  # type: ignore[no-untyped-call]
-            epoch.average(loss)
-            for optimizer in self.optimizers.values():
-                optimizer.step()
-
-    def _rows(self, users: NDArray[np.int64]) -> SparseRows:
-        return self.rows.take(torch.from_numpy(users).to(self.rows.items.device))
-
-    def _loss(self, batch: SparseRows, epoch: Epoch, step: int) -> Tensor:
-        steps_before = (epoch.number - 1) * -(-len(self.rows) // self.config.batch_size)
+    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+        """Diffusion alone, or with the autoencoder's likelihood if latent."""
+        step, config = epoch.steps_since_start, self.config
         return self.network.losses(
-            batch,
+            self.rows.take(torch.from_numpy(rows[epoch.share(len(rows))])),
             diffusion_weight=self._diffusion_weight(epoch.number),
-            kl_weight=annealed(
-                self.config.kl_weight_max, self.config.kl_weight_anneal_steps, steps_before + step
-            ),
+            kl_weight=annealed(config.kl_weight_max, config.kl_weight_anneal_steps, step),
             timesteps=SharedTimesteps(epoch, self.network.sampler),
-            reweigh=reweighing(self.config.denoising, steps_before + step),
+            reweigh=reweighing(config.denoising, step),
         ).mean()
 
     def _diffusion_weight(self, epoch: int) -> float:

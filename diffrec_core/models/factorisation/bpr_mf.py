@@ -56,16 +56,12 @@ class BprMf(FactorRecommender):
 
     The user factor comes from `fold_in`, for users whom the library learned as for new ones: one
     rule for all, which knows of recency and of interactions after the fit. The fit itself ignores
-    weights.
+    weights. Memory: as for iALS.
     """
 
     Config: ClassVar[type[ModelConfig]] = BprMfConfig
     config: BprMfConfig
     _driver = "learning_rate"
-
-    @property
-    def _width(self) -> int:
-        return self.config.factors + 1  # the bias
 
     def _item_factors(
         self, x_UI: sparse.csr_matrix, seed: int, advance: Advance

@@ -22,11 +22,8 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.nn.sparse_rows import SparseRows
-from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
-_SORTED_BYTES, _KEPT_BYTES = 54, 24
-"""Of an interaction: while the matrix of interactions is built, and in it, weighted and turned."""
 _SOLVE_ENTRIES = 1 << 22
 """Float64 numbers of histories' factors and equations at a time; does not change results."""
 
@@ -44,11 +41,6 @@ class FactorRecommender(Recommender):
     _driver: ClassVar[str]
     """The setting that makes the factors grow, as `l2` makes them shrink."""
 
-    @property
-    @abstractmethod
-    def _width(self) -> int:
-        """Numbers that the library learns of each user and item."""
-
     @abstractmethod
     def _item_factors(
         self, x_UI: sparse.csr_matrix, seed: int, advance: Advance
@@ -61,7 +53,6 @@ class FactorRecommender(Recommender):
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         histories = data.histories
-        self._require_memory(histories, len(data.items), options)
         x_UI = user_item_matrix(histories, len(data.items), histories.weights)
 
         def advance(iteration: int, *_: object) -> None:
@@ -80,17 +71,6 @@ class FactorRecommender(Recommender):
         self.item_factors = torch.from_numpy(np.asarray(factors_IF, np.float32)).to(self.device)
         options.advance(1, "done")
         return TrainingReport()
-
-    def _require_memory(self, histories: Histories, n_items: int, options: TrainingOptions) -> None:
-        n_users, entries = len(histories), len(histories.items)
-        # the library draws factors and scales a copy of them
-        factors = 4 * self._width * (n_users + n_items + max(n_users, n_items))
-        needed = max(_SORTED_BYTES * entries, factors + _KEPT_BYTES * entries)
-        why = (
-            f"{self._width} factors of each of {n_users:,} users and {n_items:,} items, and "
-            f"{entries:,} interactions"
-        )
-        require_memory(self.config.kind, needed, why, options)
 
     def _score(self, histories: Histories) -> Tensor:
         users_BF = self._user_factors(self.input_rows(histories))

@@ -55,16 +55,13 @@ class Ials(FactorRecommender):
 
     An interaction's weight in the data multiplies its α in training; when a history is scored,
     so does its recency: as it falls to 0, the item leaves the equations. Factors are the same
-    bits for any number of threads.
+    bits for any number of threads. Memory: factors of users and items, those of the larger side
+    twice, and the interactions twice.
     """
 
     Config: ClassVar[type[ModelConfig]] = IalsConfig
     config: IalsConfig
     _driver = "alpha"
-
-    @property
-    def _width(self) -> int:
-        return self.config.factors
 
     def _item_factors(
         self, x_UI: sparse.csr_matrix, seed: int, advance: Advance

@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import embedding, logsigmoid, softplus
 
-from diffrec_core.nn.lookups import pair_scores, take_rows
+from diffrec_core.nn.negatives import pair_scores
 from diffrec_core.nn.sparse_rows import SparseRows
 
 Reward = Literal["log", "sigmoid"]
@@ -38,9 +38,8 @@ class Discriminator(nn.Module):
 
     def forward(self, users_B: Tensor, items_BK: Tensor) -> Tensor:
         """(B, K) f of each user's items."""
-        user_BD = take_rows(self.users, users_B)
-        bias_BK = take_rows(self.bias[:, None], items_BK.ravel()).view_as(items_BK)
-        return pair_scores(user_BD, self.items, items_BK) + bias_BK
+        user_BD = embedding(users_B, self.users)
+        return pair_scores(user_BD, self.items, items_BK) + self.bias[items_BK]
 
 
 def reward(f_BK: Tensor, kind: Reward) -> Tensor:

@@ -18,17 +18,12 @@ from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.irgan.discriminator import Discriminator
 from diffrec_core.models.irgan.generator import Generator
 from diffrec_core.models.irgan.program import (
-    CHUNK_ENTRIES,
     AdversarialTrainingConfig,
     Game,
     IrganProgram,
 )
-from diffrec_core.training.memory import require_memory
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
-
-_TENSORS_OF_SCORES = 6
-"""Users × items at a time: scores, their softmax, probabilities, own items, and gradients."""
 
 
 class IrganConfig(ModelConfig, AdversarialTrainingConfig):
@@ -66,7 +61,8 @@ class Irgan(Recommender):
     """Scores by the generator: ln p(item | history), but for a constant.
 
     Recency weighs the history that the generator sees, in training as in scoring; the items that
-    it is to generate count the same.
+    it is to generate count the same. Memory: five copies of both players' vectors, and six times
+    a chunk of scores.
     """
 
     Config: ClassVar[type[ModelConfig]] = IrganConfig
@@ -75,8 +71,6 @@ class Irgan(Recommender):
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         n_users, n_items = len(data.histories), len(data.items)
-        why = f"the players' vectors of {n_users:,} users and {n_items:,} items"
-        require_memory("irgan", self._peak_bytes(n_users, n_items), why, options)
         with torch_seed(options.seed, "initialise"):
             self.generator = self._generator(n_items)
             discriminator = Discriminator(n_users, n_items, self.config.discriminator_dim)
@@ -88,14 +82,6 @@ class Irgan(Recommender):
             validation=lambda: self.validate(data.validation),
         )
         return train(program, self.config, options)
-
-    def _peak_bytes(self, n_users: int, n_items: int) -> int:
-        """Weights, gradients, AdamW's moments and the best weights, and a chunk of scores."""
-        config = self.config
-        generator = n_items * (2 * config.embedding_dim + 1)
-        discriminator = (n_users + n_items) * config.discriminator_dim + n_items
-        scores = _TENSORS_OF_SCORES * max(CHUNK_ENTRIES, n_items)
-        return 4 * (5 * (generator + discriminator) + scores)
 
     @torch.no_grad()
     def _score(self, histories: Histories) -> Tensor:

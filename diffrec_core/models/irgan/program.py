@@ -1,6 +1,6 @@
 """IRGAN in training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 
-from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.models.irgan.discriminator import (
     Discriminator,
     Reward,
@@ -21,6 +20,7 @@ from diffrec_core.models.irgan.discriminator import (
 )
 from diffrec_core.models.irgan.generator import Generator, draw, draw_own
 from diffrec_core.nn.sparse_rows import SparseRows
+from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.trainer import TrainingConfig
 
@@ -84,8 +84,8 @@ class Users(NamedTuple):
     shown: SparseRows
 
 
-class IrganProgram:
-    """The game and its data (see `training.trainer.TrainingProgram`).
+class IrganProgram(BatchProgram):
+    """The game and its data.
 
     Both players move at once: each step draws from the generator, grades with the discriminator,
     and then improves both.
@@ -107,37 +107,27 @@ class IrganProgram:
         seed: int,
         validation: Callable[[], float | None],
     ) -> None:
-        self.game, self.rows, self.config, self.seed = game, rows, config, seed
-        self.validate = validation
-        self.module: nn.Module = game
-        self.optimizers: Mapping[str, Optimizer] = {
-            "generator": self._optimizer(game.generator, config.learning_rate),
-            "discriminator": self._optimizer(
-                game.discriminator, config.discriminator_learning_rate
-            ),
+        players = {
+            "generator": (game.generator, config.learning_rate),
+            "discriminator": (game.discriminator, config.discriminator_learning_rate),
         }
+        self.game, self.rows, self.config = game, rows, config
         self.users: NDArray[np.int64] = np.flatnonzero(rows.offsets.diff().cpu().numpy())
-
-    def _optimizer(self, module: nn.Module, learning_rate: float) -> AdamW:
-        return AdamW(
-            module.parameters(), lr=learning_rate, weight_decay=self.config.weight_decay, fused=True
+        super().__init__(
+            game,
+            {
+                name: AdamW(part.parameters(), rate, weight_decay=config.weight_decay, fused=True)
+                for name, (part, rate) in players.items()
+            },
+            n_rows=len(self.users),
+            batch_size=config.batch_size,
+            seed=seed,
+            validation=validation,
         )
 
-    def train_epoch(self, epoch: Epoch) -> None:
-        """One pass over all users."""
-        self.game.train()
-        size, count = self.config.batch_size, len(self.users)
-        batches = list(shuffled_batches(count, size, seed=self.seed, epoch=epoch.number))
-        for step in epoch.steps(len(batches)):
-            users = self.users[batches[step]]
-            for optimizer in self.optimizers.values():
-                optimizer.zero_grad()
-            epoch.average(self._backward(users[epoch.share(len(users))], epoch))
-            for optimizer in self.optimizers.values():
-                optimizer.step()
-
-    def _backward(self, users: NDArray[np.int64], epoch: Epoch) -> Tensor:
-        """Add up gradients, chunk by chunk of users; returns the mean loss of both players."""
+    def backward(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+        """Add up gradients, chunk by chunk of users; return the mean loss of both players."""
+        users = self.users[rows[epoch.share(len(rows))]]
         total = torch.zeros((), device=self.rows.items.device)
         numbers = torch.from_numpy(users).to(total.device)
         for part in torch.split(numbers, max(1, CHUNK_ENTRIES // self.rows.n_items)):

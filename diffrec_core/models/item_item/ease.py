@@ -18,7 +18,6 @@ from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
-from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 _BLOCK_ITEMS = 512
@@ -41,7 +40,8 @@ class Ease(Recommender):
     """Scores items by x B, with B the closed-form solution on unweighted histories.
 
     Recency weights the input x at scoring time and not the Gram matrix: which items go together
-    does not change with when a user had them.
+    does not change with when a user had them. Memory: 16 bytes for each pair of items, two
+    matrices of float64 at a time.
     """
 
     Config: ClassVar[type[ModelConfig]] = EaseConfig
@@ -51,9 +51,6 @@ class Ease(Recommender):
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         n_items = len(data.items)
-        # two matrices of float64 at a time: the Gram matrix, its factor, the inverse, the result
-        why = f"the matrix over its {n_items:,} items (16 bytes for each pair)"
-        require_memory("ease", 16 * n_items**2, why, options)
         gram_II = gram_matrix(user_item_matrix(data.histories, n_items))
         gram_II.diagonal().add_(self.config.l2)
         # G is symmetric positive definite: half the work of a general inverse

@@ -79,12 +79,6 @@ def solve(
     return sparse.vstack(parts, format="csr")
 
 
-def solver_bytes(n_items: int) -> int:
-    """Bytes at the peak of `solve`, beside the Gram matrix and the solution."""
-    rows_over_all_items = 6 * 8 * min(max(n_items, _BLOCK_ENTRIES), _BLOCK_ITEMS * n_items)
-    return rows_over_all_items + 3 * 8 * _GRAM_ENTRIES + 12 * min(n_items, _UNION_ITEMS) ** 2
-
-
 class _Block:
     """The problems of B items over all items.
 

@@ -22,8 +22,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.user_item_matrix import user_item_matrix
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.item_item.matrix import ItemItemMatrix
-from diffrec_core.models.item_item.neighbours import inverse_power, item_counts, pair_count
-from diffrec_core.training.memory import require_memory
+from diffrec_core.models.item_item.neighbours import inverse_power, item_counts
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 _NO_SIGNAL = 1e-6
@@ -55,7 +54,8 @@ class GfCf(Recommender):
     """Scores by both filters, fitted on unweighted histories.
 
     The linear filter is kept as a sparse matrix over items, the low-pass filter as two thin
-    ones. Recency weights the input at scoring time.
+    ones. Recency weights the input at scoring time. Memory: the pairs of items with a common user
+    twice, and the singular vectors of users and items.
     """
 
     Config: ClassVar[type[ModelConfig]] = GfCfConfig
@@ -67,10 +67,6 @@ class GfCf(Recommender):
 
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         x_UI = user_item_matrix(data.histories, len(data.items))
-        pairs = pair_count(x_UI)
-        # value and index of the product, and for the device with a wider index; then its vectors
-        needed = 20 * pairs + 16 * self.config.factors * sum(x_UI.shape)
-        require_memory("gf_cf", needed, f"{pairs:,} pairs of items with a common user", options)
         degree_U, degree_I = np.diff(x_UI.indptr).astype(np.float64), item_counts(x_UI)
         root_U, root_I = inverse_power(degree_U, 0.5), inverse_power(degree_I, 0.5)
         normal_UI = (sparse.diags(root_U) @ x_UI @ sparse.diags(root_I)).tocsr()

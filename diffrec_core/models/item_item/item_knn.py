@@ -18,9 +18,7 @@ from diffrec_core.models.item_item.model import ItemItemRecommender
 from diffrec_core.models.item_item.neighbours import (
     item_counts,
     nearest_neighbours,
-    neighbours_bytes,
 )
-from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions
 
 
@@ -49,7 +47,10 @@ class ItemKnnConfig(ModelConfig):
 
 
 class ItemKnn(ItemItemRecommender):
-    """Scores item j by the sum of its similarities to the items of the history among its k."""
+    """Scores item j by the sum of its similarities to the items of the history among its k.
+
+    Memory: the neighbours of each item twice, and one block of items over all items, dense.
+    """
 
     Config: ClassVar[type[ModelConfig]] = ItemKnnConfig
     uses_seed = False
@@ -57,12 +58,6 @@ class ItemKnn(ItemItemRecommender):
 
     def _weights(self, x_UI: sparse.csr_matrix, options: TrainingOptions) -> sparse.csr_matrix:
         k = self.config.neighbours
-        require_memory(
-            "item_knn",
-            neighbours_bytes(x_UI, k),
-            f"{k} neighbours of each of {x_UI.shape[1]:,} items",
-            options,
-        )
         counts = item_counts(x_UI)
 
         def similarity(block: slice, both: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ from scipy import sparse
 
 _BLOCK_ENTRIES = 1 << 22
 """Entries of a block of rows that is dense for a moment."""
-_SAMPLED_ITEMS = 1000
 
 Similarity = Callable[[slice, NDArray[np.float64]], NDArray[np.float64]]
 """From a block of items and its (b, I) products to (b, I) similarities; 0 or less: none."""
@@ -72,29 +71,6 @@ def co_occurrences(x_UI: sparse.csr_matrix) -> sparse.csr_matrix:
     # float32 would stop counting at 2^24 users
     counts_UI = x_UI.astype(np.int32)
     return (counts_UI.T @ counts_UI).tocsr()
-
-
-def pair_count(x_UI: sparse.csr_matrix) -> int:
-    """Estimate how many pairs of items have a user in common, counted both ways.
-
-    Exact up to `_SAMPLED_ITEMS` items; above, from so many, evenly spread by popularity.
-    """
-    n_items = x_UI.shape[1]
-    by_popularity = np.argsort(np.bincount(x_UI.indices, minlength=n_items), kind="stable")
-    step = -(-n_items // _SAMPLED_ITEMS)
-    sample_UI = x_UI.tocsc()[:, by_popularity[step // 2 :: step]]
-    pairs = int((sample_UI.T.tocsr() @ x_UI).nnz)
-    return int(min(pairs * n_items // max(1, sample_UI.shape[1]), n_items**2))
-
-
-def neighbours_bytes(x_UI: sparse.csr_matrix, neighbours: int | None) -> int:
-    """Bytes at the peak of `nearest_neighbours`, and of the `ItemItemMatrix` made from it."""
-    kept, n_items = pair_count(x_UI), x_UI.shape[1]
-    if neighbours is not None:
-        kept = min(kept, neighbours * n_items)
-    factors, block = 2 * 12 * x_UI.nnz, 64 * max(_BLOCK_ENTRIES, n_items)
-    # value and index: the parts, all in one, transposed; or that, and the copy for the device
-    return int(factors + block + 24 * kept)
 
 
 def item_counts(x_UI: sparse.csr_matrix) -> NDArray[np.float64]:

@@ -20,9 +20,7 @@ from diffrec_core.models.item_item.neighbours import (
     inverse_power,
     item_counts,
     nearest_neighbours,
-    neighbours_bytes,
 )
-from diffrec_core.training.memory import require_memory
 from diffrec_core.training.trainer import TrainingOptions
 
 
@@ -53,7 +51,8 @@ class Rp3Beta(ItemItemRecommender):
     """Scores item j by Σ_i x_i Σ_u p(i → u)^α p(u → j)^α / d_j^β.
 
     p is 1 / degree of where the step begins. The first step, from the user to the history's
-    items, is the input x: its probability is the same for all of them, or their recency.
+    items, is the input x: its probability is the same for all of them, or their recency. Memory:
+    as for ItemKNN; without a limit on neighbours, that of all pairs of items with a common user.
     """
 
     Config: ClassVar[type[ModelConfig]] = Rp3BetaConfig
@@ -62,12 +61,6 @@ class Rp3Beta(ItemItemRecommender):
 
     def _weights(self, x_UI: sparse.csr_matrix, options: TrainingOptions) -> sparse.csr_matrix:
         alpha, beta, k = self.config.alpha, self.config.beta, self.config.neighbours
-        require_memory(
-            "rp3beta",
-            neighbours_bytes(x_UI, k),
-            f"{k or 'all'} neighbours of each of {x_UI.shape[1]:,} items",
-            options,
-        )
         x_UI, degree_I = x_UI.astype(np.float64), item_counts(x_UI)
         degree_U = np.diff(x_UI.indptr).astype(np.float64)
         end = inverse_power(degree_I, beta)

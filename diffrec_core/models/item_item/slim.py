@@ -11,10 +11,9 @@ from scipy import sparse
 
 from diffrec_core.common.trial import Trial
 from diffrec_core.models.base import ModelConfig
-from diffrec_core.models.item_item.elastic_net import ElasticNet, solve, solver_bytes
+from diffrec_core.models.item_item.elastic_net import ElasticNet, solve
 from diffrec_core.models.item_item.model import ItemItemRecommender
-from diffrec_core.models.item_item.neighbours import co_occurrences, pair_count
-from diffrec_core.training.memory import require_memory
+from diffrec_core.models.item_item.neighbours import co_occurrences
 from diffrec_core.training.trainer import TrainingOptions
 
 
@@ -53,10 +52,7 @@ class Slim(ItemItemRecommender):
     config: SlimConfig
 
     def _weights(self, x_UI: sparse.csr_matrix, options: TrainingOptions) -> sparse.csr_matrix:
-        pairs, n_items = pair_count(x_UI), x_UI.shape[1]
-        why = f"{pairs:,} pairs of items with a common user"
-        require_memory("slim", 8 * pairs + solver_bytes(n_items), why, options)
-        config = self.config
+        config, n_items = self.config, x_UI.shape[1]
         problem = ElasticNet(l1=config.l1, l2=config.l2, tolerance=config.tolerance)
 
         def advance(done: int) -> None:

@@ -38,7 +38,8 @@ class LightGCNModelConfig(ModelConfig, LightGCNConfig):
 class LightGCN(Recommender):
     """Scores by the inner product of the item's read-out and the user's propagated layers.
 
-    Recency weights the user's side at scoring time, in validation too.
+    Recency weights the user's side at scoring time, in validation too. Memory: the embeddings of
+    all users and items, 6 to 8 times and once more for every layer, and the graph both ways.
     """
 
     Config: ClassVar[type[ModelConfig]] = LightGCNModelConfig

@@ -1,6 +1,6 @@
 """LightGCN: embeddings that are smoothed over the user-item graph, trained with BPR."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -8,18 +8,18 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.nn.functional import embedding
+from torch.optim import Adam
 
 from diffrec_core.common.rng import generator
-from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.measuring import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency, propagate
-from diffrec_core.nn.lookups import pair_scores, take_rows
-from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, softmax_loss
+from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, pair_scores, softmax_loss
+from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
-from diffrec_core.training.memory import exhaustion_told, require_memory
+from diffrec_core.training.memory import memory_limit
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import (
     TrainingConfig,
@@ -28,9 +28,6 @@ from diffrec_core.training.trainer import (
     train,
 )
 
-_BUILT_BYTES, _KEPT_BYTES = 80, 56
-"""Of an interaction: while graph and sampler are built; then the graph in both directions, users
-and items, the sampler, and the order of the epoch."""
 _VALIDATION_USERS = 1024
 """Ranked at a time; does not change results."""
 
@@ -120,9 +117,9 @@ class LightGCNNetwork(nn.Module):
         a `history`; those that pass it in deeper layers are not.
         """
         users_UD, items = self.read_out(adjacency)
-        user_BD = take_rows(users_UD, users_B)
+        user_BD = embedding(users_B, users_UD)
         if self.config.user_side == "history":
-            own_BD = take_rows(items.history, items_BK[:, 0])
+            own_BD = embedding(items_BK[:, 0], items.history)
             user_BD = user_BD - own_BD * adjacency.scale[users_B, None]
         return pair_scores(user_BD, items.read_out, items_BK)
 
@@ -185,33 +182,16 @@ def fit_lightgcn(
         name: what is trained, for messages.
 
     Raises:
-        MemoryLimitError: it would need more memory than the options allow.
-        MemoryExhaustedError: there was no more.
+        NotEnoughMemoryError: it needs more memory than the options allow, or than there is.
     """
-    n_users, entries = len(histories), len(histories.items)
-    why = (
-        f"embeddings of width {config.embedding_dim} of {n_users:,} users and {n_items:,} items, "
-        f"and {entries:,} interactions"
-    )
-    require_memory(name, _peak_bytes(n_users, n_items, entries, config), why, options)
-    with exhaustion_told(name, options):
+    with memory_limit(name, options):
         program = _Program(histories, n_items, config, options, validation, score=score)
         report = train(program, config, options)
         return program.item_embeddings(), report
 
 
-def _peak_bytes(n_users: int, n_items: int, entries: int, config: LightGCNConfig) -> int:
-    """Weights, gradients, moments, the best weights and every layer; the graph; a batch."""
-    table = 4 * (n_users + n_items) * config.embedding_dim
-    tables = config.layers + (8 if config.user_side == "history" else 6)
-    batch = 4 * min(entries, config.batch_size) * config.embedding_dim * (2 * config.negatives + 4)
-    scores = 8 * min(n_users, _VALIDATION_USERS) * n_items
-    training = tables * table + _KEPT_BYTES * entries + max(batch, scores)
-    return max(table + _BUILT_BYTES * entries, training)
-
-
-class _Program:
-    """LightGCN in training (see `training.trainer.TrainingProgram`)."""
+class _Program(BatchProgram):
+    """LightGCN in training; its rows are interactions."""
 
     def __init__(
         self,
@@ -224,25 +204,31 @@ class _Program:
         score: ScoreWith = score_as_given,
     ) -> None:
         self.users, self.items = histories.rows, histories.items.astype(np.int64)
-        self.config, self.validation, self.score = config, validation, score
-        self.seed, self.device = options.seed, options.device
+        self.config, self.task, self.score, self.device = config, validation, score, options.device
         with torch_seed(options.seed, "initialise"):
             self.network = LightGCNNetwork(len(histories), n_items, config).to(self.device)
-        self.module: nn.Module = self.network
-        self.optimizers: Mapping[str, Optimizer] = {
-            "embedding": Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
-        }
         self.adjacency = normalised_adjacency(histories, n_items).to(self.device)
         self.sampler = NegativeSampler(histories, n_items)
+        adam = Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        super().__init__(
+            self.network,
+            {"embedding": adam},
+            n_rows=len(self.users),
+            batch_size=config.batch_size,
+            seed=options.seed,
+            validation=self._recall,
+        )
 
-    def train_epoch(self, epoch: Epoch) -> None:
-        size, seed = self.config.batch_size, self.seed
-        batches = list(shuffled_batches(len(self.users), size, seed=seed, epoch=epoch.number))
-        for step in epoch.steps(len(batches)):
-            rng = generator(seed, "negatives", epoch.number, step)
-            users_B, items_BK = self._batch(batches[step], rng)
-            part = epoch.share(len(users_B))
-            self._step(users_B[part].to(self.device), items_BK[part].to(self.device), epoch)
+    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+        """Of the positives against their negatives, and the penalty."""
+        rng = generator(self.seed, "negatives", epoch.number, epoch.steps_done)
+        part = epoch.share(len(rows))
+        users_B, items_BK = (batch[part].to(self.device) for batch in self._batch(rows, rng))
+        scores_BK = self.network.scores(self.adjacency, users_B, items_BK)
+        loss = (bpr_loss if self.config.loss == "bpr" else softmax_loss)(scores_BK)
+        if self.config.l2:
+            loss = loss + self.config.l2 * self.network.penalty(users_B, items_BK)
+        return loss
 
     def _batch(
         self, interactions: NDArray[np.int64], rng: np.random.Generator
@@ -253,29 +239,15 @@ class _Program:
         items = np.concatenate([positives[:, None], negatives], axis=1)
         return torch.from_numpy(users), torch.from_numpy(items)
 
-    def _step(self, users_B: Tensor, items_BK: Tensor, epoch: Epoch) -> None:
-        """One optimiser step."""
-        scores_BK = self.network.scores(self.adjacency, users_B, items_BK)
-        loss = (bpr_loss if self.config.loss == "bpr" else softmax_loss)(scores_BK)
-        if self.config.l2:
-            loss = loss + self.config.l2 * self.network.penalty(users_B, items_BK)
-        optimizer = self.optimizers["embedding"]
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        epoch.average(loss)
-        optimizer.step()
-
     @torch.no_grad()
     def item_embeddings(self) -> ItemEmbeddings:
         """What scores any history, of known users and new ones alike."""
         return self.network.read_out(self.adjacency)[1]
 
-    def validate(self) -> float | None:
-        if self.validation is None:
+    def _recall(self) -> float | None:
+        if self.task is None:
             return None
         embeddings = self.item_embeddings()
         return recall_at(
-            lambda h: self.score(embeddings, h),
-            self.validation,
-            batch_size=_VALIDATION_USERS,
+            lambda h: self.score(embeddings, h), self.task, batch_size=_VALIDATION_USERS
         )

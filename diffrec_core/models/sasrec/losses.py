@@ -8,10 +8,10 @@ import math
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
-from torch.nn.functional import softplus
+from torch.nn.functional import embedding, softplus
 
 from diffrec_core.nn.denoising import Reweigh
-from diffrec_core.nn.lookups import pair_scores, take_rows
+from diffrec_core.nn.negatives import pair_scores
 
 _CHUNK_ENTRIES = 1 << 20
 """Scores at a time, 4 MiB of float32; more or fewer change results by rounding alone."""
@@ -70,7 +70,7 @@ def sampled_softmax_loss(
     """
     total = hidden_ND.new_zeros(())
     correction = math.log(max(len(items_ID) - 1, 1) / len(negatives_K))
-    sample_KD = take_rows(items_ID, negatives_K)
+    sample_KD = embedding(negatives_K, items_ID)
     rows = max(1, _CHUNK_ENTRIES // len(negatives_K))
     for hidden, target in zip(
         torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True

@@ -22,14 +22,11 @@ from diffrec_core.models.sasrec.network import SasRecNetwork
 from diffrec_core.models.sasrec.program import SasRecProgram, SequenceTrainingConfig
 from diffrec_core.models.sasrec.windows import Padded, newest
 from diffrec_core.nn.denoising import suggest_denoising
-from diffrec_core.training.memory import require_memory
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
 _SCORED_CELLS = 1 << 22
 """Of attention at a time when histories are scored: 16 MiB a head; does not change results."""
-_TENSORS_PER_BLOCK = 16
-"""(B, L, D) tensors that a block keeps for its gradient, dropout masks among them, at most."""
 
 
 class SasRecConfig(ModelConfig, SequenceTrainingConfig):
@@ -74,7 +71,8 @@ class SasRec(Recommender):
     """Scores by the hidden state of a history's newest item · item embeddings.
 
     Recency, and the weights of interactions, enter the attention: an entry of weight w counts
-    there like w entries, in training (within each window) as in scoring.
+    there like w entries, in training (within each window) as in scoring. Memory: five copies of
+    the weights, and of a batch the activations of every block and the attention, length squared.
     """
 
     Config: ClassVar[type[ModelConfig]] = SasRecConfig
@@ -86,8 +84,6 @@ class SasRec(Recommender):
         if not (data.histories.lengths > 1).any():
             raise DataError("sasrec learns what comes next: no history has two interactions")
         n_items = len(data.items)
-        why = f"4 copies of its weights for {n_items:,} items, and its activations"
-        require_memory("sasrec", self._peak_bytes(n_items), why, options)
         with torch_seed(options.seed, "initialise"):
             self.network = self._network(n_items)
         program = SasRecProgram(
@@ -99,16 +95,6 @@ class SasRec(Recommender):
             validation=lambda: self.validate(data.validation),
         )
         return train(program, self.config, options)
-
-    def _peak_bytes(self, n_items: int) -> int:
-        """Weights, gradients, Adam's moments and the best weights; activations and attention."""
-        config = self.config
-        dim, entries = config.embedding_dim, config.batch_size * config.max_length
-        weights = (n_items + config.max_length + 6 * config.blocks * (dim + 2)) * dim
-        activations = entries * dim * (_TENSORS_PER_BLOCK * config.blocks + 4)
-        negatives = (config.negatives or 1) if config.loss == "bce" else 0
-        attention = entries * config.max_length * (2 + config.heads * config.blocks)
-        return 4 * (5 * weights + activations + attention + entries * negatives * (dim + 2))
 
     @torch.no_grad()
     def _score(self, histories: Histories) -> Tensor:

@@ -11,11 +11,10 @@ Shapes: B sequences, L entries, D embedding, H heads.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import embedding, scaled_dot_product_attention
 
 from diffrec_core.models.sasrec.windows import Padded
 from diffrec_core.nn.dropout import Dropout
-from diffrec_core.nn.lookups import take_rows
 
 _LEAST_WEIGHT = 1e-12
 """An entry without weight is never seen beside others, and nothing is divided by 0 if alone."""
@@ -106,7 +105,7 @@ class SasRecNetwork(nn.Module):
         """
         length = batch.items.shape[1]
         dim = self.items.shape[1]
-        items_BLD = take_rows(self.items, batch.items.ravel()).view(*batch.items.shape, dim)
+        items_BLD = embedding(batch.items, self.items)
         x_BLD = self.dropout(items_BLD * dim**0.5 + self.positions[-length:])
         bias = attention_bias(batch)
         for block in self.blocks:

@@ -1,17 +1,16 @@
 """SASRec in training."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch import Tensor
+from torch.optim import Adam
 
 from diffrec_core.common.rng import generator
-from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.sasrec.losses import (
     binary_loss,
@@ -21,8 +20,8 @@ from diffrec_core.models.sasrec.losses import (
 from diffrec_core.models.sasrec.network import SasRecNetwork
 from diffrec_core.models.sasrec.windows import Padded, cut
 from diffrec_core.nn.denoising import DenoisingConfig, Reweigh, reweighing
-from diffrec_core.nn.lookups import pair_scores
-from diffrec_core.nn.negatives import NegativeSampler
+from diffrec_core.nn.negatives import NegativeSampler, pair_scores
+from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.trainer import TrainingConfig
 
@@ -59,8 +58,8 @@ class SequenceTrainingConfig(TrainingConfig):
         return self
 
 
-class SasRecProgram:
-    """Network, windows and optimizer (see `training.trainer.TrainingProgram`).
+class SasRecProgram(BatchProgram):
+    """Network, windows of histories and optimizer.
 
     Args:
         network: what is trained.
@@ -81,31 +80,21 @@ class SasRecProgram:
         seed: int,
         validation: Callable[[], float | None],
     ) -> None:
-        self.network, self.config, self.seed = network, config, seed
-        self.validate, self.weights = validation, weights
+        self.network, self.config, self.weights = network, config, weights
         self.windows = cut(histories, config.max_length)
         self.users = _users_of_windows(histories, config.max_length)
         self.device = network.items.device
-        self.module: nn.Module = network
-        self.optimizers: Mapping[str, Optimizer] = {
-            "network": Adam(network.parameters(), lr=config.learning_rate, fused=True)
-        }
         self.sampler = NegativeSampler(histories, len(network.items))
+        super().__init__(
+            network,
+            {"network": Adam(network.parameters(), lr=config.learning_rate, fused=True)},
+            n_rows=len(self.windows),
+            batch_size=config.batch_size,
+            seed=seed,
+            validation=validation,
+        )
 
-    def train_epoch(self, epoch: Epoch) -> None:
-        """One pass over all windows."""
-        self.network.train()
-        size, n_windows = self.config.batch_size, len(self.windows)
-        batches = list(shuffled_batches(n_windows, size, seed=self.seed, epoch=epoch.number))
-        optimizer = self.optimizers["network"]
-        for step in epoch.steps(len(batches)):
-            loss = self._loss(batches[step], epoch, step)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            epoch.average(loss)
-            optimizer.step()
-
-    def _loss(self, rows: NDArray[np.int64], epoch: Epoch, step: int) -> Tensor:
+    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
         """Mean over the batch's entries; processes share its windows, which differ in length."""
         part = rows[epoch.share(len(rows))]
         entries_per_window = (self.windows.lengths[rows] - 1).mean()
@@ -113,11 +102,10 @@ class SasRecProgram:
         batch = Padded.from_histories(windows, self.weights(windows), self.device)
         before, targets_N = batch.split_last()
         hidden_ND = self.network(before)[before.filled]
-        rng = generator(self.seed, "negatives", epoch.number, step)
+        rng = generator(self.seed, "negatives", epoch.number, epoch.steps_done)
         if self.config.loss == "bce":
             users = self.users[part].repeat(windows.lengths - 1)
-            steps_before = (epoch.number - 1) * -(-len(self.windows) // self.config.batch_size)
-            reweigh = reweighing(self.config.denoising, steps_before + step)
+            reweigh = reweighing(self.config.denoising, epoch.steps_since_start)
             total = self._binary(hidden_ND, targets_N, users, rng, reweigh)
         else:
             total = self._softmax(hidden_ND, targets_N, rng)

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from diffrec_core.common.errors import MemoryLimitError
 from diffrec_core.models.base import Recommender
 from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
@@ -41,9 +40,3 @@ def test_the_game_alone_finds_the_planted_blocks(reward: str) -> None:
     after = mass_on_own_block(fitted(pretrain_epochs=0, epochs=40, reward=reward))
     assert before < 0.7
     assert after > 0.9
-
-
-def test_it_asks_for_its_memory_before_it_is_built() -> None:
-    model = create({"kind": "irgan"}, "x")
-    with pytest.raises(MemoryLimitError, match=r"^irgan needs .* 80 users and 24 items"):
-        model.fit(planted_data(), TrainingOptions(memory_limit_gib=1e-6))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffrec_core.common.errors import ConfigError, DataError, MemoryLimitError
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.models.base import Recommender, TrainingData
@@ -116,12 +116,6 @@ def test_denoising_counts_steps_over_all_epochs(monkeypatch: pytest.MonkeyPatch)
     truncated = fitted({**section, "denoising": denoising}, planted_data())
     histories = planted_data().histories
     assert not torch.allclose(plain.score(histories), truncated.score(histories), atol=1e-3)
-
-
-def test_it_asks_for_its_memory_before_it_is_built() -> None:
-    model = create({"kind": "sasrec"}, "x")
-    with pytest.raises(MemoryLimitError, match=r"^sasrec needs .* GiB of memory for .* 24 items"):
-        model.fit(planted_data(), TrainingOptions(memory_limit_gib=1e-6))
 
 
 def test_what_cannot_be_is_refused() -> None:
