@@ -16,7 +16,7 @@ from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.report.changes import Changes
 from diffrec_core.report.data import MOST_RANKS, Certainty, ModelResult, ReportData
-from diffrec_core.report.robustness import Measured
+from diffrec_core.report.noise import NoiseResult
 from pipeline_steps.runtime.command import Step
 
 _PART_FACTS = ("interactions", "users", "items", "new_users", "new_items", "first", "last")
@@ -149,11 +149,11 @@ def _curve(path: Path) -> list[dict[str, float]]:
         ]
 
 
-def _noise(path: Path) -> list[Measured]:
+def _noise(path: Path) -> list[NoiseResult]:
     """The fits of `robustness`; none while it is off."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Measured(
+            NoiseResult(
                 model=row["model"],
                 noise=row["noise"],
                 share=float(row["share"]),

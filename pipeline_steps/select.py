@@ -28,8 +28,8 @@ from diffrec_core.report.changes import (
     compare_runs,
     summarize,
 )
+from diffrec_core.report.figures import build_figures, plot_pictures
 from diffrec_core.report.html import render_report
-from diffrec_core.report.plots import plot_pictures
 from pipeline_steps.report_data import report_data
 from pipeline_steps.runtime.candidates import ModelEntry
 from pipeline_steps.runtime.command import Step, execute
@@ -77,9 +77,10 @@ def run(step: Step) -> None:
     write_text(args.plots / "metrics.csv", leaderboard_csv(leaderboard))
     changes = _changes(args.history, leaderboard)
     report = report_data(step, leaderboard, evaluations, config, changes)
-    for name, picture in plot_pictures(report).items():
+    figures = build_figures(report)
+    for name, picture in plot_pictures(figures).items():
         write_text(args.plots / f"{name}.svg", picture)
-    write_text(args.html, render_report(report))
+    write_text(args.html, render_report(report, figures))
     for name, reason in leaderboard["left_out"].items():
         log.warning("left out: %s: %s", name, reason)
     log.info("selected %s: %s %.4f", selection["model"], selection["metric"], selection["value"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.report.changes import Changes
-from diffrec_core.report.robustness import Measured
+from diffrec_core.report.noise import NoiseResult
 
 BASELINE = "popularity"
 """The model that every other one should beat; the headline compares with it if it took part."""
@@ -123,7 +123,7 @@ class ReportData:
     sample_histories: dict[int, list[int]]
     user_ids: dict[int, str]
     left_out: dict[str, str] = field(default_factory=dict)
-    noise: list[Measured] = field(default_factory=list)
+    noise: list[NoiseResult] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from diffrec_core.report.facts import FactTable, write_value
-from diffrec_core.report.figures import percent
+from diffrec_core.report.facts import FactTable, percent, write_value
 
 Counts = Mapping[str, Mapping[str, Any]]
 _EVENT_FILTERS = {

@@ -2,34 +2,52 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from diffrec_core.common.search_space import Choice, Trial
-from diffrec_core.report import svg
-from diffrec_core.report.svg import Scale
+from diffrec_core.report.drawing import QUIET, clip, drawing_style, name_rows, new_axes, note
+from diffrec_core.report.style import LIGHT
+from diffrec_core.report.svg import Panel, ReportFigure, document
 
-_STYLE = """.trial{stroke:var(--muted);stroke-opacity:.35;stroke-width:1.2}
-.good{stroke:var(--c0);stroke-opacity:.85;stroke-width:1.6} .best{stroke:var(--c1);stroke-width:2.6}
-.axis{stroke:var(--muted)} .bar{fill:var(--c0)}
-"""
-_AXIS_WIDTH, _TOP, _BOTTOM, _SIDE = 150, 62, 330, 70
+_AXIS_WIDTH = 150
 _GOOD_SHARE = 0.25
 """The best quarter of the trials stands out."""
 _LOG_RATIO = 30.0
 """An axis whose numbers differ by more than this factor is logarithmic."""
+_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "trial": {"color": LIGHT["muted"], "alpha": 0.35, "linewidth": 1.2},
+    "good": {"color": LIGHT["accent"], "alpha": 0.85, "linewidth": 1.6},
+    "best": {"color": LIGHT["red"], "linewidth": 2.6},
+}
 
-_Place = Callable[[object], float]
-_Axis = tuple[_Place, list[tuple[float, str]]]
-"""Where a value stands, and the marks: their places and names."""
+_Axis = tuple[Callable[[object], float], list[tuple[float, str]]]
+"""Where a value stands, from 0 to 1, and the marks: their places and names."""
 
 
 def parallel_coordinates_figure(trials: Sequence[Trial], label: str) -> str:
-    """Every complete trial as a line through its settings, ending at its value.
+    """Draw every complete trial as a line through its settings, ending at its value.
 
     The best one is red, the best quarter green. A trial without a setting, since the setting
     does not count with its other ones, skips that axis.
     """
+    panel = Panel("", "", draw_trials(trials), f"Trials of {label}")
+    finding = "The best trial is red, the best quarter green."
+    return document(ReportFigure("trials", label, finding, [panel]))
+
+
+def importance_figure(importances: Mapping[str, float], label: str) -> str:
+    """Draw bars of each setting's share in what makes a trial good."""
+    panel = Panel("", "", draw_importances(importances), f"Importance of the settings of {label}")
+    heading = f"{label}: share of each setting in what makes trials good"
+    finding = "; ".join(f"{key} {share:.2f}" for key, share in importances.items())
+    return document(ReportFigure("importance", heading, finding, [panel]))
+
+
+@drawing_style()
+def draw_trials(trials: Sequence[Trial]) -> Figure:
+    """A vertical axis per setting, and one for the value; lines from the worst to the best."""
     complete = sorted(
         (t for t in trials if t.state == "complete" and t.value is not None),
         key=lambda trial: trial.value or 0.0,
@@ -37,85 +55,65 @@ def parallel_coordinates_figure(trials: Sequence[Trial], label: str) -> str:
     keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
     columns = [[trial.settings.get(key) for trial in complete] for key in keys]
     columns.append([trial.value for trial in complete])
-    places = [_axis(column) for column in columns]
-    xs = [_SIDE + _AXIS_WIDTH * number for number in range(len(columns))]
-    width = xs[-1] + _SIDE + 20
-    parts = [svg.text(_SIDE - 40, 24, label, "strong")]
-    for x, key, axis in zip(xs, [*keys, "value"], places, strict=True):
-        parts += _draw_axis(x, key, axis)
+    figure, axes = new_axes((_AXIS_WIDTH * len(keys) + 160, 320), (70, 32, 90, 20))
+    axes.set_axis_off()
+    axes.set(xlim=(0, max(1, len(keys))), ylim=(0, 1))
+    scales = [_axis(column) for column in columns]
+    for x, (key, (_, marks)) in enumerate(zip([*keys, "value"], scales, strict=True)):
+        axes.axvline(x, color=LIGHT["muted"], linewidth=1)
+        note(axes, _short(key), (x, 1.0), (0, 14), ha="center", color=LIGHT["text"])
+        for y, name in marks:
+            note(axes, clip(name, 20), (x, y), (5, 0), va="center_baseline")
     for number in range(len(complete)):
-        share = (number + 1) / len(complete)
-        best = number == len(complete) - 1
-        style = "best" if best else "good" if share > 1 - _GOOD_SHARE else "trial"
-        parts += _trial_line([column[number] for column in columns], xs, places, style)
-    return svg.document(width, _BOTTOM + 30, f"Trials of {label}", parts, _STYLE)
-
-
-def importance_figure(importances: Mapping[str, float], label: str) -> str:
-    """Bars of each setting's share in what makes a trial good."""
-    left, width, row_height = 340, 650, 26
-    height = 60 + row_height * max(1, len(importances))
-    x = Scale(0.0, max(importances.values(), default=1.0) or 1.0, left, width - 60)
-    parts = [
-        svg.text(16, 24, f"{label}: share of each setting in what makes trials good", "strong")
-    ]
-    if not importances:
-        parts.append(svg.text(16, 56, "too few complete trials to tell", "small"))
-    for number, (key, share) in enumerate(importances.items()):
-        top = 42 + number * row_height
-        parts += [
-            svg.text(left - 8, top + 14, svg.clip(key, 48), "end"),
-            svg.rect(left, top + 2, x(share) - left, 16, "bar"),
-            svg.text(x(share) + 6, top + 14, f"{share:.2f}", "small"),
+        values = [column[number] for column in columns]
+        line = [
+            (x, scale(value))
+            for x, (value, (scale, _)) in enumerate(zip(values, scales, strict=True))
+            if value is not None
         ]
-    return svg.document(width, height, f"Importance of the settings of {label}", parts, _STYLE)
+        good = (number + 1) / len(complete) > 1 - _GOOD_SHARE
+        look = "best" if number == len(complete) - 1 else "good" if good else "trial"
+        axes.plot(*zip(*line, strict=True), label=look, **_LOOKS[look])
+    return figure
+
+
+@drawing_style()
+def draw_importances(importances: Mapping[str, float]) -> Figure:
+    """A bar per setting, or the remark that there are none."""
+    figure, axes = new_axes((650, 20 + 26 * max(1, len(importances))), (320, 4, 60, 4))
+    axes.set_xticks([])
+    name_rows(axes, list(importances), longest=48)
+    bars = axes.barh(range(len(importances)), [*importances.values()], 0.62, color=LIGHT["accent"])
+    axes.bar_label(bars, fmt="{:.2f}", padding=6, **QUIET)
+    if not importances:
+        note(axes, "too few complete trials to tell", (0, 0), (-300, 0))
+    return figure
 
 
 def _axis(column: Sequence[object]) -> _Axis:
-    """Where a value stands on its axis, and the marks of the axis."""
+    """Return the axis of a setting: of numbers, or of names."""
     present = [value for value in column if value is not None]
     if present and all(isinstance(v, int | float) and not isinstance(v, bool) for v in present):
         return _numbers([float(str(v)) for v in present])
     labels = sorted({_label(value) for value in present})
-    step = (_BOTTOM - _TOP) / max(1, len(labels) - 1)
-    places = {name: _BOTTOM - step * number for number, name in enumerate(labels)}
+    places = {name: row / max(1, len(labels) - 1) for row, name in enumerate(labels)}
     return lambda value: places[_label(value)], [(y, name) for name, y in places.items()]
 
 
 def _numbers(values: Sequence[float]) -> _Axis:
+    """Return an axis from the lowest to the highest of the values, with five marks."""
     low, high = min(values), max(values)
-    scale = Scale(low, high, _BOTTOM, _TOP, log=low > 0 and high / low > _LOG_RATIO)
-    ends = [(scale(low), f"{low:.3g}"), (scale(high), f"{high:.3g}")]
-    inner = [(scale(tick), f"{tick:g}") for tick in scale.ticks]
-    far = [(y, name) for y, name in inner if all(abs(y - end) > 14 for end, _ in ends)]
-    return lambda value: scale(float(str(value))), [*ends, *far]
+    if low == high:
+        return lambda _: 0.5, [(0.5, f"{low:.3g}")]
+    if low > 0 and high / low > _LOG_RATIO:
+        marks = [(n / 4, f"{low * (high / low) ** (n / 4):.3g}") for n in range(5)]
+        return lambda v: math.log(float(str(v)) / low) / math.log(high / low), marks
+    marks = [(n / 4, f"{low + (high - low) * n / 4:.3g}") for n in range(5)]
+    return lambda value: (float(str(value)) - low) / (high - low), marks
 
 
 def _label(value: object) -> str:
     return value if isinstance(value, str) else Choice.label(value)
-
-
-def _draw_axis(x: float, key: str, axis: _Axis) -> list[Markup]:
-    marks = [svg.line([(x, _TOP), (x, _BOTTOM)], "axis")]
-    marks.append(svg.text(x, _TOP - 14, _short(key), "middle"))
-    for y, name in axis[1]:
-        marks.append(svg.text(x + 5, y + 4, svg.clip(name, 20), "small"))
-    return marks
-
-
-def _trial_line(
-    values: Sequence[object],
-    xs: Sequence[float],
-    axes: Sequence[_Axis],
-    style: str,
-) -> list[Markup]:
-    """The stretches of a trial's line between axes that it has a value on."""
-    points = [
-        None if value is None else (x, axis[0](value))
-        for value, x, axis in zip(values, xs, axes, strict=True)
-    ]
-    known = [point for point in points if point is not None and not math.isnan(point[1])]
-    return [svg.line(known, style)] if known else []
 
 
 def _short(name: str) -> str:

@@ -26,7 +26,8 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
 from diffrec_core.models.kinds import create
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
-from diffrec_core.report.robustness import Measured, drop_figure
+from diffrec_core.report.noise import NoiseResult, noise_figure
+from diffrec_core.report.svg import document
 from pipeline_steps.runtime.command import Step
 from pipeline_steps.runtime.fitting import (
     epoch_limit,
@@ -67,7 +68,7 @@ def retrain(step: Step, config: RobustnessConfig) -> None:
         for r in rows
     ]
     write_text(step.args.out / "rows.csv", "\n".join([HEADER, *lines]) + "\n")
-    write_text(step.args.out / "drop.svg", drop_figure(rows))
+    write_text(step.args.out / "drop.svg", document(noise_figure(rows), "noise"))
     step.report |= {"fits": len(rows)}
 
 
@@ -91,7 +92,7 @@ class _Fits:
         self.natural = self._natural() if config.natural else None
         self.kept: dict[str, Any] = read_json(self.args.kept) if self.args.kept.exists() else {}
 
-    def run(self) -> Iterator[Measured]:
+    def run(self) -> Iterator[NoiseResult]:
         config = self.config
         per_seed = 1 + len(config.random_shares) + config.natural
         total, done = config.seeds * per_seed * len(config.models), 0
@@ -108,7 +109,7 @@ class _Fits:
 
     def _measure_if_it_fits(
         self, name: str, noise: _Noise, seed: int, clusters: "_Clusters"
-    ) -> Measured | None:
+    ) -> NoiseResult | None:
         try:
             return self._measure(name, noise, seed, clusters)
         except NotEnoughMemoryError as error:
@@ -169,7 +170,7 @@ class _Fits:
             return None
         return concatenate(self.natural.train, self.natural.validation)
 
-    def _measure(self, name: str, noise: _Noise, seed: int, clusters: "_Clusters") -> Measured:
+    def _measure(self, name: str, noise: _Noise, seed: int, clusters: "_Clusters") -> NoiseResult:
         """Fit and evaluate, unless it has been done."""
         tuned = self.args.tuned and self.args.tuned / f"{name}.json"
         section = model_section(self.step, name, tuned)
@@ -180,7 +181,7 @@ class _Fits:
             self.kept[key] = [values[metric] for metric in _METRICS]
             write_json(self.args.kept, self.kept)
         recall, ndcg = self.kept[key]
-        return Measured(name, noise.kind, noise.share, seed, recall, ndcg)
+        return NoiseResult(name, noise.kind, noise.share, seed, recall, ndcg)
 
     def _key(self, model: Recommender, noise: _Noise, seed: int) -> str:
         """Hash all that a row is a function of."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from diffrec_core.report.changes import compare_runs
 from diffrec_core.report.data import Certainty, ModelResult, ReportData
-from diffrec_core.report.robustness import Measured
+from diffrec_core.report.noise import NoiseResult
 from tests.unit.report.runs import DATA_CARD, METRICS, PARTS
 
 NAMES = (
@@ -121,10 +121,10 @@ def _groups(place: int) -> dict[str, dict[str, float]]:
     }
 
 
-def _noise() -> list[Measured]:
+def _noise() -> list[NoiseResult]:
     levels = [("none", 0.0), *(("random", n / 10) for n in range(1, 6)), ("natural", 0.25)]
     return [
-        Measured(model, noise, share, seed, value, value * 0.8)
+        NoiseResult(model, noise, share, seed, value, value * 0.8)
         for number, model in enumerate(NAMES[8:14])
         for noise, share in levels
         for seed in range(3)
