@@ -1,8 +1,7 @@
 """Accuracy of all models: on both parts, and against what it costs in time and memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
 
+from diffrec_core.report import canvas
 from diffrec_core.report.data import ModelResult
-from diffrec_core.report.drawing import (
-    QUIET,
-    SIZE,
-    STRONG,
-    TIP,
-    clip,
-    drawing_style,
-    name_rows,
-    new_axes,
-    note,
-    tone,
-)
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import Panel, ReportFigure
 from diffrec_core.report.tables import write_seconds
@@ -60,21 +48,21 @@ def metric_comparison(models: Sequence[ModelResult], cutoff: int) -> ReportFigur
     return ReportFigure("comparison", "Metric comparison", finding, panels, "parts")
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_bars(models: Sequence[ModelResult], metric: str) -> Figure:
     """Two bars per model, test with its interval above validation."""
-    figure, axes = new_axes((440, 30 + 42 * len(models)), (132, 8, 48, 22), "x")
-    name_rows(axes, [model.name for model in models], {m.name for m in models if m.selected})
-    rows, colours = np.arange(len(models)), [tone(model.selected) for model in models]
+    figure, axes = canvas.new_axes((440, 30 + 42 * len(models)), (132, 8, 48, 22), "x")
+    canvas.name_rows(axes, [model.name for model in models], {m.name for m in models if m.selected})
+    rows, colours = np.arange(len(models)), [canvas.tone(model.selected) for model in models]
     tests = np.array([model.test[metric] for model in models])
     intervals = [m.certainty["test"].intervals if m.certainty else {} for m in models]
     ends = np.array([i.get(metric, (v, v)) for i, v in zip(intervals, tests, strict=True)]).T
     options: dict[str, Any] = {"xerr": np.abs(ends - tests), "error_kw": {"ecolor": LIGHT["text"]}}
     bars = axes.barh(rows - 0.19, tests, 0.36, color=colours, **options)
-    axes.bar_label(bars, fmt="{:.4f}", padding=5, **STRONG)
+    axes.bar_label(bars, fmt="{:.4f}", padding=5, **canvas.STRONG)
     validations = [model.validation[metric] for model in models]
     bars = axes.barh(rows + 0.19, validations, 0.29, color="none", edgecolor=colours, linewidth=1.5)
-    axes.bar_label(bars, fmt="{:.4f}", padding=5, **QUIET)
+    axes.bar_label(bars, fmt="{:.4f}", padding=5, **canvas.QUIET)
     axes.set_xlim(left=0.0)
     return figure
 
@@ -144,7 +132,7 @@ def _undominated(models: Sequence[ModelResult], metric: str, cost: Cost) -> list
     return sorted(best, key=cost.value)
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_scatter(
     models: Sequence[ModelResult], metric: str, cost: Cost, best: Sequence[ModelResult]
 ) -> tuple[Figure, list[str]]:
@@ -153,47 +141,36 @@ def draw_scatter(
     Returns:
         The drawing, and the models that it has no room to name.
     """
-    figure, axes = new_axes((440, 320), (48, 14, 12, 42), "both")
+    figure, axes = canvas.new_axes((440, 320), (48, 14, 12, 42), "both")
     axes.margins(0.08)
-    costs = [cost.value(model) for model in models]
-    if logarithmic := max(*costs, cost.least) > _LOG_RATIO * max(min(costs), cost.least):
+    points = {m.name: (max(cost.value(m), cost.least), m.test[metric]) for m in models}
+    costs = [x for x, _ in points.values()]
+    if logarithmic := max(costs) > _LOG_RATIO * min(costs):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel(f"{cost.axis}{' (logarithmic)' * logarithmic}", color=LIGHT["text"])
-
-    def point(model: ModelResult) -> tuple[float, float]:
-        return max(cost.value(model), cost.least), model.test[metric]
-
-    line = np.array([point(model) for model in best])
+    line = np.array([points[model.name] for model in best])
     axes.step(*line.T, where="post", color=LIGHT["mark"], linestyle="--", linewidth=1.2)
     for model in reversed(models):
-        told = f"{model.name}: {metric} {model.test[metric]:.4f}, {cost.write(cost.value(model))}"
-        axes.plot(*point(model), "o", markersize=12, color=tone(model.selected), gid=TIP + told)
-    axes.autoscale_view()  # from here on, pixels are known
-    corners = np.column_stack([line[1:, 0], line[:-1, 1]])
-    path = axes.transData.transform(np.insert(line, range(1, len(line)), corners, axis=0))
-    taken = [Bbox([a, b]).padded(1.0) for a, b in pairwise(path)]
-    return figure, _name_points(axes, models, [point(model) for model in models], taken)
+        tip = f"{model.name}: {metric} {model.test[metric]:.4f}, {cost.write(cost.value(model))}"
+        (mark,) = axes.plot(*points[model.name], "o", markersize=12, gid=canvas.TIP + tip)
+        mark.set_color(canvas.tone(model.selected))
+    return figure, _name_points(axes, points)
 
 
-def _name_points(
-    axes: Axes,
-    models: Sequence[ModelResult],
-    points: Sequence[tuple[float, float]],
-    taken: list[Bbox],
-) -> list[str]:
-    """Name each point where nothing else is, the first models first, and return the others.
+def _name_points(axes: Axes, points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Name each point where nothing else is, the first ones first, and return those without room.
 
-    The first one is named in any case.
+    The first one, the winner, is named in any case.
     """
-    places = axes.transData.transform(points)
-    taken = [*taken, *(Bbox([place, place]).padded(7.0) for place in places)]
+    axes.autoscale_view()  # from here on, pixels are known
+    places = axes.transData.transform(list(points.values()))
+    taken = [Bbox([place, place]).padded(7.0) for place in places]
     frame, nameless = axes.bbox.padded(12.0), []
-    for model, at in zip(models, points, strict=True):
-        weight = "bold" if model.selected else "normal"
-        look = {"color": LIGHT["text"], "fontsize": SIZE, "fontweight": weight}
-        text = note(axes, clip(model.name, 18), at, (0, 0), **look)
+    for number, (name, at) in enumerate(points.items()):
+        look = canvas.STRONG | {"fontweight": "normal" if number else "bold"}
+        text = canvas.note(axes, canvas.clip(name, 18), at, (0, 0), **look)
         for x, y, side, height in _SPOTS:
             text.set(position=(x, y), horizontalalignment=side, verticalalignment=height)
             box = text.get_window_extent()
@@ -202,7 +179,7 @@ def _name_points(
                 taken.append(box)
                 break
         else:
-            if model is not models[0]:
+            if number:
                 text.remove()
-                nameless.append(model.name)
+                nameless.append(name)
     return nameless

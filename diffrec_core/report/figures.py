@@ -40,4 +40,5 @@ def build_figures(data: ReportData) -> dict[str, ReportFigure]:
 
 def plot_pictures(figures: Mapping[str, ReportFigure]) -> dict[str, str]:
     """Text of an SVG file by name of figure; a figure that has no data says so."""
-    return {name: document(figures.get(name), name) for name in FIGURES}
+    missing = {name: ReportFigure(name, f"{name}: not measured", "", []) for name in FIGURES}
+    return {name: document(figure) for name, figure in {**missing, **figures}.items()}

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from diffrec_core.report.drawing import curve, draw_key, drawing_style, new_axes, note
+from diffrec_core.report import canvas
 from diffrec_core.report.facts import percent
-from diffrec_core.report.svg import Panel, ReportFigure
+from diffrec_core.report.svg import Panel, ReportFigure, document
 
 METRICS = ("recall@20", "ndcg@20")
 _KINDS = {"random": "random pairs", "natural": "natural noise"}
@@ -68,6 +68,11 @@ def drops(rows: Sequence[NoiseResult], model: str, noise: str, metric: str) -> l
     ]
 
 
+def noise_picture(rows: Sequence[NoiseResult]) -> str:
+    """Return `noise_figure` as the text of a file."""
+    return document(noise_figure(rows) or ReportFigure("noise", "Noise: not measured", "", []))
+
+
 def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure | None:
     """Loss of both metrics against the level of noise; None where nothing was retrained."""
     models = list(dict.fromkeys(row.model for row in rows))
@@ -80,7 +85,7 @@ def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure | None:
         for metric in METRICS
     ]
     key = f"Key: the lines of {len(models)} models: {', '.join(models)}."
-    panels.append(Panel("Models", "", draw_key(models), key))
+    panels.append(Panel("Models", "", canvas.draw_key(models), key))
     return ReportFigure("noise", "Training on noisy data", finding, panels, "noise")
 
 
@@ -101,14 +106,14 @@ def _signed(loss: float) -> str:
     return percent(loss) if loss >= 0 else f"-{percent(-loss)}"
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_noise(metric: str, rows: Sequence[NoiseResult], models: Sequence[str]) -> Figure:
     """Loss against the level of random noise; natural noise has a place of its own beside it."""
-    figure, axes = new_axes((400, 300), (48, 12, 8, 46), "both")
+    figure, axes = canvas.new_axes((400, 300), (48, 12, 8, 46), "both")
     highest = max((row.share for row in rows if row.noise == "random"), default=0.5)
     beside = 1.16 * highest
     for number, model in enumerate(models):
-        look: dict[str, Any] = {"elinewidth": 1.2, **curve(number)}
+        look: dict[str, Any] = {"elinewidth": 1.2, **canvas.curve(number)}
         line = [Drop(0.0, 0.0, 0.0), *drops(rows, model, "random", metric)]
         axes.errorbar(*_columns(line), **look)
         place = beside + 0.02 * highest * (number - (len(models) - 1) / 2)
@@ -119,7 +124,7 @@ def draw_noise(metric: str, rows: Sequence[NoiseResult], models: Sequence[str]) 
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("random pairs added")
     below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
-    note(axes, "natural", (beside, 0.0), (0, -4), **below)
+    canvas.note(axes, "natural", (beside, 0.0), (0, -4), **below)
     return figure
 
 

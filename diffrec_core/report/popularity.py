@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from diffrec_core.report import canvas
 from diffrec_core.report.data import ModelResult
-from diffrec_core.report.drawing import drawing_style, name_rows, new_axes, note, tone
 from diffrec_core.report.facts import percent
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import MOST_NAMED, Panel, ReportFigure
@@ -39,7 +39,7 @@ def popularity(
         remark = f"recommends {reached:,} of {len(item_popularity):,} items"
         numbers = ", ".join(map(percent, row))
         label = f"{model.name} {remark}. Share of slots by group, most popular first: {numbers}."
-        drawing = draw_groups(row, reference, highest, tone(model.selected))
+        drawing = draw_groups(row, reference, highest, canvas.tone(model.selected))
         panels.append(Panel(model.name, remark, drawing, label))
     heads = _heads_in_words({name: row[0] for name, row in shares.items()}, models[0].name)
     finding = (
@@ -86,12 +86,12 @@ def group_shares(counts: NDArray[np.int64], groups: Sequence[NDArray[np.int64]])
     return [int(counts[group].sum()) / total for group in groups]
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_groups(
     shares: Sequence[float], reference: Sequence[float], highest: float, colour: str
 ) -> Figure:
     """A bar per popularity group, head first, with a line at the training data's share."""
-    figure, axes = new_axes((264, 160), (40, 12, 8, 22), "y")
+    figure, axes = canvas.new_axes((264, 160), (40, 12, 8, 22), "y")
     places = np.arange(1, len(shares) + 1)
     axes.bar(places, shares, 0.72, color=colour)
     axes.hlines(reference, places - 0.45, places + 0.45, color=LIGHT["text"], linewidth=2.4)
@@ -147,14 +147,14 @@ def _finding(winner: str, measured: Mapping[str, _Shares], had: _Shares) -> str:
     return f"{words}; nearest to what users had is {nearest}: {_in_words(measured[nearest])}."
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_shares(lines: Mapping[str, _Shares]) -> Figure:
     """A bar per line, of three shares that fill it; the first is what the others are compared to.
 
     Its own edges go on as dotted lines.
     """
-    figure, axes = new_axes((440, 26 + 24 * len(lines)), (132, 20, 110, 6))
-    name_rows(axes, list(lines), list(lines)[:1])
+    figure, axes = canvas.new_axes((440, 26 + 24 * len(lines)), (132, 20, 110, 6))
+    canvas.name_rows(axes, list(lines), list(lines)[:1])
     axes.set_xlim(0.0, 1.0)
     axes.set_xticks([])
     shares = np.array(list(lines.values()))
@@ -164,7 +164,8 @@ def draw_shares(lines: Mapping[str, _Shares]) -> Figure:
         axes.barh(range(len(lines)), shares[:, number], 0.66, begin, color=LIGHT[colour])
     for edge in edges[0, :2]:
         axes.axvline(edge, color=LIGHT["text"], linestyle=":", linewidth=1)
-    note(axes, " / ".join(GROUPS), (1.0, -0.5), (8, 2))
+    canvas.note(axes, " / ".join(GROUPS), (1.0, -0.5), (8, 2))
     for row, values in enumerate(lines.values()):
-        note(axes, " / ".join(map(percent, values)), (1.0, row), (8, 0), va="center_baseline")
+        words = " / ".join(map(percent, values))
+        canvas.note(axes, words, (1.0, row), (8, 0), va="center_baseline")
     return figure

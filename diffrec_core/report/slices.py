@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from diffrec_core.report import canvas
 from diffrec_core.report.data import BASELINE, ModelResult
-from diffrec_core.report.drawing import TIP, drawing_style, new_axes, note
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import Panel, ReportFigure
 from diffrec_core.report.tables import Column, Leaderboard, table_of
@@ -101,10 +101,10 @@ def _finding(models: Sequence[ModelResult], kinds: Sequence[str], metric: str) -
     return words + (" Every user of the test part has a history." if states == {"warm"} else "")
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_slices(models: Sequence[ModelResult], kind: str, metric: str) -> Figure:
     """A line per model over the slices; the winner's on top, with its numbers."""
-    figure, axes = new_axes((268, 208), (36, 26, 8, 44), "y")
+    figure, axes = canvas.new_axes((268, 208), (36, 26, 8, 44), "y")
     for model in reversed(models):
         look: dict[str, Any] = {"color": LIGHT["mark"], "linewidth": 1.4, "alpha": 0.55}
         if model.selected:
@@ -112,14 +112,14 @@ def draw_slices(models: Sequence[ModelResult], kind: str, metric: str) -> Figure
         elif model.name == BASELINE:
             look = {"color": LIGHT["text"], "linewidth": 1.8}
         values = [row[metric] for row in model.slices[kind]]
-        axes.plot(range(len(values)), values, gid=TIP + model.name, **look)
+        axes.plot(range(len(values)), values, gid=canvas.TIP + model.name, **look)
     rows = models[0].slices[kind]
     axes.set_xlim(-0.5, len(rows) - 0.5)
     axes.set_ylim(0.0, axes.dataLim.ymax or 1.0)
     axes.set_xticks(range(len(rows)), map(_name, rows))
     axes.tick_params(axis="x", labelcolor=LIGHT["text"])
     for number, row in enumerate(rows):
-        note(axes, f"{row[metric]:.3f}", (number, row[metric]), (0, 8), ha="center")
+        canvas.note(axes, f"{row[metric]:.3f}", (number, row[metric]), (0, 8), ha="center")
         below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
-        note(axes, f"{row['users']:,.0f}", (number, 0.0), (0, -20), **below)
+        canvas.note(axes, f"{row['users']:,.0f}", (number, 0.0), (0, -20), **below)
     return figure

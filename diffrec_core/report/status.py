@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from diffrec_core.monitoring.checks import STATUSES, Check, Limits, Status
 from diffrec_core.monitoring.status import NightStatus
-from diffrec_core.report.drawing import QUIET, TIP, drawing_style, name_ends, name_rows, new_axes
+from diffrec_core.report import canvas
 from diffrec_core.report.style import LIGHT, template_environment
 from diffrec_core.report.svg import Panel
 
@@ -148,22 +148,22 @@ def _drawing(check: Check) -> Markup | None:
     return None
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_rows(check: Check) -> Figure:
     """Rows by period, the newest in the colour of its verdict; lines at what is usual."""
-    figure, axes = new_axes((340, 150), (46, 10, 4, 24), "y")
+    figure, axes = canvas.new_axes((340, 150), (46, 10, 4, 24), "y")
     rows = [value for _, value in check.series]
     bars = axes.bar(range(len(rows)), rows, 0.8, color=LIGHT["mark"])
     bars[-1].set_facecolor(_COLOURS[check.status])
     for bar, (label, value) in zip(bars, check.series, strict=True):
-        bar.set_gid(f"{TIP}{label}: {value:,.0f} rows")
+        bar.set_gid(f"{canvas.TIP}{label}: {value:,.0f} rows")
     usual = rows[-1] / check.value if check.value else 0.0
     highest = max(1.0, usual, *rows)
     for value, look in _usual_lines(usual, check.limit):
         if value <= highest:
             axes.axhline(value, linewidth=1.5, **look)
     axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(0.0, highest))
-    name_ends(axes, [-0.5, len(rows) - 0.5], [check.series[0][0], check.series[-1][0]])
+    canvas.name_ends(axes, [-0.5, len(rows) - 0.5], [check.series[0][0], check.series[-1][0]])
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     return figure
 
@@ -177,15 +177,15 @@ def _usual_lines(usual: float, limits: Limits | None) -> list[tuple[float, dict[
     return [(usual, {"color": LIGHT["text"]}), *((usual * edge, look) for edge in edges)]
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_changes(series: Sequence[tuple[str, float]]) -> Figure:
     """Change of each bin's share of the rows, as bars to both sides."""
-    figure, axes = new_axes((340, 20 * len(series) + 8), (132, 4, 4, 4))
+    figure, axes = canvas.new_axes((340, 20 * len(series) + 8), (132, 4, 4, 4))
     values = [value for _, value in series]
-    name_rows(axes, [label for label, _ in series])
+    canvas.name_rows(axes, [label for label, _ in series])
     axes.axvline(0.0, color=LIGHT["muted"], linewidth=1)
     bars = axes.barh(range(len(series)), values, 0.6, color=LIGHT["mark"])
-    axes.bar_label(bars, list(map(_points, values)), padding=4, **QUIET)
+    axes.bar_label(bars, list(map(_points, values)), padding=4, **canvas.QUIET)
     largest = 1.6 * max(0.01, *map(abs, values))  # with room for the numbers
     axes.set_xlim(-largest, largest)
     axes.set_xticks([])

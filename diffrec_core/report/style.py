@@ -30,8 +30,9 @@ LIGHT: Final[Mapping[str, str]] = {name: light for name, (light, _) in _COLOURS.
 DARK: Final[Mapping[str, str]] = {name: dark for name, (_, dark) in _COLOURS.items()}
 _PAPER = {**LIGHT, "soft": "#ffffff", "text": "#000000", "muted": "#444444", "line": "#cccccc"}
 
-FONTS: Final = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
+_FONTS = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif'
 DRAWING_CSS: Final = (
+    f"body,svg{{font-family:{_FONTS}}}\n"
     "svg{overflow:visible;stroke-linejoin:round}\n"
     "svg text{stroke:var(--page);stroke-width:4px;paint-order:stroke;"
     "font-variant-numeric:tabular-nums}\n"
@@ -59,6 +60,5 @@ def template_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    css = palette_css() + f"body{{font-family:{FONTS}}}\n" + DRAWING_CSS
-    environment.globals["shared_css"] = Markup(css)  # noqa: S704 - a constant
+    environment.globals["shared_css"] = Markup(palette_css() + DRAWING_CSS)  # noqa: S704 - constant
     return environment

@@ -15,8 +15,8 @@ from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from diffrec_core.report.drawing import SIZE, TIP, clip, drawing_style
-from diffrec_core.report.style import DRAWING_CSS, FONTS, LIGHT, palette_css
+from diffrec_core.report import canvas
+from diffrec_core.report.style import DRAWING_CSS, LIGHT, palette_css, template_environment
 
 _SPACE = "{http://www.w3.org/2000/svg}"
 _LINK = "{http://www.w3.org/1999/xlink}href"
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 _FONT = re.compile(r"font-family: [^;]*;? ?")
 MOST_NAMED: Final = 8
 """A sentence that would list more models than this names the ends of the list only."""
-_GAP, _TITLE, _COLUMNS = 24, 30, 3
+_GAP, _TITLE, _COLUMNS, _NARROWEST = 24, 30, 3, 420
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,13 @@ class Panel:
     label: str
 
     @cached_property
-    def picture(self) -> Element:
-        """The drawing as an SVG element; of what matplotlib writes, only shapes and texts stay."""
+    def inline(self) -> Markup:
+        """The drawing for a page that has the style sheet of `template_environment`.
+
+        Of what matplotlib writes, only shapes and texts stay.
+        """
         buffer = StringIO()
-        with drawing_style():
+        with canvas.drawing_style():
             nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
             self.drawing.savefig(buffer, format="svg", metadata=nothing)
         tree = fromstring(buffer.getvalue())  # noqa: S314 - matplotlib's own text
@@ -56,12 +59,7 @@ class Panel:
         box = {"viewBox": tree.get("viewBox", ""), "role": "img", "aria-label": self.label}
         root = Element("svg", box)
         root.extend(_shapes(tree, marks))
-        return root
-
-    @property
-    def inline(self) -> Markup:
-        """The drawing for a page that has the style sheet of `template_environment`."""
-        return Markup(tostring(self.picture, "unicode"))  # noqa: S704
+        return Markup(tostring(root, "unicode"))  # noqa: S704 - escaped by ElementTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,62 +81,39 @@ class ReportFigure:
     legend: str = ""
 
 
-def document(figure: ReportFigure | None, name: str = "") -> str:
-    """Return a figure as the text of a file, its panels in rows; `name` is that of a missing one.
+def document(figure: ReportFigure) -> str:
+    """Return a figure as the text of a file, its panels in rows.
 
     A file of its own paints its own ground: a page may be dark where the reader's system is light.
     """
-    if figure is None:
-        return _file([_text("not measured", 8, 24)], (420, 40), f"{name}: not measured")
     columns = min(_COLUMNS, len(figure.panels))
     sizes = [panel.drawing.bbox.size for panel in figure.panels]
     widths = [max(width for width, _ in sizes[first::columns]) + _GAP for first in range(columns)]
-    title = _TITLE if any(panel.title for panel in figure.panels) else 0
-    step = max(height for _, height in sizes) + title + _GAP
-    parts = [_text(figure.heading, _GAP, 26)]
+    step = max((height for _, height in sizes), default=0) + _TITLE + _GAP
+    panels = []
     for number, panel in enumerate(figure.panels):
         row, column = divmod(number, columns)
-        x, y = _GAP + sum(widths[:column]), 44 + row * step
-        parts += [_text(clip(panel.title, 60), x, y + 16)] if title else []
-        parts.append(_placed(panel, x, y + title))
-    rows = -(-len(figure.panels) // columns)
-    label = f"{figure.heading}. {figure.finding}"
-    return _file(parts, (sum(widths) + _GAP, 44 + rows * step), label)
-
-
-def _placed(panel: Panel, x: float, y: float) -> Element:
-    width, height = panel.drawing.bbox.size
-    place = {"x": f"{x:g}", "y": f"{y:g}", "width": f"{width:g}", "height": f"{height:g}"}
-    picture = Element("svg", panel.picture.attrib | place)
-    picture.extend(panel.picture)
-    return picture
-
-
-def _file(parts: list[Element], size: tuple[float, float], label: str) -> str:
-    width, height = (f"{value:g}" for value in size)
-    box = {"width": width, "height": height, "viewBox": f"0 0 {width} {height}"}
-    root = Element("svg", {"xmlns": _SPACE[1:-1], **box, "role": "img", "aria-label": label})
-    fonts = f"text{{font-family:{FONTS}}}\n"
-    SubElement(root, "style").text = palette_css("svg") + DRAWING_CSS + fonts
-    SubElement(root, "rect", {"width": "100%", "height": "100%", "style": "fill: var(--page)"})
-    root.extend(parts)
-    return tostring(root, "unicode") + "\n"
-
-
-def _text(content: str, x: float, y: float) -> Element:
-    look = f"font-size: {SIZE}px; font-weight: 600; fill: var(--text)"
-    text = Element("text", {"x": f"{x:g}", "y": f"{y:g}", "style": look})
-    text.text = content
-    return text
+        place = (_GAP + sum(widths[:column]), 60 + row * step, *sizes[number])
+        panels.append((*map(round, place), panel))
+    rows = -(-len(figure.panels) // max(1, columns))
+    template = template_environment().get_template("figure.svg.j2")
+    return template.render(
+        label=f"{figure.heading}. {figure.finding}",
+        css=Markup(palette_css("svg") + DRAWING_CSS),  # noqa: S704 - a constant
+        heading=figure.heading,
+        panels=panels,
+        width=max(_NARROWEST, round(sum(widths)) + _GAP),
+        height=round(44 + rows * step),
+    )
 
 
 def _shapes(parent: Element, marks: Mapping[str, Element]) -> Iterator[Element]:
     """Yield shapes and texts; a group only where it has a text that a pointer brings up."""
     for child in parent:
         kind = child.tag.removeprefix(_SPACE)
-        if kind == "g" and child.get("id", "").startswith(TIP):
+        if kind == "g" and child.get("id", "").startswith(canvas.TIP):
             group = Element("g")
-            SubElement(group, "title").text = child.get("id", "").removeprefix(TIP)
+            SubElement(group, "title").text = child.get("id", "").removeprefix(canvas.TIP)
             group.extend(_shapes(child, marks))
             yield group
         elif kind == "g":

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.report.drawing import drawing_style, name_ends, name_rows, new_axes, note
+from diffrec_core.report import canvas
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import Panel, ReportFigure
 
@@ -72,19 +72,19 @@ def _size(part: Mapping[str, Any]) -> str:
     return ", ".join(sizes)
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_spans(spans: Sequence[Span]) -> Figure:
     """A bar from the first to the last time of each part, in seconds on one axis."""
-    figure, axes = new_axes((440, 40 * len(spans) + 34), (82, 4, 8, 30), "x")
-    name_rows(axes, [span.name for span in spans])
+    figure, axes = canvas.new_axes((440, 40 * len(spans) + 34), (82, 4, 8, 30), "x")
+    canvas.name_rows(axes, [span.name for span in spans])
     start, end = min(span.first for span in spans), max(span.last for span in spans)
     total = (end - start).total_seconds() or 1.0
     for row, span in enumerate(spans):
         first, last = ((time - start).total_seconds() for time in (span.first, span.last))
         width = max(last - first, 0.01 * total)  # an instant can be seen
         axes.barh(row, width, 0.36, first, **_LOOKS[row % 3])
-        note(axes, span.size, (0.0, row), (2, -11), va="top")
+        canvas.note(axes, span.size, (0.0, row), (2, -11), va="top")
     axes.set_xlim(0.0, total)
     dates = [f"{start + share * (end - start):%Y-%m-%d}" for share in (0.0, 0.5, 1.0)]
-    name_ends(axes, [0.0, total / 2, total], dates)
+    canvas.name_ends(axes, [0.0, total / 2, total], dates)
     return figure

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from diffrec_core.report import canvas
 from diffrec_core.report.data import ModelResult
-from diffrec_core.report.drawing import drawing_style, new_axes, note
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import MOST_NAMED, Panel, ReportFigure
 
@@ -67,7 +67,7 @@ def _loss_in_words(losses: Curve) -> str:
     return f"Loss {start:.4g} in epoch {first:g}, {end:.4g} in epoch {last:g}."
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_training(losses: Curve, validation: Curve, highest: float) -> Figure:
     """Validation recall above, loss below, over the same epochs; the best epoch marked.
 
@@ -77,12 +77,12 @@ def draw_training(losses: Curve, validation: Curve, highest: float) -> Figure:
         highest: of the validation axis, which all models of a run share.
     """
     size = (264.0, 232.0)
-    figure, above = new_axes(size, (42, 20, 12, 120), "y")
-    _, below = new_axes(size, (42, 146, 12, 26), "y", figure)
+    figure, above = canvas.new_axes(size, (42, 20, 12, 120), "y")
+    _, below = canvas.new_axes(size, (42, 146, 12, 26), "y", figure)
     below.sharex(above)
     for axes, name in ((above, "validation recall"), (below, "loss")):
         axes.margins(x=0.0)
-        note(axes, name, (0.0, 1.0), (0, 6), xycoords="axes fraction")
+        canvas.note(axes, name, (0.0, 1.0), (0, 6), xycoords="axes fraction")
     above.tick_params(labelbottom=False)
     above.set_ylim(0.0, highest or 1.0)
     below.xaxis.set_major_locator(MaxNLocator(5, integer=True))

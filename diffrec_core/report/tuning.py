@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from diffrec_core.common.search_space import Choice, Trial
-from diffrec_core.report.drawing import QUIET, clip, drawing_style, name_rows, new_axes, note
+from diffrec_core.report import canvas
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import Panel, ReportFigure, document
 
@@ -45,7 +45,7 @@ def importance_figure(importances: Mapping[str, float], label: str) -> str:
     return document(ReportFigure("importance", heading, finding, [panel]))
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_trials(trials: Sequence[Trial]) -> Figure:
     """A vertical axis per setting, and one for the value; lines from the worst to the best."""
     complete = sorted(
@@ -55,15 +55,15 @@ def draw_trials(trials: Sequence[Trial]) -> Figure:
     keys = list(dict.fromkeys(key for trial in trials for key in trial.settings))
     columns = [[trial.settings.get(key) for trial in complete] for key in keys]
     columns.append([trial.value for trial in complete])
-    figure, axes = new_axes((_AXIS_WIDTH * len(keys) + 160, 320), (70, 32, 90, 20))
+    figure, axes = canvas.new_axes((_AXIS_WIDTH * len(keys) + 160, 320), (70, 32, 90, 20))
     axes.set_axis_off()
     axes.set(xlim=(0, max(1, len(keys))), ylim=(0, 1))
     scales = [_axis(column) for column in columns]
     for x, (key, (_, marks)) in enumerate(zip([*keys, "value"], scales, strict=True)):
         axes.axvline(x, color=LIGHT["muted"], linewidth=1)
-        note(axes, _short(key), (x, 1.0), (0, 14), ha="center", color=LIGHT["text"])
+        canvas.note(axes, _short(key), (x, 1.0), (0, 14), ha="center", color=LIGHT["text"])
         for y, name in marks:
-            note(axes, clip(name, 20), (x, y), (5, 0), va="center_baseline")
+            canvas.note(axes, canvas.clip(name, 20), (x, y), (5, 0), va="center_baseline")
     for number in range(len(complete)):
         values = [column[number] for column in columns]
         line = [
@@ -77,16 +77,16 @@ def draw_trials(trials: Sequence[Trial]) -> Figure:
     return figure
 
 
-@drawing_style()
+@canvas.drawing_style()
 def draw_importances(importances: Mapping[str, float]) -> Figure:
     """A bar per setting, or the remark that there are none."""
-    figure, axes = new_axes((650, 20 + 26 * max(1, len(importances))), (320, 4, 60, 4))
+    figure, axes = canvas.new_axes((650, 20 + 26 * max(1, len(importances))), (320, 4, 60, 4))
     axes.set_xticks([])
-    name_rows(axes, list(importances), longest=48)
+    canvas.name_rows(axes, list(importances), longest=48)
     bars = axes.barh(range(len(importances)), [*importances.values()], 0.62, color=LIGHT["accent"])
-    axes.bar_label(bars, fmt="{:.2f}", padding=6, **QUIET)
+    axes.bar_label(bars, fmt="{:.2f}", padding=6, **canvas.QUIET)
     if not importances:
-        note(axes, "too few complete trials to tell", (0, 0), (-300, 0))
+        canvas.note(axes, "too few complete trials to tell", (0, 0), (-300, 0))
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from diffrec_core.diffusion.gaussian import schedule_tables
 from diffrec_core.diffusion.noise_schedule import NoiseConfig, noise_betas
-from diffrec_core.report.drawing import curve, draw_key, drawing_style, new_axes
+from diffrec_core.report import canvas
 from diffrec_core.report.svg import Panel, ReportFigure, document
 
 FIGURE = Path(__file__).with_suffix(".svg")
@@ -41,7 +41,7 @@ def build() -> ReportFigure:
             "βₜ, variance that step t adds": betas,
         }.items()
     ]
-    panels.append(Panel("Schedules", "", draw_key(SCHEDULES), ", ".join(SCHEDULES)))
+    panels.append(Panel("Schedules", "", canvas.draw_key(SCHEDULES), ", ".join(SCHEDULES)))
     heading = f"Noise of the four schedules over {SETTINGS['steps']} steps"
     return ReportFigure("noise_schedules", heading, _FINDING, panels)
 
@@ -55,13 +55,13 @@ def _tables(name: str) -> tuple[Sequence[float], Sequence[float]]:
     return share, betas.tolist()
 
 
-@drawing_style()
+@canvas.drawing_style()
 def _draw(curves: Curves, lowest: float) -> Figure:
-    figure, axes = new_axes((310, 270), (40, 10, 10, 44), "both")
+    figure, axes = canvas.new_axes((310, 270), (40, 10, 10, 44), "both")
     axes.set_yscale("log")
     axes.minorticks_off()
     for number, (name, values) in enumerate(curves.items()):
-        axes.plot(range(1, len(values) + 1), values, label=name, **curve(number))
+        axes.plot(range(1, len(values) + 1), values, label=name, **canvas.curve(number))
     axes.set_ylim(10.0 ** np.floor(np.log10(lowest)), 1.0)
     axes.yaxis.set_major_formatter(lambda value, _: _power(value))
     axes.set_xlabel("diffusion step t")

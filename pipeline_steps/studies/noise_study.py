@@ -26,8 +26,7 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
 from diffrec_core.models.kinds import create
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
-from diffrec_core.report.noise import NoiseResult, noise_figure
-from diffrec_core.report.svg import document
+from diffrec_core.report.noise import NoiseResult, noise_picture
 from pipeline_steps.runtime.command import Step
 from pipeline_steps.runtime.fitting import (
     epoch_limit,
@@ -68,7 +67,7 @@ def retrain(step: Step, config: RobustnessConfig) -> None:
         for r in rows
     ]
     write_text(step.args.out / "rows.csv", "\n".join([HEADER, *lines]) + "\n")
-    write_text(step.args.out / "drop.svg", document(noise_figure(rows), "noise"))
+    write_text(step.args.out / "drop.svg", noise_picture(rows))
     step.report |= {"fits": len(rows)}
 
 

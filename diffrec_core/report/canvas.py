@@ -15,10 +15,10 @@ from diffrec_core.report.style import LIGHT
 TIP: Final = "tip:"
 """Begins the `gid` of an artist; the rest of it is shown when the artist is pointed at."""
 SIZE, SMALL = 12.5, 11.5
-STRONG: Final[Mapping[str, Any]] = {"fontsize": SIZE, "fontweight": "bold", "color": LIGHT["text"]}
-QUIET: Final[Mapping[str, Any]] = {"fontsize": SMALL, "color": LIGHT["muted"]}
+STRONG: Final[dict[str, Any]] = {"fontsize": SIZE, "fontweight": "bold", "color": LIGHT["text"]}
+QUIET: Final[dict[str, Any]] = {"fontsize": SMALL, "color": LIGHT["muted"]}
 _COLOURS = ("accent", "red", "blue", "amber")
-_DASHES = ("-", "--", ":", "-", "--", "-", "-.", ":")
+_DASHES = ("-", "--", ":", "-.")
 _SETTINGS: Final = {
     "svg.fonttype": "none",
     "svg.hashsalt": "diffrec",
@@ -96,7 +96,7 @@ def note(
     axes: Axes, content: str, at: tuple[float, float], offset: tuple[float, float], **look: Any
 ) -> Annotation:
     """Write beside a point, so many pixels to the right and above, small if not told otherwise."""
-    return axes.annotate(content, at, offset, textcoords="offset points", **{**QUIET, **look})
+    return axes.annotate(content, at, offset, textcoords="offset points", **QUIET | look)
 
 
 @drawing_style()
@@ -112,8 +112,9 @@ def draw_key(names: Sequence[str]) -> Figure:
 
 
 def curve(number: int) -> Mapping[str, Any]:
-    """Colour and dashes of one among several lines; eight of them differ."""
-    return {"color": LIGHT[_COLOURS[number % 4]], "linestyle": _DASHES[number % 8]}
+    """Colour and dashes of one among several lines; sixteen of them differ."""
+    dashes = _DASHES[(number + number // 4) % 4]
+    return {"color": LIGHT[_COLOURS[number % 4]], "linestyle": dashes}
 
 
 def tone(selected: bool) -> str:
