@@ -163,7 +163,8 @@ def draw_rows(check: Check) -> Figure:
         if value <= highest:
             axes.axhline(value, linewidth=1.5, **look)
     axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(0.0, highest))
-    canvas.name_ends(axes, [-0.5, len(rows) - 0.5], [check.series[0][0], check.series[-1][0]])
+    ends = list(dict.fromkeys((check.series[0][0], check.series[-1][0])))
+    canvas.name_ends(axes, [-0.5, len(rows) - 0.5][: len(ends)], ends)
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     return figure
 

@@ -1,5 +1,7 @@
 """All figures of a run, on the page and as files for DVC."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -41,3 +43,10 @@ def test_a_figure_without_data_is_a_file_that_says_so(one_item):
     assert tuple(pictures) == FIGURES
     missing = [name for name, text in pictures.items() if f"{name}: not measured" in text]
     assert missing == ["slices", "calibration", "training", "noise", "timeline"]
+
+
+def test_stages_that_draw_nothing_load_no_matplotlib(project_root):
+    names = ("ingest", "split", "train", "evaluate", "recommend", "champion.gate")
+    modules = ", ".join(f"pipeline_steps.{name}" for name in names)
+    code = f"import sys, {modules}; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=project_root, check=True)
