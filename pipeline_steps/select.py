@@ -23,9 +23,9 @@ from diffrec_core.report.changes import (
     compare_runs,
     summarize,
 )
+from diffrec_core.report.figures import build_figures, plot_pictures
 from diffrec_core.report.gather import ReportSources, report_data
 from diffrec_core.report.html import render_report
-from diffrec_core.report.plots import plot_pictures
 from pipeline_steps.params.steps import Models
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.sections import Seed
@@ -56,9 +56,6 @@ class SelectInputs(Inputs):
 
     validation: Path
     """Validation part, likewise."""
-
-    robustness: Path | None = None
-    """Folder with the results on noisy data, if there are any."""
 
     selection: Path
     """JSON to write: the choice, for `refit`."""
@@ -126,7 +123,6 @@ def _write_report(
             interactions=inputs.interactions,
             train=inputs.train,
             validation=inputs.validation,
-            robustness=inputs.robustness,
         ),
         leaderboard,
         evaluations,
@@ -134,9 +130,10 @@ def _write_report(
         sample_users=config.sample_users,
         seed=seed,
     )
-    for name, picture in plot_pictures(report).items():
+    figures = build_figures(report)
+    for name, picture in plot_pictures(figures).items():
         write_text(inputs.plots / f"{name}.svg", picture)
-    write_text(inputs.html, render_report(report))
+    write_text(inputs.html, render_report(report, figures))
 
 
 def _selection(

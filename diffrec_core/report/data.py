@@ -12,7 +12,6 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.metrics import headline, is_accuracy, shown_cutoff
 from diffrec_core.report.changes import Changes
-from diffrec_core.report.robustness import Measured
 
 BASELINE = "popularity"
 """The model that every other one should beat; the headline compares with it if it took part."""
@@ -106,7 +105,6 @@ class ReportData:
         sample_histories: user index to item indices, oldest first.
         user_ids: external id of each sample user index.
         left_out: models that have no results, and why.
-        noise: fits on noisy data, if there were any.
         changes: what is different from the previous run.
     """
 
@@ -122,7 +120,6 @@ class ReportData:
     sample_histories: dict[int, list[int]]
     user_ids: dict[int, str]
     left_out: dict[str, str] = field(default_factory=dict)
-    noise: list[Measured] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
     def __post_init__(self) -> None:

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from diffrec_core.data.splits import EVALUATED_PARTS, PARTS
-from diffrec_core.report.facts import FactTable, write_value
-from diffrec_core.report.figures import percent
+from diffrec_core.report.facts import FactTable, percent, write_value
 
 Counts = Mapping[str, Mapping[str, Any]]
 _EVENT_FILTERS = {

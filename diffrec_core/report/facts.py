@@ -27,6 +27,15 @@ def write_value(value: object) -> str:
     return _UTC_TIME.sub(r"\1 \2 UTC", str(value))
 
 
+def percent(value: float) -> str:
+    """Write a share.
+
+    >>> percent(0.25), percent(0.004)
+    ('25%', '0.4%')
+    """
+    return f"{100 * value:.0f}%" if value == 0 or value >= 0.01 else f"{100 * value:.1f}%"
+
+
 def words(key: object) -> str:
     """Write a key as words: `new_users` as `new users`."""
     return str(key).replace("_", " ")

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.report.facts import FactTable, flatten, write_value
-from diffrec_core.report.html import template_environment
+from diffrec_core.report.style import template_environment
 
 _LINK = '<li><a href="#gate">Gate</a></li>'
 _MEASURES = {

@@ -16,7 +16,6 @@ from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.report.changes import Changes
 from diffrec_core.report.data import MOST_RANKS, Certainty, ModelResult, ReportData
-from diffrec_core.report.robustness import Measured
 
 _PART_FACTS = ("interactions", "users", "items", "new_users", "new_items", "first", "last")
 _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
@@ -33,7 +32,6 @@ class ReportSources:
         interactions: folder with the vocabularies.
         train: training part.
         validation: validation part.
-        robustness: folder of the robustness study; None: there is none.
     """
 
     evaluation: Path
@@ -42,7 +40,6 @@ class ReportSources:
     interactions: Path
     train: Path
     validation: Path
-    robustness: Path | None = None
 
 
 def report_data(
@@ -94,7 +91,6 @@ def report_data(
         item_popularity=np.bincount(train.items, minlength=len(items)),
         sample_histories={user: _items_of(histories, user) for user in sample},
         user_ids={user: users.ids[user] for user in sample},
-        noise=_noise(sources.robustness / "rows.csv") if sources.robustness else [],
         changes=changes,
     )
 
@@ -177,22 +173,6 @@ def _curve(path: Path) -> list[dict[str, float]]:
     with path.open(encoding="utf-8", newline="") as file:
         return [
             {name: float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
-
-
-def _noise(path: Path) -> list[Measured]:
-    """The fits of `robustness`; none while it is off."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Measured(
-                model=row["model"],
-                noise=row["noise"],
-                share=float(row["share"]),
-                seed=int(row["seed"]),
-                recall=float(row["recall@20"]),
-                ndcg=float(row["ndcg@20"]),
-            )
             for row in csv.DictReader(file)
         ]
 

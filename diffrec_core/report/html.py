@@ -1,33 +1,29 @@
 """The report of a run as one HTML file: no network, no other file, equal bytes for equal inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
 from diffrec_core.report.data_card import data_card
 from diffrec_core.report.facts import fact_tables, flatten, plain_facts
-from diffrec_core.report.findings import build_figures
-from diffrec_core.report.robustness import CURVES
 from diffrec_core.report.slices import slice_table
+from diffrec_core.report.style import template_environment
+from diffrec_core.report.svg import ReportFigure
 from diffrec_core.report.tables import beyond_table, detail_tables, main_table, write_p
-from diffrec_core.report.timeline import split_timeline
 
 _SHOWN_HISTORY = 15
 _SHOWN_ITEMS = 10
 
 
-def render_report(data: ReportData) -> str:
+def render_report(data: ReportData, figures: Mapping[str, ReportFigure]) -> str:
     """Write the report.
+
+    Args:
+        data: the run.
+        figures: its figures, as `build_figures` gives them.
 
     Returns:
         The text of an HTML file; save it as UTF-8.
-
-    Raises:
-        DataError: `protocol["parts"]` has a time that is not ISO 8601.
     """
     models = data.ranked
     return (
@@ -35,7 +31,6 @@ def render_report(data: ReportData) -> str:
         .get_template("page.html.j2")
         .render(
             data=data,
-            curve_style=Markup(CURVES),  # noqa: S704 - a constant
             created_from=list(flatten(data.created_from)),
             winner=models[0],
             lead=_lead(models, data),
@@ -44,8 +39,8 @@ def render_report(data: ReportData) -> str:
             leaderboard=main_table(models, data),
             certainty=_certainty(models, data),
             details=detail_tables(models, data),
-            figures=build_figures(models, data),
-            timeline=split_timeline(data.protocol),
+            figures=[figure for name, figure in figures.items() if name != "timeline"],
+            timeline=figures.get("timeline"),
             protocol_facts=plain_facts(data.protocol),
             protocol_tables=fact_tables(data.protocol),
             changes=data.changes,
@@ -56,18 +51,6 @@ def render_report(data: ReportData) -> str:
             data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
             users=[_sample_user(user, models, data) for user in data.sample_histories],
         )
-    )
-
-
-def template_environment() -> Environment:
-    """Templates of this package, whatever is inserted being escaped."""
-    templates = resources.files(__package__).joinpath("templates")
-    return Environment(
-        loader=FunctionLoader(lambda name: templates.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

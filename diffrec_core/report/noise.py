@@ -1,55 +1,132 @@
-"""The robustness curves of the report: the same as in reports/robustness/drop.svg."""
+"""How much worse models rank clean test data after training on noisy data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
+from typing import Any
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from diffrec_core.report import svg
-from diffrec_core.report.figure import Figure
-from diffrec_core.report.figures import percent
-from diffrec_core.report.robustness import METRICS, STYLES, Measured, draw_panel, drops
+from diffrec_core.report import canvas
+from diffrec_core.report.facts import percent
+from diffrec_core.report.svg import Panel, ReportFigure, document
 
+METRICS = ("recall@20", "ndcg@20")
 _KINDS = {"random": "random pairs", "natural": "natural noise"}
 
 
-def noise(rows: Sequence[Measured]) -> Figure | None:
+@dataclass(frozen=True, slots=True)
+class NoiseResult:
+    """One fit.
+
+    Attributes:
+        model: its name.
+        noise: `none`, `random` or `natural`.
+        share: of noisy interactions, of the clean ones.
+        seed: of noise and fit, from 0.
+        recall, ndcg: at 20, on clean test data.
+    """
+
+    model: str
+    noise: str
+    share: float
+    seed: int
+    recall: float
+    ndcg: float
+
+    def value(self, metric: str) -> float:
+        """One of `METRICS`."""
+        return self.recall if metric == "recall@20" else self.ndcg
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Relative loss at one level of noise: mean and standard deviation over seeds.
+
+    Attributes:
+        share: the level.
+        mean: 0.1 where a tenth of the metric is lost; negative where it grew.
+        spread: the sample standard deviation; 0 for one seed.
+    """
+
+    share: float
+    mean: float
+    spread: float
+
+
+def drops(rows: Sequence[NoiseResult], model: str, noise: str, metric: str) -> list[Drop]:
+    """The loss of a model at every level of a noise, each seed against its own clean fit."""
+    clean = {r.seed: r.value(metric) for r in rows if r.model == model and r.noise == "none"}
+    levels: dict[float, list[float]] = {}
+    for row in rows:
+        if row.model == model and row.noise == noise and clean.get(row.seed):
+            levels.setdefault(row.share, []).append(1 - row.value(metric) / clean[row.seed])
+    return [
+        Drop(share, mean(values), stdev(values) if len(values) > 1 else 0.0)
+        for share, values in sorted(levels.items())
+    ]
+
+
+def noise_picture(rows: Sequence[NoiseResult]) -> str:
+    """Return `noise_figure` as the text of a file."""
+    return document(noise_figure(rows) or ReportFigure("noise", "Noise: not measured", "", []))
+
+
+def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure | None:
     """Loss of both metrics against the level of noise; None where nothing was retrained."""
     models = list(dict.fromkeys(row.model for row in rows))
-    findings = [told for kind in _KINDS if (told := _finding(rows, models, kind))]
+    findings = [words for kind in _KINDS if (words := _finding(rows, models, kind))]
     if not findings:
         return None
-    numbers = " ".join(findings)
+    finding = " ".join(findings)
     panels = [
-        (f"{metric}, share lost", "", draw_panel(metric, rows, models, f"{metric}. {numbers}"))
+        Panel(f"{metric}, share lost", "", draw_noise(metric, rows, models), f"{metric}. {finding}")
         for metric in METRICS
     ]
-    panels.append(("Models", "", _key(models)))
-    return Figure("noise", "Training on noisy data", numbers, panels, "noise")
+    key = f"Key: the lines of {len(models)} models: {', '.join(models)}."
+    panels.append(Panel("Models", "", canvas.draw_key(models), key))
+    return ReportFigure("noise", "Training on noisy data", finding, panels, "noise")
 
 
-def _finding(rows: Sequence[Measured], models: Sequence[str], kind: str) -> str:
+def _finding(rows: Sequence[NoiseResult], models: Sequence[str], kind: str) -> str:
     """What is lost at the highest level of a kind of noise; empty if nothing was measured."""
     worst = {model: drops(rows, model, kind, METRICS[0])[-1:] for model in models}
-    known = {model: found[0] for model, found in worst.items() if found}
+    known = {model: drop[0] for model, drop in worst.items() if drop}
     if not known:
         return ""
     share = max(drop.share for drop in known.values())
     lost = ", ".join(f"{model} {_signed(drop.mean)}" for model, drop in known.items())
-    told = f"With {percent(share)} of {_KINDS[kind]} added, {METRICS[0]} loses: {lost}."
+    words = f"With {percent(share)} of {_KINDS[kind]} added, {METRICS[0]} loses: {lost}."
     least = min(known, key=lambda model: known[model].mean)
-    return told + (f" {least} loses the least." if len(known) > 1 else "")
+    return words + (f" {least} loses the least." if len(known) > 1 else "")
 
 
 def _signed(loss: float) -> str:
     return percent(loss) if loss >= 0 else f"-{percent(-loss)}"
 
 
-def _key(models: Sequence[str]) -> Markup:
-    """The line of each model, and its name."""
-    parts = []
-    for number, name in enumerate(models):
-        y, style = 16 + 24 * number, f"m{number % STYLES}"
-        parts.append(svg.line([(8, y), (44, y)], f"curve {style}"))
-        parts.append(svg.text(54, y + 4, svg.clip(name, 24)))
-    label = f"Key: the lines of {len(models)} models: {', '.join(models)}."
-    return svg.picture(240, 24 * len(models) + 12, label, parts)
+@canvas.drawing_style()
+def draw_noise(metric: str, rows: Sequence[NoiseResult], models: Sequence[str]) -> Figure:
+    """Loss against the level of random noise; natural noise has a place of its own beside it."""
+    figure, axes = canvas.new_axes((400, 300), (48, 12, 8, 46), "both")
+    highest = max((row.share for row in rows if row.noise == "random"), default=0.5)
+    beside = 1.16 * highest
+    for number, model in enumerate(models):
+        look: dict[str, Any] = {"elinewidth": 1.2, **canvas.curve(number)}
+        line = [Drop(0.0, 0.0, 0.0), *drops(rows, model, "random", metric)]
+        axes.errorbar(*_columns(line), **look)
+        place = beside + 0.02 * highest * (number - (len(models) - 1) / 2)
+        points = [replace(d, share=place) for d in drops(rows, model, "natural", metric)]
+        axes.errorbar(*_columns(points), marker="o", markersize=7, **look)
+    axes.set_xlim(0.0, 1.25 * highest)
+    axes.set_xticks([t for t in MaxNLocator(5).tick_values(0.0, highest) if 0 <= t <= highest])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("random pairs added")
+    below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
+    canvas.note(axes, "natural", (beside, 0.0), (0, -4), **below)
+    return figure
+
+
+def _columns(points: Sequence[Drop]) -> tuple[list[float], list[float], list[float]]:
+    return [d.share for d in points], [d.mean for d in points], [d.spread for d in points]

@@ -1,23 +1,26 @@
-"""How popular what is recommended is: against the training data, and against what users had."""
+"""How popular what is recommended is: beside the training data, and beside what users had."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from diffrec_core.report import svg
+from diffrec_core.report import canvas
 from diffrec_core.report.data import ModelResult
-from diffrec_core.report.figure import MOST_NAMED, Figure
-from diffrec_core.report.figures import percent, tone
-from diffrec_core.report.svg import Scale
+from diffrec_core.report.facts import percent
+from diffrec_core.report.style import LIGHT
+from diffrec_core.report.svg import MOST_NAMED, Panel, ReportFigure
 
+GROUPS = ("head", "torso", "tail")
+_COLOURS = ("accent", "torso", "tail")
 _POPULARITY_GROUPS = 10
+_Shares = tuple[float, float, float]
 
 
 def popularity(
     models: Sequence[ModelResult], item_popularity: NDArray[np.int64], list_length: int
-) -> Figure:
+) -> ReportFigure:
     """Which share of the slots goes to which popularity group, head to tail.
 
     Args:
@@ -29,26 +32,27 @@ def popularity(
     reference = group_shares(item_popularity, groups)
     shares = {model.name: group_shares(model.item_counts, groups) for model in models}
     highest = max([*reference, *(value for row in shares.values() for value in row)])
-    n_items = len(item_popularity)
     panels = []
     for model in models:
         row = shares[model.name]
         reached = int((model.item_counts > 0).sum())
-        remark = f"recommends {reached:,} of {n_items:,} items"
+        remark = f"recommends {reached:,} of {len(item_popularity):,} items"
         numbers = ", ".join(map(percent, row))
         label = f"{model.name} {remark}. Share of slots by group, most popular first: {numbers}."
-        drawing = draw_popularity_groups(row, reference, highest, label, tone(model))
-        panels.append((model.name, remark, drawing))
-    heads = _in_words({name: row[0] for name, row in shares.items()}, models[0].name)
+        drawing = draw_groups(row, reference, highest, canvas.tone(model.selected))
+        panels.append(Panel(model.name, remark, drawing, label))
+    heads = _heads_in_words({name: row[0] for name, row in shares.items()}, models[0].name)
     finding = (
-        f"The {len(groups[0]):,} most popular of {n_items:,} items have "
+        f"The {len(groups[0]):,} most popular of {len(item_popularity):,} items have "
         f"{percent(reference[0])} of the training interactions. Their share of the "
         f"top-{list_length} slots: {heads}."
     )
-    return Figure("popularity", "Popularity of recommended items", finding, panels, "popularity")
+    return ReportFigure(
+        "popularity", "Popularity of recommended items", finding, panels, "popularity"
+    )
 
 
-def _in_words(heads: Mapping[str, float], winner: str) -> str:
+def _heads_in_words(heads: Mapping[str, float], winner: str) -> str:
     """Name every model's share, or where there are many the winner's, the least and the most."""
     if len(heads) <= MOST_NAMED:
         return ", ".join(f"{name} {percent(share)}" for name, share in heads.items())
@@ -82,29 +86,86 @@ def group_shares(counts: NDArray[np.int64], groups: Sequence[NDArray[np.int64]])
     return [int(counts[group].sum()) / total for group in groups]
 
 
-def draw_popularity_groups(
-    shares: Sequence[float], reference: Sequence[float], highest: float, label: str, style: str
-) -> Markup:
-    """A bar per popularity group, head first, with a line at the training data's share.
+@canvas.drawing_style()
+def draw_groups(
+    shares: Sequence[float], reference: Sequence[float], highest: float, colour: str
+) -> Figure:
+    """A bar per popularity group, head first, with a line at the training data's share."""
+    figure, axes = canvas.new_axes((264, 160), (40, 12, 8, 22), "y")
+    places = np.arange(1, len(shares) + 1)
+    axes.bar(places, shares, 0.72, color=colour)
+    axes.hlines(reference, places - 0.45, places + 0.45, color=LIGHT["text"], linewidth=2.4)
+    axes.set_xlim(0.5, len(shares) + 0.5)
+    axes.set_ylim(0.0, highest or 1.0)
+    axes.set_xticks(places, ["head", *map(str, places[1:-1]), "tail"][: len(places)])
+    axes.yaxis.set_major_formatter(lambda value, _: percent(value))
+    return figure
 
-    Args:
-        shares: of the recommended slots, by group.
-        reference: of the training interactions, by group.
-        highest: of the axis, which all models of a run share.
-        label: what a screen reader says.
-        style: of the bars, see `tone`.
+
+def calibration(models: Sequence[ModelResult], cutoff: int) -> ReportFigure | None:
+    """Shares of head, torso and tail in histories and in recommendations, on the test part.
+
+    None where they were not measured, or where no user has a history.
     """
-    width, height, left, bottom = 264, 168, 40, 136
-    step = (width - 8 - left) / len(shares)
-    y = Scale(0.0, highest or 1.0, bottom, 12)
-    parts = [svg.grid_y(y, left, width - 8, percent)]
-    for number, (share, usual) in enumerate(zip(shares, reference, strict=True)):
-        x = left + number * step
-        parts += [
-            svg.rect(x + step * 0.14, y(share), step * 0.72, bottom - y(share), style),
-            svg.line([(x + 1, y(usual)), (x + step - 1, y(usual))], "usual"),
-            svg.text(x + step / 2, bottom + 14, str(number + 1), "middle small"),
-        ]
-    parts.append(svg.text(left, height - 4, "head", "small"))
-    parts.append(svg.text(width - 8, height - 4, "tail", "end small"))
-    return svg.picture(width, height, label, parts)
+    had = _shares(models[0].popularity_groups, "history_share")
+    rows = {m.name: _shares(m.popularity_groups, f"recommended_share@{cutoff}") for m in models}
+    measured = {name: shares for name, shares in rows.items() if shares}
+    if had is None or not measured:
+        return None
+    lines = {"users' histories": had, **measured}
+    numbers = "; ".join(f"{name} {_in_words(shares)}" for name, shares in lines.items())
+    finding = _finding(models[0].name, measured, had)
+    label = f"Shares of head, torso and tail: {numbers}. {finding}"
+    panel = Panel(f"Of the first {cutoff} recommended items", "", draw_shares(lines), label)
+    heading = "Calibration by popularity groups"
+    return ReportFigure("calibration", heading, finding, [panel], "calibration")
+
+
+def _shares(groups: Mapping[str, Mapping[str, float]], key: str) -> _Shares | None:
+    if any(key not in groups.get(name, {}) for name in GROUPS):
+        return None
+    head, torso, tail = (groups[name][key] for name in GROUPS)
+    return head, torso, tail
+
+
+def _in_words(shares: _Shares) -> str:
+    return ", ".join(f"{name} {percent(share)}" for name, share in zip(GROUPS, shares, strict=True))
+
+
+def _finding(winner: str, measured: Mapping[str, _Shares], had: _Shares) -> str:
+    """Who is nearest to what users had, by the sum of differences of shares."""
+
+    def distance(name: str) -> float:
+        return sum(abs(a - b) for a, b in zip(measured[name], had, strict=True))
+
+    nearest = min(measured, key=distance)
+    words = f"Users had {_in_words(had)}. "
+    if winner in measured:
+        words += f"{winner} recommends {_in_words(measured[winner])}"
+    if nearest == winner:
+        return f"{words}: nearest to what users had."
+    return f"{words}; nearest to what users had is {nearest}: {_in_words(measured[nearest])}."
+
+
+@canvas.drawing_style()
+def draw_shares(lines: Mapping[str, _Shares]) -> Figure:
+    """A bar per line, of three shares that fill it; the first is what the others are compared to.
+
+    Its own edges go on as dotted lines.
+    """
+    figure, axes = canvas.new_axes((440, 26 + 24 * len(lines)), (132, 20, 110, 6))
+    canvas.name_rows(axes, list(lines), list(lines)[:1])
+    axes.set_xlim(0.0, 1.0)
+    axes.set_xticks([])
+    shares = np.array(list(lines.values()))
+    edges = np.cumsum(shares, axis=1)
+    for number, colour in enumerate(_COLOURS):
+        begin = edges[:, number] - shares[:, number]
+        axes.barh(range(len(lines)), shares[:, number], 0.66, begin, color=LIGHT[colour])
+    for edge in edges[0, :2]:
+        axes.axvline(edge, color=LIGHT["text"], linestyle=":", linewidth=1)
+    canvas.note(axes, " / ".join(GROUPS), (1.0, -0.5), (8, 2))
+    for row, values in enumerate(lines.values()):
+        words = " / ".join(map(percent, values))
+        canvas.note(axes, words, (1.0, row), (8, 0), va="center_baseline")
+    return figure

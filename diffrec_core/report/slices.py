@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from diffrec_core.report import svg
+from diffrec_core.report import canvas
 from diffrec_core.report.data import BASELINE, ModelResult
-from diffrec_core.report.figure import Figure
-from diffrec_core.report.figures import tone
-from diffrec_core.report.svg import Scale
+from diffrec_core.report.style import LIGHT
+from diffrec_core.report.svg import Panel, ReportFigure
 from diffrec_core.report.tables import Column, Leaderboard, table_of
 
 KINDS = {
@@ -23,7 +22,7 @@ KINDS = {
 _Slice = dict[str, Any]
 
 
-def slices(models: Sequence[ModelResult], metric: str) -> Figure | None:
+def slices(models: Sequence[ModelResult], metric: str) -> ReportFigure | None:
     """A panel per kind of slice with a line per model; None if no slices were measured.
 
     Args:
@@ -37,10 +36,9 @@ def slices(models: Sequence[ModelResult], metric: str) -> Figure | None:
     for kind in kinds:
         of_winner = _in_words(models[0].slices[kind], metric)
         label = f"Test {metric} of {len(models)} models by {KINDS[kind]}; the winner: {of_winner}."
-        drawing = draw_slices(models, kind, metric, label)
-        panels.append((KINDS[kind], "", drawing))
+        panels.append(Panel(KINDS[kind], "", draw_slices(models, kind, metric), label))
     finding = _finding(models, kinds, metric)
-    return Figure("slices", f"Test {metric} by slice", finding, panels, "slices")
+    return ReportFigure("slices", f"Test {metric} by slice", finding, panels, "slices")
 
 
 def slice_table(models: Sequence[ModelResult], metric: str) -> Leaderboard | None:
@@ -92,42 +90,36 @@ def _finding(models: Sequence[ModelResult], kinds: Sequence[str], metric: str) -
             elsewhere.setdefault(best.name, []).append(place)
     best_on = len(cells) - sum(map(len, elsewhere.values()))
     if len(models) == 1:
-        told = f"{models[0].name} on {len(cells)} slices."
+        words = f"{models[0].name} on {len(cells)} slices."
     elif not elsewhere:
-        told = f"{models[0].name} is the best on all {len(cells)} slices."
+        words = f"{models[0].name} is the best on all {len(cells)} slices."
     else:
         others = "; ".join(f"{name} ({', '.join(places)})" for name, places in elsewhere.items())
-        told = f"{models[0].name} is the best on {best_on} of {len(cells)} slices; "
-        told += f"elsewhere: {others}."
+        words = f"{models[0].name} is the best on {best_on} of {len(cells)} slices; "
+        words += f"elsewhere: {others}."
     states = {row["slice"] for row in models[0].slices.get("history", [])}
-    return told + (" Every user of the test part has a history." if states == {"warm"} else "")
+    return words + (" Every user of the test part has a history." if states == {"warm"} else "")
 
 
-def draw_slices(models: Sequence[ModelResult], kind: str, metric: str, label: str) -> Markup:
-    """A line per model over the slices, the winner's with its numbers.
-
-    Args:
-        models: the winner first; it is drawn on top.
-        kind: of slices.
-        metric: what is drawn.
-        label: what a screen reader says.
-    """
-    width, height, left, bottom = 268, 208, 36, 164
-    rows = models[0].slices[kind]
-    step = (width - 8 - left) / len(rows)
-    xs = [left + step * (number + 0.5) for number in range(len(rows))]
-    highest = max(row[metric] for model in models for row in model.slices[kind])
-    y = Scale(0.0, highest or 1.0, bottom, 26)
-    parts = [svg.grid_y(y, left, width - 8)]
+@canvas.drawing_style()
+def draw_slices(models: Sequence[ModelResult], kind: str, metric: str) -> Figure:
+    """A line per model over the slices; the winner's on top, with its numbers."""
+    figure, axes = canvas.new_axes((268, 208), (36, 26, 8, 44), "y")
     for model in reversed(models):
-        points = [(x, y(row[metric])) for x, row in zip(xs, model.slices[kind], strict=True)]
-        style = "accent" if model.selected else "usual" if model.name == BASELINE else tone(model)
-        parts.append(svg.titled(model.name, svg.line(points, f"of-model {style}")))
-    for x, row in zip(xs, rows, strict=True):
-        parts += [
-            svg.circle((x, y(row[metric])), 3.5, "accent"),
-            svg.text(x, y(row[metric]) - 8, f"{row[metric]:.3f}", "middle small"),
-            svg.text(x, bottom + 16, _name(row), "middle dense" if len(rows) > 3 else "middle"),
-            svg.text(x, bottom + 32, f"{row['users']:,.0f}", "middle small"),
-        ]
-    return svg.picture(width, height, label, parts)
+        look: dict[str, Any] = {"color": LIGHT["mark"], "linewidth": 1.4, "alpha": 0.55}
+        if model.selected:
+            look = {"color": LIGHT["accent"], "linewidth": 2.6, "marker": "o", "markersize": 8}
+        elif model.name == BASELINE:
+            look = {"color": LIGHT["text"], "linewidth": 1.8}
+        values = [row[metric] for row in model.slices[kind]]
+        axes.plot(range(len(values)), values, gid=canvas.TIP + model.name, **look)
+    rows = models[0].slices[kind]
+    axes.set_xlim(-0.5, len(rows) - 0.5)
+    axes.set_ylim(0.0, axes.dataLim.ymax or 1.0)
+    axes.set_xticks(range(len(rows)), map(_name, rows))
+    axes.tick_params(axis="x", labelcolor=LIGHT["text"])
+    for number, row in enumerate(rows):
+        canvas.note(axes, f"{row[metric]:.3f}", (number, row[metric]), (0, 8), ha="center")
+        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
+        canvas.note(axes, f"{row['users']:,.0f}", (number, 0.0), (0, -20), **below)
+    return figure

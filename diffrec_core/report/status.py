@@ -3,17 +3,19 @@
 Equal statuses give equal bytes. Colour is never alone: each verdict has a symbol and a word.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from diffrec_core.monitoring.checks import STATUSES, Check, Limits, Status
 from diffrec_core.monitoring.status import NightStatus
-from diffrec_core.report.html import template_environment
-from diffrec_core.report.svg import Scale, grid_y, line, picture, rect, text, titled
+from diffrec_core.report import canvas
+from diffrec_core.report.style import LIGHT, template_environment
+from diffrec_core.report.svg import Panel
 
 WORDS: Final[Mapping[Status, tuple[str, str]]] = {
     "ok": ("✓", "ok"),
@@ -49,8 +51,12 @@ _UNITS: Final[Mapping[str, str]] = {
     "champion_metric": "{:+.1%}",
 }
 _DAYS_FROM_HOURS = 96
-_WIDTH, _HEIGHT = 340.0, 150.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 336.0, 10.0, 126.0
+_COLOURS: Final[Mapping[Status, str]] = {
+    "ok": LIGHT["accent"],
+    "unknown": LIGHT["muted"],
+    "warn": LIGHT["amber"],
+    "alarm": LIGHT["red"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,60 +135,62 @@ def _value(check: Check) -> str:
 
 
 def _drawing(check: Check) -> Markup | None:
-    if check.name == "rows" and check.series:
-        return _row_bars(check)
-    if check.name.endswith("_drift") and check.series:
-        return _change_bars(check)
+    if not check.series:
+        return None
+    if check.name == "rows":
+        (last, rows), n_periods = check.series[-1], len(check.series)
+        label = f"Rows of {n_periods} periods up to {last}, which has {rows:,.0f}"
+        return Panel("", "", draw_rows(check), label).inline
+    if check.name.endswith("_drift"):
+        most = max(check.series, key=lambda bin_: abs(bin_[1]))
+        label = f"Change of each bin's share in percentage points; most in {most[0]}: "
+        return Panel("", "", draw_changes(check.series), label + _points(most[1])).inline
     return None
 
 
-def _row_bars(check: Check) -> Markup:
-    """Rows by period, the newest in the colour of its verdict, and what is usual as a line."""
-    series = check.series
-    usual = series[-1][1] / check.value if check.value else 0.0
-    marks = _usual_lines(usual, check.limit)
-    top = max([1.0, *(value for _, value in series), *(value for value, _ in marks[:1])])
-    y = Scale(0.0, top, _BOTTOM, _TOP)
-    step = (_RIGHT - _LEFT) / len(series)
-    parts = [grid_y(y, _LEFT, _RIGHT, _short)]
-    for number, (label, value) in enumerate(series):
-        style = f"bar {check.status}" if number == len(series) - 1 else "bar plain"
-        x, height = _LEFT + step * number + step * 0.1, max(1.0, _BOTTOM - y(value))
-        bar = rect(x, _BOTTOM - height, step * 0.8, height, style)
-        parts.append(titled(f"{label}: {value:,.0f} rows", bar))
-    for value, style in marks:
-        if value <= top:
-            parts.append(line([(_LEFT, y(value)), (_RIGHT, y(value))], style))
-    parts.append(text(_LEFT, _HEIGHT - 6, series[0][0], "small"))
-    if len(series) > 1:
-        parts.append(text(_RIGHT, _HEIGHT - 6, series[-1][0], "small end"))
-    label = f"Rows of {len(series)} periods up to {series[-1][0]}, which has {series[-1][1]:,.0f}"
-    return picture(_WIDTH, _HEIGHT, label, parts)
+@canvas.drawing_style()
+def draw_rows(check: Check) -> Figure:
+    """Rows by period, the newest in the colour of its verdict; lines at what is usual."""
+    figure, axes = canvas.new_axes((340, 150), (46, 10, 4, 24), "y")
+    rows = [value for _, value in check.series]
+    bars = axes.bar(range(len(rows)), rows, 0.8, color=LIGHT["mark"])
+    bars[-1].set_facecolor(_COLOURS[check.status])
+    for bar, (label, value) in zip(bars, check.series, strict=True):
+        bar.set_gid(f"{canvas.TIP}{label}: {value:,.0f} rows")
+    usual = rows[-1] / check.value if check.value else 0.0
+    highest = max(1.0, usual, *rows)
+    for value, look in _usual_lines(usual, check.limit):
+        if value <= highest:
+            axes.axhline(value, linewidth=1.5, **look)
+    axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(0.0, highest))
+    ends = list(dict.fromkeys((check.series[0][0], check.series[-1][0])))
+    canvas.name_ends(axes, [-0.5, len(rows) - 0.5][: len(ends)], ends)
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    return figure
 
 
-def _usual_lines(usual: float, limits: Limits | None) -> list[tuple[float, str]]:
-    """Heights and styles of the median, and of the limits of the alarm."""
+def _usual_lines(usual: float, limits: Limits | None) -> list[tuple[float, dict[str, Any]]]:
+    """Heights and looks of the median, and of the limits of the alarm."""
     if not usual or limits is None:
         return []
     edges = [edge for edge in (limits.alarm_below, limits.alarm_above) if edge is not None]
-    return [(usual, "usual"), *((usual * edge, "edge") for edge in edges)]
+    look = {"color": LIGHT["red"], "linestyle": "--"}
+    return [(usual, {"color": LIGHT["text"]}), *((usual * edge, look) for edge in edges)]
 
 
-def _change_bars(check: Check) -> Markup:
-    """Change of each bin's share of the rows, in percentage points."""
-    height = 20.0 * len(check.series) + 8
-    largest = max(0.01, *(abs(value) for _, value in check.series))
-    x = Scale(-largest, largest, 150.0, _WIDTH - 52)
-    parts = [line([(x(0), 2), (x(0), height - 4)], "axis")]
-    for number, (label, value) in enumerate(check.series):
-        top = 20.0 * number + 6
-        left, right = sorted((x(0), x(value)))
-        parts.append(text(92, top + 10, label, "small end"))
-        parts.append(rect(left, top, max(0.5, right - left), 12, "bar change"))
-        parts.append(text(_WIDTH, top + 10, _points(value), "small end"))
-    found = max(check.series, key=lambda bin_: abs(bin_[1]))
-    label = f"Change of each bin's share in percentage points; most in {found[0]}: "
-    return picture(_WIDTH, height, f"{label}{_points(found[1])}", parts)
+@canvas.drawing_style()
+def draw_changes(series: Sequence[tuple[str, float]]) -> Figure:
+    """Change of each bin's share of the rows, as bars to both sides."""
+    figure, axes = canvas.new_axes((340, 20 * len(series) + 8), (132, 4, 4, 4))
+    values = [value for _, value in series]
+    canvas.name_rows(axes, [label for label, _ in series])
+    axes.axvline(0.0, color=LIGHT["muted"], linewidth=1)
+    bars = axes.barh(range(len(series)), values, 0.6, color=LIGHT["mark"])
+    axes.bar_label(bars, list(map(_points, values)), padding=4, **canvas.QUIET)
+    largest = 1.6 * max(0.01, *map(abs, values))  # with room for the numbers
+    axes.set_xlim(-largest, largest)
+    axes.set_xticks([])
+    return figure
 
 
 def _points(change: float) -> str:

@@ -1,161 +1,139 @@
-"""Inline SVG by hand: scales, axes and the few shapes that the report's figures are made of.
+"""Drawings as SVG: inside a page, whose colours and letters they take, and as files.
 
-Drawn here instead of by a plotting library, so that text takes the page's font and colours
-follow its light or dark theme (the CSS classes of templates/style.css), and so that equal inputs
-give equal bytes. `Markup.format` escapes what it inserts.
+Equal drawings give equal bytes. Nothing in the text refers to anything, not even by an id, so
+that any number of drawings can stand on a page.
 """
 
-import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from typing import Final
+from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
-Point = tuple[float, float]
+from diffrec_core.report import canvas
+from diffrec_core.report.style import DRAWING_CSS, LIGHT, palette_css, template_environment
+
+_SPACE = "{http://www.w3.org/2000/svg}"
+_LINK = "{http://www.w3.org/1999/xlink}href"
+_NAMES = {colour: f"var(--{name})" for name, colour in LIGHT.items()}
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_FONT = re.compile(r"font-family: [^;]*;? ?")
+MOST_NAMED: Final = 8
+"""A sentence that would list more models than this names the ends of the list only."""
+_GAP, _TITLE, _COLUMNS, _NARROWEST = 24, 30, 3, 420
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing.
+
+    Attributes:
+        title: above it; may be empty.
+        remark: below the title; may be empty.
+        drawing: of matplotlib; a point of it is a pixel.
+        label: what a screen reader says, so it states the numbers.
+    """
+
+    title: str
+    remark: str
+    drawing: Figure
+    label: str
+
+    @cached_property
+    def inline(self) -> Markup:
+        """The drawing for a page that has the style sheet of `template_environment`.
+
+        Of what matplotlib writes, only shapes and texts stay.
+        """
+        buffer = StringIO()
+        with canvas.drawing_style():
+            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            self.drawing.savefig(buffer, format="svg", metadata=nothing)
+        tree = fromstring(buffer.getvalue())  # noqa: S314 - matplotlib's own text
+        marks = {mark.get("id", ""): mark for mark in tree.iter(f"{_SPACE}path")}
+        box = {"viewBox": tree.get("viewBox", ""), "role": "img", "aria-label": self.label}
+        root = Element("svg", box)
+        root.extend(_shapes(tree, marks))
+        return Markup(tostring(root, "unicode"))  # noqa: S704 - escaped by ElementTree
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """Maps values to pixels, linearly or by logarithm.
+class ReportFigure:
+    """Panels under one heading.
 
     Attributes:
-        low: value at pixel `start`.
-        high: value at pixel `end`; equal to `low` where all values are one.
-        start: first pixel.
-        end: last pixel.
-        log: whether equal ratios are equally far apart; needs values above 0.
+        name: for links.
+        heading: what is shown.
+        finding: what is seen, in words.
+        panels: the drawings.
+        legend: name of the template's key to the marks.
     """
 
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        """Return the pixel of a value."""
-        low, high = self.low, self.high
-        if self.log:
-            low, high, value = math.log10(low), math.log10(high), math.log10(value)
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
-
-    @property
-    def ticks(self) -> list[float]:
-        """Round values inside [low, high]: powers of ten, or about four equal steps.
-
-        >>> Scale(0.0, 0.31, 0, 100).ticks
-        [0.0, 0.1, 0.2, 0.3]
-        >>> Scale(0.05, 200, 0, 100, log=True).ticks
-        [0.1, 1.0, 10.0, 100.0]
-        """
-        if self.log:
-            first = math.ceil(math.log10(self.low) - 1e-9)
-            last = math.floor(math.log10(self.high) + 1e-9)
-            return [10.0**power for power in range(first, last + 1)]
-        if self.high <= self.low:
-            return [self.low]
-        rough = (self.high - self.low) / 4
-        unit = 10.0 ** math.floor(math.log10(rough))
-        step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * 0.999)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(number * step, 12) for number in range(first, last + 1)]
+    name: str
+    heading: str
+    finding: str
+    panels: list[Panel]
+    legend: str = ""
 
 
-def picture(width: float, height: float, label: str, parts: Iterable[Markup]) -> Markup:
-    """Put shapes together; `label` is what a screen reader says, so it states the finding."""
-    markup = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
-    return markup.format(_number(width), _number(height), label, Markup("").join(parts))
+def document(figure: ReportFigure) -> str:
+    """Return a figure as the text of a file, its panels in rows.
 
-
-# A file of its own paints its own ground: a page may be dark where the reader's system is light.
-_STYLE = """<style>
-svg{--page:#fff;--text:#1c2126;--muted:#57606a;--line:#dde2e7;\
---c0:#0b6e66;--c1:#b3261e;--c2:#2f5fc4;--c3:#7a5200}
-@media (prefers-color-scheme:dark){svg{--page:#12171c;--text:#e6eaee;--muted:#a3aeb9;\
---line:#323b44;--c0:#56c7b5;--c1:#ff9d94;--c2:#8fb4ff;--c3:#e2b866}}
-.page{fill:var(--page)}
-text{font:12.5px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;\
-fill:var(--text)}
-.small{font-size:11.5px;fill:var(--muted)} .strong{font-weight:600}
-.middle{text-anchor:middle} .end{text-anchor:end}
-polyline{fill:none} .grid{stroke:var(--line)}
-"""
-
-
-def document(
-    width: float, height: float, label: str, parts: Iterable[Markup], style: str = ""
-) -> str:
-    """Put shapes together as a file of its own, light and dark; `style` is further CSS."""
-    first = [Markup(_STYLE + style + "</style>"), rect(0, 0, width, height, "page")]  # noqa: S704
-    drawing = str(picture(width, height, label, [*first, *parts]))
-    size = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-    return drawing.replace("<svg ", size, 1) + "\n"
-
-
-def placed(drawing: Markup, x: float, y: float, width: float, height: float) -> Markup:
-    """Put a picture into another one, its upper left corner at a point."""
-    place = Markup('<svg x="{}" y="{}" width="{}" height="{}" ')
-    return drawing.replace("<svg ", place.format(*map(_number, (x, y, width, height))), 1)
-
-
-def text(x: float, y: float, content: str, style: str = "") -> Markup:
-    """Write at a base line; the styles `middle` and `end` say which part of it is at x."""
-    markup = Markup('<text x="{}" y="{}" class="{}">{}</text>')
-    return markup.format(_number(x), _number(y), style, content)
-
-
-def rect(x: float, y: float, width: float, height: float, style: str) -> Markup:
-    """Draw a rectangle from its upper left corner."""
-    markup = Markup('<rect x="{}" y="{}" width="{}" height="{}" class="{}"/>')
-    return markup.format(*map(_number, (x, y, width, height)), style)
-
-
-def circle(centre: Point, radius: float, style: str) -> Markup:
-    """Draw a circle."""
-    markup = Markup('<circle cx="{}" cy="{}" r="{}" class="{}"/>')
-    return markup.format(_number(centre[0]), _number(centre[1]), _number(radius), style)
-
-
-def titled(title: str, *parts: Markup) -> Markup:
-    """Group shapes under a text that a pointer brings up."""
-    return Markup("<g><title>{}</title>{}</g>").format(title, Markup("").join(parts))
-
-
-def line(points: Iterable[Point], style: str) -> Markup:
-    """Draw straight lines from point to point."""
-    corners = " ".join(f"{_number(x)},{_number(y)}" for x, y in points)
-    return Markup('<polyline points="{}" class="{}"/>').format(corners, style)
-
-
-def grid_x(x: Scale, top: float, bottom: float) -> Markup:
-    """Draw a vertical line at every tick, its value below."""
-    marks = []
-    for tick in x.ticks:
-        marks.append(line([(x(tick), top), (x(tick), bottom)], "grid"))
-        marks.append(text(x(tick), bottom + 15, f"{tick:g}", "middle small"))
-    return Markup("").join(marks)
-
-
-def grid_y(
-    y: Scale, left: float, right: float, write: Callable[[float], str] = "{:g}".format
-) -> Markup:
-    """Draw a horizontal line at every tick, its value on the left."""
-    marks = []
-    for tick in y.ticks:
-        marks.append(line([(left, y(tick)), (right, y(tick))], "grid"))
-        marks.append(text(left - 6, y(tick) + 4, write(tick), "end small"))
-    return Markup("").join(marks)
-
-
-def clip(content: str, length: int) -> str:
-    """Shorten what would not fit.
-
-    >>> clip("popularity", 20), clip("popularity", 6)
-    ('popularity', 'popul…')
+    A file of its own paints its own ground: a page may be dark where the reader's system is light.
     """
-    return content if len(content) <= length else content[: length - 1] + "…"
+    columns = min(_COLUMNS, len(figure.panels))
+    sizes = [panel.drawing.bbox.size for panel in figure.panels]
+    widths = [max(width for width, _ in sizes[first::columns]) + _GAP for first in range(columns)]
+    step = max((height for _, height in sizes), default=0) + _TITLE + _GAP
+    panels = []
+    for number, panel in enumerate(figure.panels):
+        row, column = divmod(number, columns)
+        place = (_GAP + sum(widths[:column]), 60 + row * step, *sizes[number])
+        panels.append((*map(round, place), panel))
+    rows = -(-len(figure.panels) // max(1, columns))
+    template = template_environment().get_template("figure.svg.j2")
+    return template.render(
+        label=f"{figure.heading}. {figure.finding}",
+        css=Markup(palette_css("svg") + DRAWING_CSS),  # noqa: S704 - a constant
+        heading=figure.heading,
+        panels=panels,
+        width=max(_NARROWEST, round(sum(widths)) + _GAP),
+        height=round(44 + rows * step),
+    )
 
 
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
+def _shapes(parent: Element, marks: Mapping[str, Element]) -> Iterator[Element]:
+    """Yield shapes and texts; a group only where it has a text that a pointer brings up."""
+    for child in parent:
+        kind = child.tag.removeprefix(_SPACE)
+        if kind == "g" and child.get("id", "").startswith(canvas.TIP):
+            group = Element("g")
+            SubElement(group, "title").text = child.get("id", "").removeprefix(canvas.TIP)
+            group.extend(_shapes(child, marks))
+            yield group
+        elif kind == "g":
+            yield from _shapes(child, marks)
+        elif kind == "use":
+            shape = {**marks[child.get(_LINK, "")[1:]].attrib, "style": child.get("style", "")}
+            shape["transform"] = f"translate({child.get('x')} {child.get('y')})"
+            yield _shape("path", shape, None)
+        elif kind in {"path", "text"}:
+            yield _shape(kind, child.attrib, child.text)
+
+
+def _shape(kind: str, attributes: Mapping[str, str], content: str | None) -> Element:
+    """Shorten the numbers, and name the colours, which the page then gives."""
+    shape = Element(kind)
+    for key in ("d", "x", "y", "transform", "style"):
+        value = " ".join(attributes.get(key, "").split())
+        if key == "style":
+            value = re.sub("#[0-9a-f]{6}", lambda c: _NAMES.get(c[0], c[0]), _FONT.sub("", value))
+        if value and not value.startswith("rotate(-0 "):
+            shape.set(key, _NUMBER.sub(lambda number: f"{round(float(number[0]), 2):g}", value))
+    shape.text = content
+    return shape

@@ -6,25 +6,31 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.report import svg
-from diffrec_core.report.figure import Figure
-from diffrec_core.report.svg import Scale
+from diffrec_core.report import canvas
+from diffrec_core.report.style import LIGHT
+from diffrec_core.report.svg import Panel, ReportFigure
+
+_LOOKS = (
+    {"facecolor": LIGHT["mark"]},
+    {"facecolor": "none", "edgecolor": LIGHT["accent"], "linewidth": 1.5},
+    {"facecolor": LIGHT["accent"]},
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One part in `timeline`: its name, first and last time, and what to write beside it."""
+    """One part: its name, first and last time, and its size in words."""
 
     name: str
     first: datetime
     last: datetime
-    note: str
+    size: str
 
 
-def split_timeline(protocol: Mapping[str, Any]) -> Figure | None:
+def split_timeline(protocol: Mapping[str, Any]) -> ReportFigure | None:
     """The time spans of the parts; None if `parts` does not give them.
 
     Raises:
@@ -45,9 +51,9 @@ def split_timeline(protocol: Mapping[str, Any]) -> Figure | None:
         if overlap
         else "The parts follow one another in time."
     )
-    named = "; ".join(f"{s.name} {s.first:%Y-%m-%d} to {s.last:%Y-%m-%d}, {s.note}" for s in spans)
-    panel = ("", "", timeline(spans, f"Time spans: {named}. {finding}"))
-    return Figure("timeline", "Time spans", finding, [panel], "")
+    named = "; ".join(f"{s.name} {s.first:%Y-%m-%d} to {s.last:%Y-%m-%d}, {s.size}" for s in spans)
+    panel = Panel("", "", draw_spans(spans), f"Time spans: {named}. {finding}")
+    return ReportFigure("timeline", "Time spans", finding, [panel])
 
 
 def _time(part: str, value: object) -> datetime:
@@ -66,24 +72,19 @@ def _size(part: Mapping[str, Any]) -> str:
     return ", ".join(sizes)
 
 
-def timeline(spans: Sequence[Span], label: str) -> Markup:
-    """A bar from the first to the last time of each part, on one time axis."""
-    width, left, right, row_height = 440, 82, 432, 40
-    height = row_height * len(spans) + 30
+@canvas.drawing_style()
+def draw_spans(spans: Sequence[Span]) -> Figure:
+    """A bar from the first to the last time of each part, in seconds on one axis."""
+    figure, axes = canvas.new_axes((440, 40 * len(spans) + 34), (82, 4, 8, 30), "x")
+    canvas.name_rows(axes, [span.name for span in spans])
     start, end = min(span.first for span in spans), max(span.last for span in spans)
-    x = Scale(0.0, (end - start).total_seconds(), left, right)
-    parts = []
-    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
-        at = left + share * (right - left)
-        date = f"{start + share * (end - start):%Y-%m-%d}"
-        parts.append(svg.line([(at, 4), (at, height - 22)], "grid"))
-        parts.append(svg.text(at, height - 6, date, f"{anchor} small"))
-    for number, span in enumerate(spans):
-        top = 6 + number * row_height
-        first, last = (x((time - start).total_seconds()) for time in (span.first, span.last))
-        parts += [
-            svg.text(left - 8, top + 12, svg.clip(span.name, 12), "end"),
-            svg.rect(first, top, max(last - first, 3.0), 14, f"part{number % 3}"),
-            svg.text(left + 2, top + 28, span.note, "small"),
-        ]
-    return svg.picture(width, height, label, parts)
+    total = (end - start).total_seconds() or 1.0
+    for row, span in enumerate(spans):
+        first, last = ((time - start).total_seconds() for time in (span.first, span.last))
+        width = max(last - first, 0.01 * total)  # an instant can be seen
+        axes.barh(row, width, 0.36, first, **_LOOKS[row % 3])
+        canvas.note(axes, span.size, (0.0, row), (2, -11), va="top")
+    axes.set_xlim(0.0, total)
+    dates = [f"{start + share * (end - start):%Y-%m-%d}" for share in (0.0, 0.5, 1.0)]
+    canvas.name_ends(axes, [0.0, total / 2, total], dates)
+    return figure

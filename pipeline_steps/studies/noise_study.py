@@ -24,7 +24,7 @@ from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.kinds import build
-from diffrec_core.report.robustness import Measured
+from diffrec_core.report.noise import NoiseResult
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.fitting import Training, epoch_limit
 from pipeline_steps.runtime.item_clusters import LIGHTGCN, fit_item_clusters
@@ -129,7 +129,7 @@ class NoiseStudy:
         self._finished: dict[str, list[float]] = read_json(finished) if finished.exists() else {}
         self._clusters: tuple[tuple[str, float, int], NDArray[np.int64]] | None = None
 
-    def run(self) -> Iterator[Measured]:
+    def run(self) -> Iterator[NoiseResult]:
         """Yield the result of each fit; a model that runs out of memory is left out."""
         fits = list(self._fits())
         with progress("robustness", len(fits)) as advance:
@@ -137,7 +137,7 @@ class NoiseStudy:
                 noise = fit.noise
                 try:
                     recall, ndcg = self._measure(fit)
-                    yield Measured(fit.model, noise.kind, noise.share, fit.seed, recall, ndcg)
+                    yield NoiseResult(fit.model, noise.kind, noise.share, fit.seed, recall, ndcg)
                 except NotEnoughMemoryError as error:
                     log.warning("%s is left out: %s", fit.model, error)
                 advance(done, f"{fit.model}, {noise.kind} noise {noise.share:.0%}")

@@ -12,7 +12,7 @@ import io
 from pathlib import Path
 
 from diffrec_core.common.artifacts import write_text
-from diffrec_core.report.robustness import Measured, drop_figure
+from diffrec_core.report.noise import NoiseResult, noise_picture
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.command import Inputs, Report
 from pipeline_steps.studies.noise_study import METRICS, NoiseStudy, StudyData
@@ -49,11 +49,11 @@ def run(inputs: RobustnessInputs, params: Params) -> Report:
     data = StudyData.read(inputs.interactions, inputs.events, paths)
     rows = list(NoiseStudy(params, data, inputs.finished).run())
     write_text(inputs.out / "rows.csv", _csv(rows))
-    write_text(inputs.out / "drop.svg", drop_figure(rows))
+    write_text(inputs.out / "drop.svg", noise_picture(rows))
     return {"fits": len(rows)}
 
 
-def _csv(rows: list[Measured]) -> str:
+def _csv(rows: list[NoiseResult]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["model", "noise", "share", "seed", *METRICS])

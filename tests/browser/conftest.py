@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from diffrec_core.report.figures import build_figures
 from diffrec_core.report.html import render_report
 from tests.unit.report.full_run import full_run
 
@@ -44,7 +45,8 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of twenty models, as a file in a folder of its own."""
     path = tmp_path_factory.mktemp("a report") / "report.html"
-    path.write_text(render_report(full_run()), encoding="utf-8")
+    run = full_run()
+    path.write_text(render_report(run, build_figures(run)), encoding="utf-8")
     return path
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from diffrec_core.report.style import DARK, LIGHT
 from tests.browser.conftest import Opened
 from tests.unit.report.full_run import NAMES, full_run
 
@@ -14,6 +15,24 @@ Open = Callable[..., Opened]
 TEST_RECALL = "#leaderboard table.sortable >> nth=0 >> th[data-column='5'] >> button"
 SCHEMES = ("light", "dark")
 A4 = 710  # px between the margins
+
+CUT_OFF = """
+(region) => {
+  const edge = region.getBoundingClientRect();
+  const cut = (cell) => {
+    const box = cell.getBoundingClientRect();
+    const outside = box.right > edge.right + 1 || box.left < edge.left - 1;
+    return outside || cell.scrollWidth > cell.clientWidth + 1;
+  };
+  return [...region.querySelectorAll("th, td")].filter(cut).map((cell) => cell.textContent);
+}
+"""
+BEYOND_PANEL = """
+(texts) => texts.filter((text) => {
+  const [box, edge] = [text, text.closest("svg")].map((e) => e.getBoundingClientRect());
+  return box.left < edge.left - 4 || box.right > edge.right + 4;
+}).map((text) => text.textContent)
+"""
 
 # Relative luminance and contrast as WCAG 2 defines them. Of a text on transparent elements, the
 # background is that of the nearest ancestor that has one; what is in a drawing stands on the page.
@@ -39,9 +58,10 @@ CONTRASTS = """
   });
 }
 """
+SMALL_TEXT = "svg text[style*='--muted']"
 TEXTS = (
     *("h1", "p.lead strong", "nav a", "caption", "td small", "thead th", "tr.selected .badge"),
-    *("figcaption", ".legend", ".tiles li", ".note", "svg text", "svg text.small", ".user .tick"),
+    *("figcaption", ".legend", ".tiles li", ".note", "svg text", SMALL_TEXT, ".user .tick"),
 )
 
 
@@ -133,9 +153,28 @@ def test_the_page_is_as_wide_as_the_window(open_report: Open, scheme: str) -> No
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_leaderboard_is_not_cut_off_on_a_screen(open_report: Open) -> None:
-    region = open_report(1300).page.locator("#leaderboard .scroll").first
-    assert region.evaluate("(e) => e.scrollWidth <= e.clientWidth")
+def test_no_cell_of_the_leaderboard_is_cut_off_in_a_usual_window(open_report: Open) -> None:
+    page = open_report(1300).page
+    for width in (1300, 1360, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.locator("#leaderboard .scroll").first.evaluate(CUT_OFF) == []
+
+
+def test_texts_of_drawings_stay_in_their_panels(open_report: Open) -> None:
+    page = open_report().page
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert page.locator("svg text").evaluate_all(BEYOND_PANEL) == []
+
+
+@pytest.mark.parametrize(("scheme", "colours"), [("light", LIGHT), ("dark", DARK)])
+def test_drawings_take_the_colours_of_the_scheme(
+    open_report: Open, scheme: str, colours: dict[str, str]
+) -> None:
+    page = open_report(color_scheme=scheme).page
+    bar = page.locator("#comparison path[style*='fill: var(--accent)']").first
+    digits = colours["accent"].removeprefix("#")
+    expected = ", ".join(str(int(digits[n : n + 2], 16)) for n in (0, 2, 4))
+    assert bar.evaluate("(e) => getComputedStyle(e).fill") == f"rgb({expected})"
 
 
 def test_wide_tables_scroll_inside_themselves_on_a_phone(open_report: Open) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from diffrec_core.report.status import WORDS, render_status
-from tests.browser.test_report import A4, CONTRASTS, SCHEMES
+from tests.browser.test_report import A4, CONTRASTS, SCHEMES, SMALL_TEXT
 from tests.planted_status import faulty_night, quiet_night
 
 pytestmark = pytest.mark.browser
@@ -24,7 +24,7 @@ TEXTS = (
         "footer",
         "figcaption",
         "summary",
-        "svg text.small",
+        SMALL_TEXT,
         ".do",
         ".do a",
     ),

@@ -12,7 +12,7 @@ import pytest
 from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.data.schema import RECOMMENDATIONS_SCHEMA
 from diffrec_core.data.tables import RECOMMENDATIONS
-from diffrec_core.report.plots import FIGURES
+from diffrec_core.report.figures import FIGURES
 from tests.integration.conftest import Project, copy_of
 from tests.raw_logs import block_of
 

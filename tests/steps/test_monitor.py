@@ -395,7 +395,7 @@ def test_a_time_that_is_none_is_refused(monitor: Monitor, night: Path) -> None:
 class Page(HTMLParser):
     """Elements in order; every one that is opened must be closed."""
 
-    EMPTY = frozenset({"meta", "link", "rect", "polyline", "br"})
+    EMPTY = frozenset({"meta", "link", "path", "br"})
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from diffrec_core.models.diffrec.config import DiffRecConfig
@@ -38,7 +38,9 @@ class DiffRecProgram(BatchProgram):
         seed: int,
         validation: Callable[[], float | None],
     ) -> None:
-        parts = {"denoiser": (network.denoiser, config.learning_rate)}
+        parts: dict[str, tuple[nn.Module, float]] = {
+            "denoiser": (network.denoiser, config.learning_rate)
+        }
         if network.vae is not None:
             parts["vae"] = (network.vae, config.vae_learning_rate)
         super().__init__(

@@ -8,7 +8,6 @@ import numpy as np
 from diffrec_core.evaluation.beyond_accuracy import CATALOGUE, LISTS
 from diffrec_core.report.changes import compare_runs
 from diffrec_core.report.data import Certainty, ModelResult, ReportData
-from diffrec_core.report.robustness import Measured
 from tests.unit.report.runs import DATA_CARD, METRICS, PARTS
 
 NAMES = (
@@ -47,7 +46,6 @@ def full_run() -> ReportData:
         sample_histories={u: rng.integers(0, N_ITEMS, 5 + 9 * u).tolist() for u in range(N_USERS)},
         user_ids={user: f"user-{user}" for user in range(N_USERS)},
         left_out={"slim_dense": "slim_dense needs 12.4 GiB, the limit is 8 GiB"},
-        noise=_noise(),
         changes=compare_runs(_summary(models, 0.0), _summary(models, 0.004)),
     )
 
@@ -120,17 +118,6 @@ def _groups(place: int) -> dict[str, dict[str, float]]:
         name: {"history_share": had[name], "recommended_share@20": recommended[name]}
         for name in had
     }
-
-
-def _noise() -> list[Measured]:
-    levels = [("none", 0.0), *(("random", n / 10) for n in range(1, 6)), ("natural", 0.25)]
-    return [
-        Measured(model, noise, share, seed, value, value * 0.8)
-        for number, model in enumerate(NAMES[8:14])
-        for noise, share in levels
-        for seed in range(3)
-        for value in [(0.3 - 0.01 * seed) * (1 - share * (0.2 + 0.1 * number + 0.05 * seed))]
-    ]
 
 
 def _summary(models: list[ModelResult], change: float) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def decision(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_section_is_linked_and_says_what_was_found(data: ReportData) -> None:
-    page = Page(add_gate_section(render_report(data), decision()))
+    page = Page(add_gate_section(render_report(data, {}), decision()))
     assert next(e["id"] for e in page.all("section")) == "gate"
     assert {"href": "#gate"} in page.all("a")
     text = page.text("section")
@@ -59,7 +59,7 @@ def test_the_section_is_linked_and_says_what_was_found(data: ReportData) -> None
 
 
 def test_writing_again_replaces_the_section(data: ReportData) -> None:
-    once = add_gate_section(render_report(data), decision())
+    once = add_gate_section(render_report(data, {}), decision())
     assert add_gate_section(once, decision()) == once
     other = add_gate_section(once, decision(decision="promote", reason=r"better \1"))
     assert "Version 7 is to become champion, in place of version 5." in other
@@ -68,7 +68,7 @@ def test_writing_again_replaces_the_section(data: ReportData) -> None:
 
 
 def test_without_a_champion_or_a_comparison(data: ReportData) -> None:
-    html = render_report(data)
+    html = render_report(data, {})
     first = add_gate_section(html, decision(champion=None, decision="promote"))
     assert "Version 7 is to become champion." in first
     refused = {"numbers": {}, "guards": [], "window": None, "reason": "no fair comparison"}
@@ -79,12 +79,12 @@ def test_without_a_champion_or_a_comparison(data: ReportData) -> None:
 
 
 def test_what_is_inserted_is_escaped(data: ReportData) -> None:
-    html = add_gate_section(render_report(data), decision(reason=ATTACK))
+    html = add_gate_section(render_report(data, {}), decision(reason=ATTACK))
     assert ATTACK not in html
     assert ATTACK in Page(html).text("section")
 
 
 def test_a_report_without_a_place_for_it(data: ReportData) -> None:
-    html = render_report(data).replace("<!-- gate -->", "")
+    html = render_report(data, {}).replace("<!-- gate -->", "")
     with pytest.raises(ArtifactError, match="no place for the gate"):
         add_gate_section(html, decision())
