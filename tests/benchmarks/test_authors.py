@@ -29,7 +29,7 @@ def test_without_data_or_checkout_it_says_so(
 
 
 def test_a_checkout_is_recognised(tmp_path: Path) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="does not hold DiffRec/main.py"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"does not hold DiffRec/main\.py"):
         diffrec_authors.checkout(str(tmp_path))
     (tmp_path / "DiffRec").mkdir()
     (tmp_path / "DiffRec" / "main.py").touch()

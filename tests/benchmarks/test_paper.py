@@ -27,9 +27,7 @@ def results(tmp_path: Path) -> Results:
 
 
 @pytest.fixture
-def run(
-    settings: Settings, data: Path, results: Results, monkeypatch: pytest.MonkeyPatch
-) -> Run:
+def run(settings: Settings, data: Path, results: Results, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs what is planned in this process; returns what was started."""
     started: list[str] = []
 
@@ -51,7 +49,9 @@ def run(
 def arguments(data: str, out: Path, **choices: Any) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     paper.add_arguments(parser)
-    return argparse.Namespace(**{**vars(parser.parse_args([])), "data": data, "out": out, **choices})
+    return argparse.Namespace(
+        **{**vars(parser.parse_args([])), "data": data, "out": out, **choices}
+    )
 
 
 def test_missing_data_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +156,15 @@ def test_the_table_sets_means_and_deviations_beside_published_numbers() -> None:
     lines = table_lines("A", [*rows, row(1, 0.25, model="l_diffrec", **more)])
     spread, value = "0.2000 ± .1000", "0.2500"
     assert [line for line in lines if line[0] == "diffrec"] == [
-        ("diffrec", "authors' code, 3 seeds [1]", "0.1004", "0.1702", "0.0862", "0.1098", *[""] * 3),
+        (
+            "diffrec",
+            "authors' code, 3 seeds [1]",
+            "0.1004",
+            "0.1702",
+            "0.0862",
+            "0.1098",
+            *[""] * 3,
+        ),
         ("diffrec", "paper [3]", "0.1058", "0.1787", "0.0901", "0.1148", *[""] * 3),
         ("diffrec", "authors", *[spread] * 4, "4.0", "403", "3"),
     ]

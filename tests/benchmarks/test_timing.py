@@ -76,7 +76,9 @@ def test_sides_take_turns_and_medians_are_compared() -> None:
 def test_ours_is_divided_by_a_limit(target: float | None, met: bool | None) -> None:
     turns, _ = take_turns(1, ours=[5.0])
     limit = Turns.peak_mib
-    row = compare(turns, "a", "it", "ours", lambda t: limit(t, "ours") / 25, is_limit=True, target=target)
+    row = compare(
+        turns, "a", "it", "ours", lambda t: limit(t, "ours") / 25, is_limit=True, target=target
+    )
     assert verdict(row)[:3] == (5.0, 4.0, 1.25)
     assert (row["met"], row["target"]) == (met, f"≤ {target:g}" if target else "")
     assert compare(turns, "a", "it", "ours", 2.5, is_limit=True)["ratio"] == 2.0
@@ -112,13 +114,17 @@ def test_real_sides_take_turns() -> None:
 
 def test_without_data_or_checkout_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    cases = {name: case for name, case in all_cases().items() if name.split(".")[0].endswith("diffrec")}
+    cases = {
+        name: case for name, case in all_cases().items() if name.split(".")[0].endswith("diffrec")
+    }
     assert len(cases) == 4
     for case in cases.values():
         assert {row["note"] for row in case(Available())} == {
             "not measured: DIFFREC_BENCH_DATA names no data"
         }
-    missing = {name: spec.missing for name, spec in epoch_sides("diffrec", Available("data")).items()}
+    missing = {
+        name: spec.missing for name, spec in epoch_sides("diffrec", Available("data")).items()
+    }
     nobody = "not measured: REFERENCE names no checkout"
     assert {name for name, why in missing.items() if why == nobody} == {"authors", "no workers"}
     assert {why for name, why in missing.items() if why != nobody} == {""}
