@@ -121,20 +121,24 @@ check-tests:
 format: .venv/.dev-stamp ## format the code
 	@ruff check --fix . && ruff format .
 
-# What the benchmarks are told, by environment or after `make`: DIFFREC_BENCH_DATA; MODELS, SEEDS,
-# SETTINGS, PROTOCOLS, PRECISION; CASES, THREADS, REPEATS, REFERENCE, RECBOLE. `python -m benchmarks.speed
-# --help` and `python -m benchmarks.paper --help` say more.
-bench: .venv/.pipeline-stamp ## speed and memory beside others' code and what no code can pass
-	@python -m benchmarks.speed
+# DIFFREC_BENCH_DATA is a folder with the paper's MovieLens-1M split, REFERENCE a checkout of the
+# DiffRec authors' code; `python -m benchmarks speed --help` and the like say more.
+BENCH = python -m benchmarks
+BENCH_DATA = --data "$(DIFFREC_BENCH_DATA)"
+bench: .venv/.pipeline-stamp ## speed and memory beside the machine's limits (CASES, REFERENCE=checkout, THREADS, REPEATS)
+	@$(BENCH) speed $(BENCH_DATA) --cases $(CASES) --reference "$(REFERENCE)" \
+		$(if $(THREADS),--threads $(THREADS)) $(if $(REPEATS),--repeats $(REPEATS))
 
-bench-paper: .venv/.pipeline-stamp ## every model on the paper's MovieLens-1M split, beside its numbers
-	@python -m benchmarks.paper
+bench-paper: .venv/.pipeline-stamp ## models on the paper's MovieLens-1M split (MODELS, SEEDS, PROTOCOLS, SETTINGS, PRECISION)
+	@$(BENCH) paper $(BENCH_DATA) --models $(MODELS) --seeds $(SEEDS) \
+		--protocols $(PROTOCOLS) --settings $(SETTINGS) --precision $(PRECISION)
 
-bench-authors: .venv/.pipeline-stamp ## the DiffRec authors' own code with several seeds (REFERENCE=checkout)
-	@python -m benchmarks.authors
+bench-authors: .venv/.pipeline-stamp ## the DiffRec authors' own code with several seeds (REFERENCE=checkout, MODELS, SEEDS)
+	@$(BENCH) authors $(BENCH_DATA) --reference "$(REFERENCE)" --models $(MODELS) --seeds $(SEEDS)
 
-bench-tune: .venv/.pipeline-stamp ## better settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS)
-	@python -m benchmarks.tune
+bench-tune: .venv/.pipeline-stamp ## better settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS, PRECISION)
+	@$(BENCH) tune $(BENCH_DATA) --models $(MODELS) --budget "$(BUDGET)" --seeds $(SEEDS) \
+		--precision $(PRECISION)
 
 mlflow: .venv/.pipeline-stamp ## MLflow's pages and registry: runs, curves, versions, aliases
 	@echo "MLflow: http://127.0.0.1:$(MLFLOW_PORT) (Ctrl-C stops it)"

@@ -4,210 +4,171 @@
   MODELS="diffrec l_diffrec" BUDGET=30m SEEDS="1 2 3" PRECISION=bfloat16 make bench-tune
 
 Protocol C, and of it only what comes before its test. Models are fitted on train and judged by the
-next 10 %, twice: whole, asked of the histories that they were fitted on, and its later half, asked
-of histories that went on since, as those of the test have. The mean of both recalls counts.
+next 10 %, twice: whole, from the histories that they were fitted on, and its later half, from
+histories that went on since, as those of the test have. The mean of both recalls is maximised.
 
 Trials are fitted with the first seed; the best few are then fitted with the others too, since the
-best of many owes part of it to its seed, and the best mean over seeds wins. Every model begins with
-its present settings and has the same budget.
+best of many owes part of its value to its seed, and the best mean over seeds wins. Every model
+begins with its present settings and has the same budget.
 
-What is finished is kept in reports/bench/tuning, so the same command goes on where it was stopped.
+Finished work stays in reports/bench/tuning, so the same command continues where it was stopped.
 """
 
-import argparse
-import logging
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
-from rich.console import Console
-
-from benchmarks._fit import Task, training_data
-from benchmarks._fits import Fit
-from benchmarks._ml1m import data_folder, load_split, missing_data, protocol
-from benchmarks._paper_table import spread
-from benchmarks.paper import Bench
-from diffrec_core.common.artifacts import read_json, sha256_json, write_json
+from benchmarks.fits.fitting import data_of, item_embeddings
+from benchmarks.fits.plan import SETTINGS, Fit, device, plan
+from benchmarks.inputs import BenchInputs
+from benchmarks.ml1m import find_data, load_split
+from benchmarks.results import Results, show, spread
+from benchmarks.settings import read_settings
+from diffrec_core.common.artifacts import sha256_json
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.common.search_space import Choice, Dimension, Space, Trial, get_value, with_value
+from diffrec_core.common.trial import Trial as Suggesting
 from diffrec_core.data.histories import Histories, concatenate
-from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
+from diffrec_core.evaluation.measuring import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
-from diffrec_core.models.base import Recommender, TrainingData
+from diffrec_core.models.base import TrainingData
 from diffrec_core.models.kinds import create
 from diffrec_core.training.trainer import TrainingOptions
-from pipeline_steps.params import presets
-from pipeline_steps.runtime.command import command_line, progress
-from pipeline_steps.studies.study import Budget, OnValidation, Section, Study
-from pipeline_steps.studies.use_tuning import parse_budget
-
-log = logging.getLogger("pipeline")
+from pipeline_steps.params.overlay import leaves, nested
+from pipeline_steps.params.presets import merged
+from pipeline_steps.params.steps import TuneConfig
+from pipeline_steps.runtime.progress import progress
+from pipeline_steps.studies.study import OnValidation, Settings, Study, Trial
 
 FINALISTS = 5
-"""Trials that all seeds are tried with; the settings to begin with are another one."""
-_METRIC = "recall@20"
-_CONFIG = EvaluationConfig(cutoffs=(20,))
+"""Trials that are fitted with all seeds, beside the settings to begin with."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the choices: options, or environment variables of the same names."""
-    for name, default, meaning in (
-        ("MODELS", "", "entries under `train` in the presets (default: all)"),
-        ("SEEDS", "1 2 3", "the first one for trials, all for the best of them (default: 1 2 3)"),
-        ("PRECISION", "", "of the DiffRec family: float32 or bfloat16 (default: the preset's)"),
-    ):
-        chosen = (os.environ.get(name) or default).split()
-        parser.add_argument(f"--{name.lower()}", nargs="*", default=chosen, help=meaning)
-    budget = os.environ.get("BUDGET") or "20"
-    what = "of trials, for each model: how many, or how long, such as 90s, 10m, 2h (default: 20)"
-    parser.add_argument("--budget", default=budget, help=what)
-    parser.add_argument("--presets", type=Path, default=presets.PRESETS, metavar="FOLDER")
-    parser.add_argument("--out", type=Path, default=Path("reports/bench"), metavar="FOLDER")
+class TuneInputs(BenchInputs):
+    """The models and their budget."""
+
+    models: tuple[str, ...] = ()
+    """Entries under `train`; by default all."""
+
+    seeds: tuple[int, ...] = ()
+    """The first for trials, all for the best; by default 1 2 3."""
+
+    precision: tuple[Literal["float32", "bfloat16"], ...] = ()
+    """Of models with a choice: float32, bfloat16."""
+
+    budget: int | str = 20
+    """Of each model: trials, or a time such as 90s, 10m, 2h."""
 
 
-def main(args: argparse.Namespace) -> None:
-    """Tune one model after the other, and show what was found.
+def run(inputs: TuneInputs) -> None:
+    """Tune one model after the other, and show the results.
 
     Raises:
         ConfigError: a choice is unknown.
     """
-    folder = data_folder()
-    if folder is None:
-        log.warning("%s", missing_data())
+    data = find_data(inputs.data)
+    if data is None:
         return
-    bench = Bench(folder, args.presets, args.out)
-    budget = Budget(*parse_budget(args.budget))
-    fits = bench.plan(
-        args.models, args.seeds, ("C",), embeddings=("ours",), precisions=args.precision
+    fits = plan(
+        {"ours": read_settings(SETTINGS["ours"])},
+        load_split(data),
+        models=inputs.models,
+        seeds=inputs.seeds or (1, 2, 3),
+        protocols=("C",),
+        embeddings=("ours",),
+        precisions=inputs.precision[:1],
     )
+    budget = TuneConfig.parse({"budget": inputs.budget}, "tune")
     for model in dict.fromkeys(fit.model for fit in fits):
-        # of the presets, the later one has the settings to begin with
-        by_seed = {fit.seed: fit for fit in fits if fit.model == model}
-        candidates = Candidates(bench, list(by_seed.values()))
-        _show(model, candidates.best(candidates.search(budget)))
+        tuning = Tuning([fit for fit in fits if fit.model == model], data, inputs.out)
+        trials = tuning.search(budget)
+        before, settings, values = tuning.best(trials)
+        earlier = spread(before) if before else "none"
+        show(f"{model}: {spread(values)}, before {earlier}, {len(trials)} trials")
+        show(*(f"  {key}: {value}" for key, value in settings.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one model's tuning.
-
-    Attributes:
-        settings: dotted keys and values that differ from those to begin with; empty if none did
-            better.
-        values: what counts, of each seed.
-        before: the same of the settings to begin with; empty if they failed.
-        trials: how many were tried.
-    """
-
-    settings: dict[str, Any]
-    values: list[float]
-    before: list[float]
-    trials: int
-
-
-class Candidates:
-    """Settings of one model, tried and kept.
+class Tuning:
+    """Trials of one model's settings.
 
     Args:
-        bench: where data and item embeddings come from.
         fits: with the settings to begin with, one for each seed.
+        data: folder of the split.
+        out: folder of finished work.
     """
 
-    def __init__(self, bench: Bench, fits: Sequence[Fit]) -> None:
-        self.bench, self.fits = bench, fits
-        self.model = fits[0].model
-        config = create(fits[0].sections["model"], f"train.{self.model}").config
-        self.space = fixed_recency_kind(config.search_space(), fits[0].sections["model"])
-        self.start: Section = config.model_dump(mode="json")
-        self.out = bench.out / "tuning" / f"{self.model}.json"
-        self._data: dict[int, TrainingData] = {}
+    def __init__(self, fits: Sequence[Fit], data: Path, out: Path) -> None:
+        self.fits, self.data, self.out = fits, data, out
+        self.split, self.model = load_split(data), fits[0].model
+        self.config = create(fits[0].sections["model"], self.model).config
+        self.start = self.config.model_dump(mode="json")
+        self.finalists = Results(out / "tuning" / "finalists.json", ("key",))
+        earlier, later = halves(self.split.test)
+        later_half = RankingTask("later", concatenate(self.split.train, earlier), later)
+        whole = RankingTask("whole", self.split.train, self.split.test)
+        self.tasks = (whole, later_half)
+        self._training_data: dict[int, TrainingData] = {}
 
-    @cached_property
-    def tasks(self) -> tuple[RankingTask, RankingTask]:
-        """The two that settings are judged by; neither holds anything of the test."""
-        split = load_split(self.bench.data)
-        earlier, later = halves(split.test)
-        history = concatenate(split.train, earlier)
-        return protocol(split, "C").selection, RankingTask("later half", history, later)
-
-    def search(self, budget: Budget) -> list[Trial]:
+    def search(self, budget: TuneConfig) -> list[Trial]:
         """Try settings with the first seed until the budget is spent; all trials, best first."""
-        first = self.fits[0]
-        study = Study(
-            self.out.with_suffix(".db"),
-            f"{self.model} {first.key[:16]}",
-            self.space,
-            self.start,
-            first.seed,
-        )
+        first, path = self.fits[0], self.out / "tuning" / f"{self.model}.db"
+        name = f"{self.model} {first.key[:16]}"
+        study = Study(path, name, self._suggest, self.start, first.seed)
         total = budget.trials if budget.seconds is None else None
-        with progress(f"tune/{self.model}", total, quiet=False) as advance:
-
-            def on_trial(trial: Trial) -> None:
-                best = max((t.value for t in study.trials if t.value is not None), default=0.0)
-                advance(trial.number, f"best {best:.4f}")
-
-            def judge(section: Section, validated: OnValidation) -> float:
-                return self._judge(section, first, validated)
-
-            trials = study.run(judge, budget, on_trial)
+        with progress(f"tune/{self.model}", total) as advance:
+            trials = study.run(
+                lambda settings, validated: self._judge(self._section(settings), first, validated),
+                budget,
+                lambda trial: advance(trial.number, f"{trial.state} {trial.value or 0.0:.4f}"),
+            )
         return sorted(trials, key=lambda trial: trial.value or 0.0, reverse=True)
 
-    def best(self, trials: Sequence[Trial]) -> Result:
-        """The best mean over seeds among the best trials and the settings to begin with."""
-        complete = [trial for trial in trials if trial.state == "complete"]
-        begun = [trial for trial in complete if trial.number == 1]  # with what it begins with
-        finalists = [trial for trial in complete if trial.number != 1][:FINALISTS]
-        tried = [(self._changes(t), self._over_seeds(t)) for t in (*begun, *finalists)]
-        settings, values = max(tried, key=lambda pair: mean(pair[1]))
-        before = tried[0][1] if begun else []
-        result = Result(settings, values, before, len(trials))
-        write_json(self.out, {"model": self.model, **asdict(result)})
-        return result
+    def best(self, trials: Sequence[Trial]) -> tuple[list[float], dict[str, Any], list[float]]:
+        """Judge the best trials and the settings to begin with, which are trial 1, by all seeds.
 
-    def _changes(self, trial: Trial) -> dict[str, Any]:
-        return {k: v for k, v in trial.settings.items() if v != get_value(self.start, k)}
+        Returns:
+            The values of trial 1, one for each seed, empty if it failed; of the best mean, the
+            settings that differ from those to begin with, and the values.
+        """
+        complete = [trial for trial in trials if trial.state == "complete"]
+        finalists = sorted(complete, key=lambda trial: trial.number != 1)[: FINALISTS + 1]
+        values = {trial.number: self._over_seeds(trial) for trial in finalists}
+        best = max(finalists, key=lambda trial: mean(values[trial.number]))
+        now = dict(leaves(self.start))
+        changes = {key: value for key, value in best.settings.items() if value != now.get(key)}
+        return values.get(1, []), changes, values[best.number]
+
+    def _suggest(self, trial: Suggesting) -> Settings:
+        return self.config.suggest(_FixedRecency(trial, self.config.recency.kind != "none"))
+
+    def _section(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return merged(self.start, nested(settings))
 
     def _over_seeds(self, trial: Trial) -> list[float]:
         """The value of each seed; the first one's is the trial's own."""
-        section = self.start
-        for key, value in trial.settings.items():
-            section = with_value(section, key, value)
-        return [float(trial.value or 0.0), *(self._kept(section, fit) for fit in self.fits[1:])]
+        section = self._section(trial.settings)
+        return [float(trial.value or 0.0), *(self._finalist(section, f) for f in self.fits[1:])]
 
-    def _kept(self, section: Section, fit: Fit) -> float:
+    def _finalist(self, section: dict[str, Any], fit: Fit) -> float:
         """The value of these settings with the fit's seed, from an earlier run if there is one."""
         key = sha256_json({"fit": fit.key, "section": section})
-        path = self.bench.out / "tuning" / "finalists" / f"{key[:32]}.json"
-        if not path.exists():
+        row = self.finalists.find(key)
+        if row is None:
             value = self._judge(section, fit, lambda epoch, value: None)
-            log.info("%s, seed %d: %.4f", self.model, fit.seed, value)
-            write_json(path, {"model": self.model, "seed": fit.seed, "value": value})
-        return float(read_json(path)["value"])
+            row = {"key": key, "model": fit.model, "seed": fit.seed, "value": value}
+            self.finalists.add(row)
+        return float(row["value"])
 
-    def _judge(self, section: Section, fit: Fit, validated: OnValidation) -> float:
-        model = create(section, f"train.{self.model}")
-        seed = derive_seed(fit.seed, f"train/{self.model}")
+    def _judge(self, section: dict[str, Any], fit: Fit, validated: OnValidation) -> float:
+        """The mean recall of a fit with these settings."""
+        model = create(section, f"train.{fit.model}", device())
+        seed = derive_seed(fit.seed, f"train/{fit.model}")
         options = TrainingOptions(device=model.device, seed=seed, validated=validated)
-        model.fit(self._training_data(fit), options)
-        return mean(_recall(model, task) for task in self.tasks)
-
-    def _training_data(self, fit: Fit) -> TrainingData:
-        if fit.seed not in self._data:
-            split = load_split(self.bench.data)
-            task = Task(asdict(fit), str(self.bench.data))
-            if fit.embeddings:
-                task = task._replace(embeddings=str(self.bench.pretrained(fit, task)))
-            self._data[fit.seed], _ = training_data(task, split, protocol(split, "C"))
-        return self._data[fit.seed]
-
-
-def _recall(model: Recommender, task: RankingTask) -> float:
-    return evaluate_task(model.score, task, _CONFIG).metrics[_METRIC]
+        if fit.seed not in self._training_data:
+            embeddings = item_embeddings(fit, self.data, self.out / "cache")
+            self._training_data[fit.seed] = data_of(fit, self.split, embeddings)
+        model.fit(self._training_data[fit.seed], options)
+        return mean(recall_at(model.score, task) for task in self.tasks)
 
 
 def halves(histories: Histories) -> tuple[Histories, Histories]:
@@ -221,34 +182,16 @@ def halves(histories: Histories) -> tuple[Histories, Histories]:
     return histories.runs(starts, n_earlier), later
 
 
-def fixed_recency_kind(space: Space, section: Section) -> Space:
-    """The space of models that stay what they are: with recency, or without.
+class _FixedRecency:
+    """Suggestions for models that stay with recency, or without; decay by age needs times."""
 
-    Decay by age is left out: the split has no times.
-    """
-    kinds: tuple[str, ...] = ("linear", "exponential_position")
-    has_recency = (section.get("recency") or {}).get("kind", "none") != "none"
-    chosen = []
-    for dimension in space:
-        if not dimension.key.startswith("recency"):
-            chosen.append(dimension)
-        elif has_recency and dimension.key == "recency.kind":
-            chosen.append(Dimension(dimension.key, Choice(kinds), dimension.given))
-        elif has_recency and (dimension.given is None or set(kinds) & set(dimension.given[1])):
-            chosen.append(dimension)
-    return tuple(chosen)
+    def __init__(self, trial: Suggesting, has_recency: bool) -> None:
+        self._trial = trial
+        self._kinds = ("linear", "exponential_position") if has_recency else ("none",)
+        self.suggest_float, self.suggest_int = trial.suggest_float, trial.suggest_int
 
-
-def _show(model: str, result: Result) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    before = spread(result.before) if result.before else "none"
-    console.print(
-        f"{model}: {spread(result.values)} for {before} of before, {result.trials} trials",
-        markup=False,
-    )
-    for key, value in result.settings.items():
-        console.print(f"  {key}: {value}", markup=False)
-
-
-if __name__ == "__main__":
-    command_line(main, add_arguments, __doc__)
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As Optuna's, with fewer kinds of recency."""
+        return self._trial.suggest_categorical(
+            name, self._kinds if name == "recency.kind" else choices
+        )

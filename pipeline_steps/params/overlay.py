@@ -53,10 +53,10 @@ def apply_preset(path: Path, name: str, overlay: Mapping[str, Any], *, dry_run: 
     document = _load(path)
     start = _plain(document)
     _restore(document, document.pop(PRESET, None))
-    before = dict(_leaves(_plain(document)))
+    before = dict(leaves(_plain(document)))
     _put(document, overlay)
     if overlay:
-        after = dict(_leaves(_plain(document)))
+        after = dict(leaves(_plain(document)))
         changed = {key: before.get(key, _ABSENT) for key in after if after[key] != before.get(key)}
         gone = {key: before[key] for key in before if key not in after}
         document[PRESET] = {"name": name, "before": {**changed, **gone}}
@@ -111,7 +111,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     >>> changes({"train": {"ease": {"l2": 1.0}}}, {"train": {"ease": {"l2": 2.0}}})
     ['train.ease.l2: 1.0 → 2.0']
     """
-    old, new = dict(_leaves(before)), dict(_leaves(after))
+    old, new = dict(leaves(before)), dict(leaves(after))
     lines = []
     for key in [*new, *(key for key in old if key not in new)]:
         if key.partition(".")[0] == PRESET:
@@ -125,10 +125,11 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in nested mappings, by dotted key."""
     for name, value in section.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
