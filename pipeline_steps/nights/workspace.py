@@ -24,6 +24,7 @@ from ruamel.yaml import YAML
 
 from diffrec_core.common.artifacts import read_json, sha256_json, write_json, write_text
 from diffrec_core.common.errors import ConfigError, StorageError
+from pipeline_steps.runtime.urls import public, redacted
 
 log = logging.getLogger("pipeline")
 for _name in ("dvc", "dvc_data", "dvc_objects"):
@@ -32,7 +33,7 @@ for _name in ("dvc", "dvc_data", "dvc_objects"):
 Entries = Mapping[str, Mapping[str, Any]]
 """Entries of dvc.lock by stage."""
 
-_FACTS_SCHEMA = "stage-facts/1"
+_FACTS_SCHEMA = "stage-facts/2"
 _EXITED = re.compile(r"exited with (-?\d+)$")
 
 
@@ -42,12 +43,12 @@ class StageFacts:
 
     Attributes:
         inputs: what it reads that other stages write, each a whole output.
-        kept_outs: the outputs that it finds when it runs again (`persist`).
+        persistent_outs: the outputs that stay when it runs again (`persist`).
         meta: its `meta`.
     """
 
     inputs: list[str]
-    kept_outs: list[str]
+    persistent_outs: list[str]
     meta: Mapping[str, Any]
 
 
@@ -107,15 +108,15 @@ class Workspace:
         return {name: entry for name, entry in entries.items() if name in stages}
 
     def _stages(self) -> dict[str, dict[str, Any]]:
-        """Facts of every stage, kept beside the cache: DVC takes half a second to tell them."""
+        """Facts of every stage, stored beside the cache: asking DVC takes half a second."""
         texts = [(self.root / file).read_text("utf-8") for file in ("dvc.yaml", "params.yaml")]
-        kept = self.cache / "stage_facts" / f"{sha256_json([_FACTS_SCHEMA, *texts])}.json"
-        if not kept.is_file():
-            write_json(kept, self._told_by_dvc())
-        stages: dict[str, dict[str, Any]] = read_json(kept)
+        path = self.cache / "stage_facts" / f"{sha256_json([_FACTS_SCHEMA, *texts])}.json"
+        if not path.is_file():
+            write_json(path, self._stages_from_dvc())
+        stages: dict[str, dict[str, Any]] = read_json(path)
         return stages
 
-    def _told_by_dvc(self) -> dict[str, dict[str, Any]]:
+    def _stages_from_dvc(self) -> dict[str, dict[str, Any]]:
         with self._repo() as repo:
             try:
                 index = repo.index
@@ -129,7 +130,7 @@ class Workspace:
         deps = [self._relative(dep) for dep in stage.deps]
         return StageFacts(
             inputs=sorted({out for dep in deps for out in _meant(dep, outs)}),
-            kept_outs=[self._relative(out) for out in stage.outs if out.persist],
+            persistent_outs=[self._relative(out) for out in stage.outs if out.persist],
             meta=dict(stage.meta or {}),
         )
 
@@ -144,13 +145,13 @@ class Workspace:
         wanted = sorted(paths)
         self.write_lock(_only(entries, wanted))
         if wanted:
-            with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}"):
+            with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}", self.remote):
                 repo.pull(allow_missing=True, force=True)
         missing = [path for path in wanted if not (self.root / path).exists()]
         if missing:
             raise StorageError(
                 f"{', '.join(missing)}: not among what the run's finished stages left, or not in "
-                f"{self.remote}: run the stages that write them first"
+                f"{public(self.remote)}: run the stages that write them first"
             )
 
     def reproduce(self, stage: str, entries: Entries, *, force: bool = False) -> int:
@@ -176,7 +177,7 @@ class Workspace:
         Raises:
             StorageError: it could not be done.
         """
-        with self._repo() as repo, _as_storage_error(f"send the outputs of {stage}"):
+        with self._repo() as repo, _as_storage_error(f"send the outputs of {stage}", self.remote):
             repo.push(targets=[stage])
 
     def write_lock(self, entries: Entries) -> None:
@@ -217,7 +218,8 @@ class Workspace:
             ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
         )
         if result.returncode != 0:
-            raise ConfigError(f"git {arguments[0]}: {result.stderr.strip()}")
+            message = redacted(result.stderr.strip(), self.repository)
+            raise ConfigError(f"git {arguments[0]}: {message}")
 
     def _config(self) -> str:
         """DVC's settings here; never committed, so they may name this machine's folders.
@@ -254,17 +256,17 @@ def _exit_code(error: BaseException) -> int:
     """The exit code of the command that failed, from what DVC says of it."""
     cause: BaseException | None = error
     while cause is not None:
-        found = _EXITED.search(str(cause))
-        if found:
-            code = int(found[1])
+        match = _EXITED.search(str(cause))
+        if match:
+            code = int(match[1])
             return code if code > 0 else 128 - code  # a signal, as a shell counts it
         cause = cause.__cause__
     return 1
 
 
 @contextmanager
-def _as_storage_error(what: str) -> Iterator[None]:
+def _as_storage_error(what: str, remote: str) -> Iterator[None]:
     try:
         yield
     except DvcException as error:
-        raise StorageError(f"could not {what}: {error}") from error
+        raise StorageError(f"could not {what}: {redacted(str(error), remote)}") from error
