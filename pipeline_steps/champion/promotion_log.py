@@ -3,14 +3,16 @@
 The registry's aliases cannot be moved conditionally: of two that promote at once, the later one
 would win, whatever it was compared with. So a promotion is a file in the store that all machines
 share, `promotions/<model>/000007.json`. It names the number that it is based on and takes the next;
-only one can create that file. Aliases are moved afterwards. If a process dies in between, the next
-command moves them: a mark beside the record says whether that has been done.
+only one process can create that file. Aliases are moved afterwards. If a process dies in between,
+the next command moves them: a mark beside the record says whether that has been done.
 
-Somebody may move the alias by hand all the same. Then the log takes down what was found.
+A process may also be slow, or killed, with an alias half moved while others promote and roll back:
+so each announces that it moves aliases, and looks at the log once more afterwards. An alias that
+agrees with what somebody may have been moving is moved to where the newest record has it. Any other
+was moved by a person, outside of this log: the log then records where it points.
 """
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.champion.promotion_record import Action, Record
+from pipeline_steps.champion.promotion_store import PromotionStore, Snapshot
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import ExistsError, Store
 from pipeline_steps.params.steps import RegisterConfig
@@ -27,11 +30,9 @@ from pipeline_steps.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 
 log = logging.getLogger("pipeline")
 
-_RECORD = re.compile(r"\d{6,}\.json")
-
 
 class ChampionMovedError(ConfigError):
-    """What a promotion is based on is no longer so: somebody else was quicker."""
+    """Another champion was promoted since the one that a promotion is based on."""
 
 
 class Promotions:
@@ -45,8 +46,7 @@ class Promotions:
     """
 
     def __init__(self, store: Store, model: str) -> None:
-        self._store, self.model = store, model
-        self._folder = f"promotions/{model}"
+        self._log, self.model = PromotionStore(store, model), model
 
     def check_model(self, name: str, file: Path) -> None:
         """Refuse a file that is about another model than this log.
@@ -66,42 +66,42 @@ class Promotions:
         Raises:
             ArtifactError: a record is not one.
         """
-        names = (name.rpartition("/") for name in self._store.names(self._folder))
-        found = [n for folder, _, n in names if folder == self._folder and _RECORD.fullmatch(n)]
-        return [self._read(int(name.removesuffix(".json"))) for name in sorted(found)]
+        return self._log.records()
 
     def newest(self) -> Record | None:
         """The last record, None in an empty log."""
-        records = self.records()
-        return max(records, key=lambda record: record.sequence, default=None)
+        return self._log.newest()
 
     def settle(self) -> int:
-        """Make the aliases and the log agree, whatever was interrupted or done by hand.
+        """Make the aliases and the log agree, whatever was interrupted or moved by a person.
 
         Returns:
-            Number of the newest record; 0: the log is empty.
+            Number of the record that they agree with; 0: the log is empty. Another command may have
+            added one since, whose aliases are not moved yet: what is decided now is based on this.
+
+        Raises:
+            ChampionMovedError: another command added a record in this very moment.
         """
-        newest = self.newest()
-        if newest is None:
+        snapshot = self._log.snapshot()
+        if snapshot is None:
             return 0
-        champion = versions.aliases(self.model).get(CHAMPION)
-        if self._is_interrupted(newest, champion):
-            log.warning("promotion %d was interrupted: moving its aliases now", newest.sequence)
-            self.apply()
-        elif champion != newest.version:
-            self._take_down(newest, champion)
-        newest = self.newest()
+        aliases = versions.aliases(self.model)
+        newest: Record | None = snapshot.newest
+        if _is_interrupted(snapshot, aliases):
+            number = snapshot.newest.sequence
+            log.warning("promotion %d was interrupted: moving its aliases now", number)
+            newest = self.apply()
+        elif aliases.get(CHAMPION) != snapshot.newest.version:
+            return self._record_move(snapshot.newest, aliases.get(CHAMPION)).sequence
+        self._log.close(snapshot)
         return newest.sequence if newest else 0
 
     def interrupted(self) -> Record | None:
         """The newest record, if its aliases are still to be moved: `settle` will do that."""
-        newest = self.newest()
-        champion = versions.aliases(self.model).get(CHAMPION)
-        return newest if newest and self._is_interrupted(newest, champion) else None
-
-    def _is_interrupted(self, newest: Record, champion: str | None) -> bool:
-        # any other champion was set by hand, and is taken down instead
-        return not self._is_applied(newest) and champion in {newest.version, newest.previous}
+        snapshot = self._log.snapshot()
+        if snapshot and _is_interrupted(snapshot, versions.aliases(self.model)):
+            return snapshot.newest
+        return None
 
     def add(
         self,
@@ -119,11 +119,10 @@ class Promotions:
             ArtifactError: there is no such version.
         """
         versions.get_version(self.model, version)
-        champion = versions.aliases(self.model).get(CHAMPION)
         record = Record.now(
             sequence=based_on + 1,
             version=version,
-            previous=champion,
+            previous=self._champion(based_on),
             action=action,
             reason=reason,
             numbers=numbers or {},
@@ -132,28 +131,38 @@ class Promotions:
         self.apply()
         return record
 
-    def apply(self) -> None:
+    def apply(self) -> Record | None:
         """Move the aliases to where the newest record has them; again and again if need be.
 
         Whoever moves them looks at the log once more afterwards. So of several processes that
         apply different records, the last one to do so has applied the newest.
-        """
-        record = self.newest()
-        while record is not None:
-            self._move_aliases(record)
-            self._store.write(self._mark(record), b"")
-            newest = self.newest()
-            if newest == record:
-                return
-            record = newest
 
-    def _take_down(self, newest: Record, champion: str | None) -> None:
-        found = "no version" if champion is None else f"version {champion}"
+        Returns:
+            The newest record; None in an empty log.
+        """
+        with self._log.applying():
+            record, applied = self.newest(), None
+            while record != applied and record is not None:
+                self._move_aliases(record)
+                self._log.mark_applied(record)
+                record, applied = self.newest(), record
+        return applied
+
+    def _champion(self, sequence: int) -> str | None:
+        """The champion from a record on; before the first, where the alias points."""
+        if sequence:
+            return self._log.read(sequence).version
+        return versions.aliases(self.model).get(CHAMPION)
+
+    def _record_move(self, newest: Record, champion: str | None) -> Record:
+        """Record that a person moved the alias."""
+        target = "no version" if champion is None else f"version {champion}"
         reason = (
-            f"the alias {CHAMPION} was moved outside of promotions: it points to {found}, where "
+            f"the alias {CHAMPION} was moved outside of promotions: it points to {target}, where "
             f"the log had version {newest.version}"
         )
         log.warning("%s: %s. The log now says so", self.model, reason)
+        self._log.mark_applied(newest)  # it was replaced: moving its aliases now would be too late
         record = Record.now(
             sequence=newest.sequence + 1,
             version=champion,
@@ -164,12 +173,13 @@ class Promotions:
         )
         self._create(record)
         self.apply()
+        return record
 
     def _create(self, record: Record) -> None:
         try:
-            self._store.create(self._name(record.sequence), record.to_bytes())
+            self._log.create(record)
         except ExistsError as error:
-            other = self._read(record.sequence)
+            other = self._log.read(record.sequence)
             raise ChampionMovedError(
                 f"{self.model}: {other.by} was quicker: number {other.sequence} of the promotions "
                 f"made version {other.version} champion ({other.action}, {other.time}). Nothing "
@@ -182,6 +192,8 @@ class Promotions:
         for alias, number in wanted.items():
             if number is not None and number != current.get(alias):
                 versions.move_alias(self.model, alias, number)
+        if record.version is None and CHAMPION in current:
+            versions.remove_alias(self.model, CHAMPION)
         if record.version is None or record.action == "found":
             return
         if current.get(CHALLENGER) == record.version:
@@ -189,18 +201,18 @@ class Promotions:
         promoted = versions.get_version(self.model, record.version)
         versions.tag_version(promoted, {versions.PROMOTION: str(record.sequence)})
 
-    def _read(self, sequence: int) -> Record:
-        name = self._name(sequence)
-        return Record.parse(self._store.read(name), name)
 
-    def _is_applied(self, record: Record) -> bool:
-        return self._store.read_if_there(self._mark(record)) is not None
-
-    def _name(self, sequence: int) -> str:
-        return f"{self._folder}/{sequence:06d}.json"
-
-    def _mark(self, record: Record) -> str:
-        return f"{self._folder}/applied/{record.sequence:06d}"
+def _is_interrupted(snapshot: Snapshot, aliases: Mapping[str, str]) -> bool:
+    """True if the aliases are where a process has left them that moved, or is moving, them."""
+    newest, champion = snapshot.newest, aliases.get(CHAMPION)
+    if not snapshot.is_applied:
+        # of a move by a person, the alias is moved already
+        before = set() if newest.action == "found" else {newest.previous}
+        if champion in {newest.version, *before}:
+            return True
+    if champion == newest.version:
+        return bool(snapshot.late) and newest.previous not in (None, aliases.get(PREVIOUS))
+    return champion in {record.version for record in snapshot.late}
 
 
 @contextmanager

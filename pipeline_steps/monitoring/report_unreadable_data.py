@@ -70,8 +70,8 @@ def run(inputs: ReportUnreadableDataInputs) -> None:
     now = datetime.fromisoformat(run.spec.end) if run and run.spec.end else datetime.now(UTC)
     status = unreadable(why, model, now, config)
     page = render_status(status, config.runbook)
-    found.published.write("status/status.json", canonical_json(status.to_json()).encode())
-    found.published.write("status/status.html", page.encode())
+    content = canonical_json(status.to_json()).encode()
+    found.published.write_all({"status/status.json": content, "status/status.html": page.encode()})
     log.info("published status/status.html: %s", why)
 
 

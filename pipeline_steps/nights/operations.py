@@ -1,11 +1,13 @@
-"""What a run does besides the stages of dvc.yaml: it looks at the world, or changes it.
+"""Steps outside the DVC graph: they read or change external state.
 
 An operation is a command of this package. It runs in a workspace like a stage, reads outputs of
-stages and what earlier operations of the run made, and what it makes is kept with the run.
+stages and files that earlier operations of the run wrote; the files it writes are stored with the
+run.
 """
 
 from dataclasses import dataclass
 
+from diffrec_core.common.errors import AlarmError, ArtifactError, DataError
 from pipeline_steps.nights.runs import RunSpec
 from pipeline_steps.shared import OperationName
 
@@ -21,17 +23,21 @@ class Operation:
     Attributes:
         command: verb and its arguments.
         reads: outputs of stages.
-        reads_kept: what an earlier operation of the run made.
-        keeps: files and folders that it makes, kept with the run even where it fails.
-        publishes: of those, what is shown to people, and under which name.
+        reads_stored: files that an earlier operation of the run wrote.
+        stores: files and folders; what the command writes there is stored with the run, even if it
+            fails.
+        publishes: of those, what is published and under which name: all of it or nothing, in this
+            order.
+        publishes_after: exit codes after which it is published.
         changes_world: promotes or publishes: skipped in a dry run.
     """
 
     command: tuple[str, ...]
     reads: tuple[str, ...] = ()
-    reads_kept: tuple[str, ...] = ()
-    keeps: tuple[str, ...] = ()
+    reads_stored: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
     publishes: tuple[tuple[str, str], ...] = ()
+    publishes_after: tuple[int, ...] = (0,)
     changes_world: bool = False
 
 
@@ -45,11 +51,11 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
                 "--ingest-report", INGEST_REPORT, "--html", REPORT, "--out", GATE, *end,
             ),
             reads=(INTERACTIONS, REGISTRATION, INGEST_REPORT, REPORT),
-            keeps=(GATE, REPORT),
-            publishes=((REPORT, "report.html"), (GATE, "gate.json")),
+            stores=(GATE, REPORT),
+            publishes=((GATE, "gate.json"), (REPORT, "report.html")),
         ),
         OperationName.PROMOTE: Operation(
-            command=("promote", "--gate", GATE), reads_kept=(GATE,), changes_world=True
+            command=("promote", "--gate", GATE), reads_stored=(GATE,), changes_world=True
         ),
         # in place of the stage of that name, which recommends this run's winner, promoted or not
         OperationName.RECOMMEND: Operation(
@@ -66,7 +72,12 @@ def operations(spec: RunSpec) -> dict[str, Operation]:
                 "--ingest-report", INGEST_REPORT, "--out", STATUS, *end,
             ),
             reads=(EVENTS, INTERACTIONS, INGEST_REPORT),
-            keeps=(STATUS,),
-            publishes=((STATUS, "status"),),
+            stores=(STATUS,),
+            publishes=(
+                (f"{STATUS}/status.json", "status/status.json"),
+                (f"{STATUS}/status.html", "status/status.html"),
+            ),
+            # the status says that the data cannot be used, or that a check is in alarm
+            publishes_after=(0, DataError.exit_code, ArtifactError.exit_code, AlarmError.exit_code),
         ),
     }  # fmt: skip

@@ -1,9 +1,9 @@
-"""What a run is and what it has done, kept in the store for every worker to see.
+"""What a run is and what it has done, in the store that all workers share.
 
     runs/RUN/run.json         its specification: commit, data window, when it began
     runs/RUN/params.yaml      the parameters that every stage of it reads
     runs/RUN/lock/STAGE.json  the entry of dvc.lock that the finished stage left
-    runs/RUN/files/PATH       what its operations made: the gate's decision, the report
+    runs/RUN/files/PATH       what its operations wrote: the gate's decision, the report
     runs/RUN/ended/STAGE.json how a stage or operation ended last: its exit code, what it said
     finished/END--RUN         a run that came to its end, sorted by the end of its window
 
@@ -65,7 +65,7 @@ class End:
 
     Attributes:
         exit_code: of its command.
-        said: what it said last, where it failed.
+        said: the end of its log, where it failed.
     """
 
     exit_code: int
@@ -76,7 +76,7 @@ class Run:
     """One run in the store.
 
     Args:
-        store: where runs are kept.
+        store: that all machines share.
         spec: what the run is.
     """
 
@@ -124,19 +124,19 @@ class Run:
 
     def entries(self) -> dict[str, Any]:
         """The entries of dvc.lock that finished stages left, by stage."""
-        found = self.store.read_folder(self._name("lock"))
-        return {name.removesuffix(".json"): json.loads(text) for name, text in found.items()}
+        files = self.store.read_folder(self._name("lock"))
+        return {name.removesuffix(".json"): json.loads(text) for name, text in files.items()}
 
     def leave_entry(self, stage: str, entry: Mapping[str, Any]) -> None:
-        """Keep a finished stage's entry of dvc.lock."""
+        """Store a finished stage's entry of dvc.lock."""
         self.store.write(self._name(f"lock/{stage}.json"), canonical_json(entry).encode())
 
-    def keep_file(self, path: str, content: bytes) -> None:
-        """Keep a file that an operation made."""
-        self.store.write(self._name(f"files/{path}"), content)
+    def store_files(self, files: Mapping[str, bytes]) -> None:
+        """Store files that an operation wrote, by path."""
+        self.store.write_all({self._name(f"files/{path}"): files[path] for path in files})
 
     def file(self, path: str) -> bytes:
-        """A file that an operation made.
+        """A file that an operation wrote.
 
         Raises:
             ArtifactError: none has, so far.
@@ -159,11 +159,11 @@ class Run:
 
 
 def leave_end(store: Store, run: str, stage: str, end: End) -> None:
-    """Note how a stage or operation ended, for other machines to tell.
+    """Store how a stage or operation ended, for every machine to see.
 
     Args:
-        store: where runs are kept.
-        run: its name; nobody need have specified it.
+        store: that all machines share.
+        run: its name; it need not have been specified.
         stage: of the run.
         end: replaces that of an earlier try.
     """
@@ -172,8 +172,8 @@ def leave_end(store: Store, run: str, stage: str, end: End) -> None:
 
 def ends(store: Store, run: str) -> dict[str, End]:
     """How stages and operations of a run ended last, by name."""
-    found = store.read_folder(f"runs/{run}/ended")
-    return {name.removesuffix(".json"): End(**json.loads(text)) for name, text in found.items()}
+    files = store.read_folder(f"runs/{run}/ended")
+    return {name.removesuffix(".json"): End(**json.loads(text)) for name, text in files.items()}
 
 
 def known_runs(store: Store) -> list[str]:
@@ -185,8 +185,8 @@ def known_runs(store: Store) -> list[str]:
 def previous_run(store: Store, run: str, end: str | None) -> str | None:
     """The finished run with the latest window that ends no later than `end`, other than `run`."""
     limit = _sortable(end)
-    found = (name.removeprefix("finished/").partition("--") for name in store.names("finished"))
-    earlier = [name for window, _, name in found if window <= limit and name != run]
+    finished = (name.removeprefix("finished/").partition("--") for name in store.names("finished"))
+    earlier = [name for window, _, name in finished if window <= limit and name != run]
     return earlier[-1] if earlier else None
 
 

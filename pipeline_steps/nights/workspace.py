@@ -24,6 +24,7 @@ from ruamel.yaml import YAML
 from diffrec_core.common.artifacts import sha256_json, write_text
 from diffrec_core.common.errors import ConfigError, StorageError
 from pipeline_steps.nights.stage_graph import load_graph
+from pipeline_steps.runtime.urls import public, redacted
 from pipeline_steps.shared import Stage, graph_sources
 
 log = logging.getLogger("pipeline")
@@ -107,13 +108,13 @@ class Workspace:
         wanted = sorted(paths)
         self.write_lock(_only(entries, wanted))
         if wanted:
-            with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}"):
+            with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}", self.remote):
                 repo.pull(allow_missing=True, force=True)
         missing = [path for path in wanted if not (self.root / path).exists()]
         if missing:
             raise StorageError(
                 f"{', '.join(missing)}: not among what the run's finished stages left, or not in "
-                f"{self.remote}: run the stages that write them first"
+                f"{public(self.remote)}: run the stages that write them first"
             )
 
     def reproduce(self, stage: str, entries: Entries, *, force: bool = False) -> int:
@@ -139,7 +140,7 @@ class Workspace:
         Raises:
             StorageError: it could not be done.
         """
-        with self._repo() as repo, _as_storage_error(f"send the outputs of {stage}"):
+        with self._repo() as repo, _as_storage_error(f"send the outputs of {stage}", self.remote):
             repo.push(targets=[stage])
 
     def write_lock(self, entries: Entries) -> None:
@@ -177,7 +178,8 @@ class Workspace:
             ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False
         )
         if result.returncode != 0:
-            raise ConfigError(f"git {arguments[0]}: {result.stderr.strip()}")
+            message = redacted(result.stderr.strip(), self.repository)
+            raise ConfigError(f"git {arguments[0]}: {message}")
 
     def _config(self) -> str:
         """DVC's settings here; never committed, so they may name this machine's folders.
@@ -206,17 +208,17 @@ def _exit_code(error: BaseException) -> int:
     """The exit code of the command that failed, from what DVC says of it."""
     cause: BaseException | None = error
     while cause is not None:
-        found = _EXITED.search(str(cause))
-        if found:
-            code = int(found[1])
+        match = _EXITED.search(str(cause))
+        if match:
+            code = int(match[1])
             return code if code > 0 else 128 - code  # a signal, as a shell counts it
         cause = cause.__cause__
     return 1
 
 
 @contextmanager
-def _as_storage_error(what: str) -> Iterator[None]:
+def _as_storage_error(what: str, remote: str) -> Iterator[None]:
     try:
         yield
     except DvcException as error:
-        raise StorageError(f"could not {what}: {error}") from error
+        raise StorageError(f"could not {what}: {redacted(str(error), remote)}") from error

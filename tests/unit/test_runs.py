@@ -51,7 +51,7 @@ def test_names_fit_files(text: str, name: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "..", "/", "ü"])
 def test_of_some_texts_no_name_is_left(text: str) -> None:
-    with pytest.raises(ConfigError, match="not a valid run name"):
+    with pytest.raises(ConfigError, match="is not a valid run name"):
         run_name(text)
 
 
@@ -89,7 +89,7 @@ def test_specified_anew_keeps_what_stages_left(store: Store) -> None:
     first = a_run(store)
     first.specify("seed: 1\n")
     first.leave_entry("train@ease", {"cmd": "train"})
-    first.keep_file("reports/gate.json", b"{}")
+    first.store_files({"reports/gate.json": b"{}"})
     a_run(store, commit="decade").specify("seed: 2\n")
     again = Run.load(store, "night")
     assert (again.spec.commit, again.params) == ("decade", "seed: 2\n")
@@ -136,8 +136,7 @@ def test_files_are_bytes_by_path(store: Store) -> None:
     run = a_run(store)
     with pytest.raises(ArtifactError, match=r"gate\.json is missing"):
         run.file("reports/gate.json")
-    run.keep_file("reports/status/status.html", b"\xff\x00")
-    run.keep_file("reports/gate.json", b"{}")
+    run.store_files({"reports/status/status.html": b"\xff\x00", "reports/gate.json": b"{}"})
     assert run.file("reports/status/status.html") == b"\xff\x00"
     assert run.file("reports/gate.json") == b"{}"
 
