@@ -13,7 +13,7 @@ from diffrec_core.common.artifacts import read_manifest, write_json
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.item_tables import read_item_embeddings_of
 from diffrec_core.data.schema import EVALUATION_SCHEMA, SPLIT_SCHEMA
-from diffrec_core.data.splits import PARTS, read_part
+from diffrec_core.data.splits import EVALUATED_PARTS, PARTS, read_part
 from diffrec_core.evaluation.evaluator import (
     Evaluation,
     EvaluationConfig,
@@ -76,7 +76,7 @@ def run(inputs: EvaluateInputs, evaluate: EvaluationConfig, runtime: RuntimeConf
             result = {candidates.LEFT_OUT: reason}
         write_json(directory / "metrics.json", result)
     return {
-        name: result[name] for name in ("validation", "test", candidates.LEFT_OUT) if name in result
+        name: result[name] for name in (*EVALUATED_PARTS, candidates.LEFT_OUT) if name in result
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from diffrec_core.common.artifacts import read_json, read_manifest, write_json, write_text
 from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.schema import EVALUATION_SCHEMA, HISTORY_SCHEMA
+from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.leaderboard import (
     SelectConfig,
     build_leaderboard,
@@ -103,7 +104,7 @@ def _leaderboard(
         part: {
             name: read_per_user(inputs.evaluation / name, part) for name in leaderboard["models"]
         }
-        for part in ("validation", "test")
+        for part in EVALUATED_PARTS
     }
     return with_significance(leaderboard, per_user, config, seed=derive_seed(seed, "select"))
 

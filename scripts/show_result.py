@@ -21,6 +21,8 @@ from rich.text import Text
 from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, DiffRecError
 from diffrec_core.data.schema import ITEM_ID, RANK, TITLE, USER_ID
+from diffrec_core.data.splits import EVALUATED_PARTS
+from diffrec_core.evaluation.metrics import headline, shown_cutoff
 
 LEADERBOARD = Path("reports/leaderboard.json")
 REGISTRATION = Path("reports/registration.json")
@@ -28,7 +30,6 @@ REPORT = Path("reports/report.html")
 RECOMMENDATIONS = Path("data/recommendations")
 ITEMS = Path("data/interactions/items.parquet")
 
-COLUMNS = [(part, metric) for part in ("validation", "test") for metric in ("recall@20", "ndcg@20")]
 SAMPLE_USERS = 3
 SAMPLE_RANKS = 3
 NEXT_COMMANDS = {
@@ -91,22 +92,31 @@ def leaderboard_table(leaderboard: Mapping[str, Any]) -> Table:
     """Return one row per model, best on validation first, the selected one marked."""
     table = _table("Leaderboard", gap=1)  # eight columns on a terminal of 80
     table.add_column("model")
-    for heading in (*map("\n".join, COLUMNS), "fit\nseconds", "parameters", "peak\nMiB"):
+    columns = _metric_columns(leaderboard)
+    for heading in (*map("\n".join, columns), "fit\nseconds", "parameters", "peak\nMiB"):
         table.add_column(heading, justify="right")
+    chosen = leaderboard["significance"]["metric"]
     best_first = sorted(
-        leaderboard["models"].items(), key=lambda row: -row[1]["validation"]["recall@20"]
+        leaderboard["models"].items(), key=lambda row: -row[1]["validation"][chosen]
     )
     for name, row in best_first:
         is_selected = name == leaderboard["selected"]
         table.add_row(
             f"{name} *" if is_selected else name,
-            *(_score(row, part, metric) for part, metric in COLUMNS),
+            *(_score(row, part, metric) for part, metric in columns),
             f"{row['fit_seconds']:.1f}",
             f"{row['parameters']:,}",
             f"{row['peak_memory_mib']:,.0f}",
             style="bold green" if is_selected else "",
         )
     return table
+
+
+def _metric_columns(leaderboard: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Part and key of each metric that is shown."""
+    chosen, cutoffs = leaderboard["significance"]["metric"], leaderboard["protocol"]["cutoffs"]
+    metrics = headline(shown_cutoff(chosen, cutoffs))
+    return [(part, metric) for part in EVALUATED_PARTS for metric in metrics]
 
 
 def _score(row: Mapping[str, Any], part: str, metric: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,11 +54,14 @@ def draw_bars(models: Sequence[ModelResult], metric: str) -> Figure:
     canvas.name_rows(axes, [model.name for model in models], {m.name for m in models if m.selected})
     rows, colours = np.arange(len(models)), [canvas.tone(model.selected) for model in models]
     tests = np.array([model.test[metric] for model in models])
-    intervals = [m.certainty["test"].intervals if m.certainty else {} for m in models]
-    ends = np.array([i.get(metric, (v, v)) for i, v in zip(intervals, tests, strict=True)]).T
-    options: dict[str, Any] = {"xerr": np.abs(ends - tests), "error_kw": {"ecolor": LIGHT["text"]}}
-    bars = axes.barh(rows - 0.19, tests, 0.36, color=colours, **options)
-    axes.bar_label(bars, fmt="{:.4f}", padding=5, **canvas.STRONG)
+    certainties = [model.certainty.get("test") for model in models]
+    known = [certainty.intervals if certainty else {} for certainty in certainties]
+    lows, highs = np.array([k.get(metric, (v, v)) for k, v in zip(known, tests, strict=True)]).T
+    axes.barh(rows - 0.19, tests, 0.36, color=colours)
+    axes.hlines(rows - 0.19, lows, highs, color=LIGHT["text"], linewidth=1.6)
+    for row, (value, end) in enumerate(zip(tests, np.maximum(tests, highs), strict=True)):
+        look = canvas.STRONG | {"va": "center_baseline"}
+        canvas.note(axes, f"{value:.4f}", (end, row - 0.19), (5, 0), **look)
     validations = [model.validation[metric] for model in models]
     bars = axes.barh(rows + 0.19, validations, 0.29, color="none", edgecolor=colours, linewidth=1.5)
     axes.bar_label(bars, fmt="{:.4f}", padding=5, **canvas.QUIET)

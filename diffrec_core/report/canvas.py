@@ -13,7 +13,7 @@ from matplotlib.text import Annotation
 from diffrec_core.report.style import LIGHT
 
 TIP: Final = "tip:"
-"""Begins the `gid` of an artist; the rest of it is shown when the artist is pointed at."""
+"""Begins the `gid` of an artist; the rest of it is its tooltip."""
 SIZE, SMALL = 12.5, 11.5
 STRONG: Final[dict[str, Any]] = {"fontsize": SIZE, "fontweight": "bold", "color": LIGHT["text"]}
 QUIET: Final[dict[str, Any]] = {"fontsize": SMALL, "color": LIGHT["muted"]}
@@ -85,7 +85,7 @@ def name_rows(
 
 
 def name_ends(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None:
-    """Name places of the horizontal axis; the names at its ends do not stand out."""
+    """Name places of the horizontal axis; the names at its ends stay inside."""
     axes.set_xticks(places, names)
     labels = axes.get_xticklabels()
     labels[-1].set_horizontalalignment("right")
@@ -95,7 +95,7 @@ def name_ends(axes: Axes, places: Sequence[float], names: Sequence[str]) -> None
 def note(
     axes: Axes, content: str, at: tuple[float, float], offset: tuple[float, float], **look: Any
 ) -> Annotation:
-    """Write beside a point, so many pixels to the right and above, small if not told otherwise."""
+    """Write beside a point, so many pixels to the right and up; small and grey by default."""
     return axes.annotate(content, at, offset, textcoords="offset points", **QUIET | look)
 
 

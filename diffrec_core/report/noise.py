@@ -1,4 +1,4 @@
-"""How much worse models rank clean test data after training on noisy data."""
+"""Loss of accuracy on clean test data after training on noisy data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -90,7 +90,7 @@ def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure | None:
 
 
 def _finding(rows: Sequence[NoiseResult], models: Sequence[str], kind: str) -> str:
-    """What is lost at the highest level of a kind of noise; empty if nothing was measured."""
+    """Say what is lost at the highest level of a kind of noise; empty if nothing was measured."""
     worst = {model: drops(rows, model, kind, METRICS[0])[-1:] for model in models}
     known = {model: drop[0] for model, drop in worst.items() if drop}
     if not known:
@@ -110,7 +110,7 @@ def _signed(loss: float) -> str:
 def draw_noise(metric: str, rows: Sequence[NoiseResult], models: Sequence[str]) -> Figure:
     """Loss against the level of random noise; natural noise has a place of its own beside it."""
     figure, axes = canvas.new_axes((400, 300), (48, 12, 8, 46), "both")
-    highest = max((row.share for row in rows if row.noise == "random"), default=0.5)
+    highest = max((row.share for row in rows if row.noise == "random"), default=0.0) or 0.5
     beside = 1.16 * highest
     for number, model in enumerate(models):
         look: dict[str, Any] = {"elinewidth": 1.2, **canvas.curve(number)}

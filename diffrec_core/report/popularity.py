@@ -1,4 +1,4 @@
-"""How popular what is recommended is: beside the training data, and beside what users had."""
+"""Popularity of recommended items, beside the training data and beside users' histories."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ _Shares = tuple[float, float, float]
 def popularity(
     models: Sequence[ModelResult], item_popularity: NDArray[np.int64], list_length: int
 ) -> ReportFigure:
-    """Which share of the slots goes to which popularity group, head to tail.
+    """Show which share of the slots goes to each popularity group, head to tail.
 
     Args:
         models: the winner first.
@@ -133,7 +133,7 @@ def _in_words(shares: _Shares) -> str:
 
 
 def _finding(winner: str, measured: Mapping[str, _Shares], had: _Shares) -> str:
-    """Who is nearest to what users had, by the sum of differences of shares."""
+    """Name the model nearest to what users had, by the sum of differences of shares."""
 
     def distance(name: str) -> float:
         return sum(abs(a - b) for a, b in zip(measured[name], had, strict=True))
@@ -149,10 +149,7 @@ def _finding(winner: str, measured: Mapping[str, _Shares], had: _Shares) -> str:
 
 @canvas.drawing_style()
 def draw_shares(lines: Mapping[str, _Shares]) -> Figure:
-    """A bar per line, of three shares that fill it; the first is what the others are compared to.
-
-    Its own edges go on as dotted lines.
-    """
+    """A bar per line, filled by three shares; dotted lines carry on the edges of the first one."""
     figure, axes = canvas.new_axes((440, 26 + 24 * len(lines)), (132, 20, 110, 6))
     canvas.name_rows(axes, list(lines), list(lines)[:1])
     axes.set_xlim(0.0, 1.0)

@@ -80,7 +80,7 @@ def _in_words(rows: Sequence[_Slice], metric: str) -> str:
 
 
 def _finding(models: Sequence[ModelResult], kinds: Sequence[str], metric: str) -> str:
-    """On which slices the winner is the best, and who is it elsewhere."""
+    """Say on which slices the winner is the best, and who is elsewhere."""
     cells = [(kind, n) for kind in kinds for n in range(len(models[0].slices[kind]))]
     elsewhere: dict[str, list[str]] = {}
     for kind, number in cells:

@@ -1,4 +1,4 @@
-"""What pages and drawings look like: the colours of both schemes, letters, and the templates."""
+"""Look of pages and drawings: the colours of both schemes, letters, and the templates."""
 
 from collections.abc import Mapping
 from importlib import resources

@@ -12,6 +12,7 @@ import io
 from pathlib import Path
 
 from diffrec_core.common.artifacts import write_text
+from diffrec_core.data.splits import PARTS
 from diffrec_core.report.noise import NoiseResult, noise_picture
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.command import Inputs, Report
@@ -45,7 +46,7 @@ class RobustnessInputs(Inputs):
 
 def run(inputs: RobustnessInputs, params: Params) -> Report:
     """Fit every model on every noise with every seed, and write rows and picture."""
-    paths = {part: getattr(inputs, part) for part in ("train", "validation", "test")}
+    paths = {part: getattr(inputs, part) for part in PARTS}
     data = StudyData.read(inputs.interactions, inputs.events, paths)
     rows = list(NoiseStudy(params, data, inputs.finished).run())
     write_text(inputs.out / "rows.csv", _csv(rows))

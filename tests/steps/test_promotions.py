@@ -230,6 +230,90 @@ def test_a_slow_process_does_not_undo_what_came_after_it(
     assert [record.version for record in promotions.records()] == ["2", "3"]
 
 
+def _killed_after_its_alias_while_another_rolled_back(promotions: Promotions) -> None:
+    """A promotion of version 2 that is slow: version 1 is champion again when it moves its alias."""
+    move, once = versions.move_alias, [True]
+
+    def overtaken(name: str, alias: str, number: str) -> None:
+        if once:
+            once.pop()
+            promotions.add(
+                based_on=promotions.settle(), version="1", action="rollback", reason="clicks fell"
+            )
+            move(name, alias, number)
+            raise Killed
+        move(name, alias, number)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(versions, "move_alias", overtaken)
+        promotions.add(based_on=0, version="2", action="promote", reason="better")
+
+
+@pytest.mark.parametrize("command", [history, rollback])
+def test_a_promoter_that_is_killed_undoes_no_rollback(
+    client: MlflowClient, promotions: Promotions, command: Any
+) -> None:
+    _killed_after_its_alias_while_another_rolled_back(promotions)
+    assert aliases(client)["champion"] == "2"
+    result = call(command)
+    assert result.returncode == 0, result.stderr
+    assert "promotion 2 was interrupted" in result.stderr
+    assert aliases(client) == {"champion": "1", "previous": "2"}
+    assert [record.action for record in promotions.records()] == ["promote", "rollback"]
+
+
+def test_a_log_of_an_earlier_version_that_lacks_a_mark(
+    client: MlflowClient, promotions: Promotions, tmp_path: Path
+) -> None:
+    promotions.add(based_on=0, version="2", action="promote", reason="better")
+    promotions.add(based_on=1, version="1", action="rollback", reason="clicks fell")
+    settings(tmp_path).store.remove(f"promotions/{MODEL}/applied/000001")
+    client.set_registered_model_alias(MODEL, "champion", "2")
+    assert promotions.settle() == 2
+    assert aliases(client) == {"champion": "1", "previous": "2"}
+    client.set_registered_model_alias(MODEL, "champion", "2")  # by a person, now
+    assert promotions.settle() == 3
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+
+
+def test_a_person_is_not_taken_for_a_process_that_was_killed_long_ago(
+    client: MlflowClient, promotions: Promotions, tmp_path: Path
+) -> None:
+    _killed_after_its_alias_while_another_rolled_back(promotions)
+    promotions.settle()
+    store = settings(tmp_path).store
+    (announced,) = store.names(f"promotions/{MODEL}/applying")
+    store.write(announced, b"2020-01-01T00:00:00+00:00")
+    client.set_registered_model_alias(MODEL, "champion", "2")
+    promotions.settle()  # that it was the killed process is likely still
+    assert aliases(client)["champion"] == "1"
+    assert store.names(f"promotions/{MODEL}/applying") == []
+    client.set_registered_model_alias(MODEL, "champion", "2")
+    promotions.settle()
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+    assert [record.action for record in promotions.records()] == ["promote", "rollback", "found"]
+
+
+def test_a_person_who_undoes_an_own_move_that_was_not_settled_whole(
+    client: MlflowClient, promotions: Promotions
+) -> None:
+    promotions.add(based_on=0, version="2", action="promote", reason="better")
+    client.set_registered_model_alias(MODEL, "champion", "3")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        _kill_after(0, patch)
+        promotions.settle()
+    client.set_registered_model_alias(MODEL, "champion", "2")
+    promotions.settle()
+    assert aliases(client) == {"champion": "2", "previous": "3"}
+
+
+def test_nothing_is_announced_once_all_is_done(promotions: Promotions, tmp_path: Path) -> None:
+    promotions.add(based_on=0, version="2", action="promote", reason="better")
+    promotions.settle()
+    names = settings(tmp_path).store.names(f"promotions/{MODEL}")
+    assert [name.partition(f"{MODEL}/")[2] for name in names] == ["000001.json", "applied/000001"]
+
+
 def test_rollback_returns_and_a_second_one_undoes_it(
     client: MlflowClient, promotions: Promotions, tmp_path: Path
 ) -> None:

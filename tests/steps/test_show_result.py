@@ -40,6 +40,7 @@ def _leaderboard() -> dict[str, Any]:
     return {
         "selected": "ease",
         "selected_on": "validation recall@20",
+        "protocol": {"cutoffs": [10, 20]},
         "significance": {"metric": "recall@20", "level": 0.05},
         "models": models,
         "left_out": {},
@@ -145,6 +146,20 @@ def test_leaderboard_is_sorted_by_validation_and_marks_the_selected() -> None:
         *("ease", "*", "0.3100", "0.1550", "0.2800", "0.1400", "1.2", "1,234,567", "512"),
     ]
     assert "*" not in rows[popularity]
+
+
+def test_leaderboard_follows_the_metric_of_the_choice_and_what_was_measured() -> None:
+    """The best by NDCG at 10 is not the best by recall, and nothing was measured at 20."""
+    board = _leaderboard()
+    board |= {"selected": "popularity", "selected_on": "validation ndcg@10"}
+    board["protocol"]["cutoffs"] = [10, 50]
+    board["significance"]["metric"] = "ndcg@10"
+    for name, row in board["models"].items():
+        ndcg = 0.4 if name == "popularity" else 0.2
+        row["validation"] = row["test"] = {"recall@10": 0.7 - ndcg, "ndcg@10": ndcg}
+    text = _text(show_result.leaderboard_table(board))
+    assert "recall@10" in text
+    assert text.index("popularity *") < text.index("ease")
 
 
 def test_models_not_significantly_different_from_the_selected_are_named() -> None:

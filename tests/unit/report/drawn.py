@@ -22,7 +22,7 @@ def points(line: Line2D) -> Points:
 
 
 def circles(axes: Axes) -> dict[str, tuple[float, float]]:
-    """Place of every single mark, by the first word of what it says when pointed at."""
+    """Place of every single mark, by the first word of its tooltip."""
     marks = [line for line in axes.lines if line.get_marker() == "o"]
     return {_tip(mark).partition(":")[0]: points(mark)[0] for mark in marks}
 

@@ -60,10 +60,10 @@ def test_only_the_winner_has_the_accent():
 
 
 def test_an_interval_is_drawn_where_it_is_known():
-    model = make_model("ease", 0.15, selected=True, certainty=certainty(0, None, differs=False))
+    model = make_model("ease", 0.25, selected=True, certainty=certainty(0, None, differs=False))
     (axes,) = draw_bars([model], "recall@20").axes
     (segment,) = axes.collections[0].get_segments()
-    assert segment[:, 0] == pytest.approx([0.1, 0.2])
+    assert segment[:, 0] == pytest.approx([0.1, 0.2])  # even where the number is not in it
     (other,) = draw_bars([model], "ndcg@20").axes  # nothing is known of it
     (segment,) = other.collections[0].get_segments()
     assert segment[0, 0] == segment[1, 0] == model.test["ndcg@20"]
@@ -141,7 +141,7 @@ def test_models_without_room_are_named_beside_the_drawing():
     assert remark == f"no room to name {', '.join(nameless)}"
 
 
-def test_a_point_says_its_numbers_when_pointed_at():
+def test_a_point_has_a_tooltip_with_its_numbers():
     model = make_model("ease", 0.2, selected=True, fit_seconds=0.5)
     panel = accuracy_and_cost([model], "recall@20").panels[0]
     assert "<title>ease: recall@20 0.2013, 0.50 s</title>" in panel.inline

@@ -18,7 +18,7 @@ def sliced(name: str, short: float, long: float, **changes: Any) -> Any:
     return make_model(name, 0.2, slices={"history_length": rows, "history": warm}, **changes)
 
 
-def test_the_winner_is_told_where_another_model_is_better():
+def test_the_finding_names_the_slices_where_another_model_is_better():
     models = [sliced("ease", 0.4, 0.2, selected=True), sliced("slim", 0.1, 0.3)]
     figure = slices(models, "recall@20")
     assert figure is not None
@@ -35,7 +35,7 @@ def test_the_winner_is_told_where_another_model_is_better():
     assert {"5–9", "10–99", "30", "13", "0.400", "0.200"} <= set(texts(panel.drawing))
 
 
-def test_a_winner_that_is_the_best_everywhere_is_told_so():
+def test_the_finding_says_that_the_winner_is_the_best_everywhere():
     models = [sliced("ease", 0.4, 0.4, selected=True), sliced("popularity", 0.1, 0.3)]
     figure = slices(models, "recall@20")
     assert figure is not None

@@ -44,7 +44,7 @@ def test_only_shapes_and_texts_stay_with_the_colours_of_the_page():
     assert len(root.findall(".//g/path[@transform]")) == 3  # the marks, each at its place
 
 
-def test_what_is_pointed_at_says_what_it_is():
+def test_marks_have_tooltips():
     root = ElementTree.fromstring(panel().inline)  # noqa: S314
     assert [title.text for title in root.findall("g/title")] == ["ease: 1"]
 
