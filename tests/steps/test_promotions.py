@@ -231,7 +231,7 @@ def test_a_slow_process_does_not_undo_what_came_after_it(
 
 
 def _killed_after_its_alias_while_another_rolled_back(promotions: Promotions) -> None:
-    """A promotion of version 2 that is slow: version 1 is champion again when it moves its alias."""
+    """A slow promotion of version 2: version 1 is champion again when it moves its alias."""
     move, once = versions.move_alias, [True]
 
     def overtaken(name: str, alias: str, number: str) -> None:
