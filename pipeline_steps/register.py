@@ -20,6 +20,7 @@ from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, Report, execute, repository_root
 from pipeline_steps.runtime.sections import Seed
 from pipeline_steps.runtime.urls import public
+from pipeline_steps.shared import Variable
 
 log = logging.getLogger("pipeline")
 
@@ -116,7 +117,7 @@ def _tags(inputs: RegisterInputs, seed: int, identity: str) -> dict[str, str]:
         "seed": str(seed),
         "commit": git.describe(repository_root()),
         "dvc_lock_sha256": sha256_file(lock) if lock.is_file() else "none",
-        **({"run": os.environ["DIFFREC_RUN"]} if "DIFFREC_RUN" in os.environ else {}),
+        **({"run": os.environ[Variable.RUN]} if Variable.RUN in os.environ else {}),
     }
 
 
