@@ -36,6 +36,7 @@ def all_cases() -> dict[str, Callable[[Available], list[Row]]]:
         "catalogue.diffrec": partial(_catalogue, "diffrec", 6.0),
         "catalogue.l_diffrec": partial(_catalogue, "l_diffrec", 4.0),
         "evaluation.large": _large_evaluation,
+        "lightgcn.propagation": _propagation,
     }
 
 
@@ -163,6 +164,16 @@ def _large_evaluation(available: Available) -> list[Row]:
         compare(turns, seconds, against, "ours", "scores", is_limit=True, target=1.5),
         _memory(turns, "evaluation.large.memory", 1200.0),
     ]
+
+
+def _propagation(available: Available) -> list[Row]:
+    """LightGCN's layers at MovieLens-1M's size, beside the gradient that autograd forms."""
+    sides = {
+        by: SideSpec(ours.propagation, {"shape": synthetic.MOVIELENS_1M, "by": by})
+        for by in ("ours", "autograd")
+    }
+    turns = Turns(sides, available.repeats)
+    return [compare(turns, "lightgcn.propagation", "autograd", "ours", "autograd", target=2.0)]
 
 
 def _memory(turns: Turns, case: str, most_mib: float) -> Row:

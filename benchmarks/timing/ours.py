@@ -23,11 +23,13 @@ from diffrec_core.evaluation.ranking import RankingTask, rank_task
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import create
+from diffrec_core.models.lightgcn.adjacency import normalised_adjacency, propagate
 from diffrec_core.training.trainer import TrainingOptions
 
 CUTOFFS = (10, 20, 50, 100)
 _SEED = 1
 _UNTIL_STOPPED = 1_000_000
+_LAYERS = 3
 
 
 def train_epoch(settings: Settings, laps: Laps) -> None:
@@ -133,6 +135,29 @@ def scores_and_top_k(settings: Settings, laps: Laps) -> None:
     run([np.arange(min(settings["batch"], shape.users))])
     laps.lap()
     laps.lap_forever(lambda: run(batches(shape.users, settings["batch"])))
+
+
+def propagation(settings: Settings, laps: Laps) -> None:
+    """Forward and backward through LightGCN's layers a lap.
+
+    Settings: the graph's `shape`; `by`, ours or autograd, which forms the gradient by itself.
+    """
+    shape = synthetic.Shape(*settings["shape"])
+    adjacency = normalised_adjacency(synthetic.histories(shape, seed=_SEED), shape.items)
+    e_ND = _item_factors(shape.users + shape.items).requires_grad_()
+
+    def run() -> None:
+        e_ND.grad = None
+        if settings["by"] == "ours":
+            layers = propagate(adjacency, e_ND, _LAYERS)
+        else:
+            layers = [e_ND]
+            for _ in range(_LAYERS):
+                layers.append(adjacency.product(layers[-1]))
+        torch.stack(layers).mean(dim=0).square().sum().backward()  # type: ignore[no-untyped-call]
+
+    run()
+    laps.lap_forever(run)
 
 
 def _item_factors(n_items: int) -> Tensor:

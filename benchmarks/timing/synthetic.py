@@ -21,6 +21,8 @@ class Shape(NamedTuple):
     interactions: int
 
 
+MOVIELENS_1M = Shape(5_949, 2_810, 571_531)
+"""The shape of the paper's MovieLens-1M."""
 AMAZON_BOOK = Shape(108_822, 94_949, 3_100_000)
 """The shape of the paper's Amazon-book."""
 
