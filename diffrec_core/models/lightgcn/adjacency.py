@@ -61,8 +61,8 @@ def normalised_adjacency(histories: Histories, n_items: int) -> Adjacency:
 class _Propagate(torch.autograd.Function):
     """Â E, with the gradient Â G: Â is its own transpose, which autograd does not know.
 
-    At MovieLens-1M's size autograd's own gradient of the bag makes an epoch three times as long, and
-    these layers 13 times (`make bench CASES=lightgcn.propagation`; one thread, float32).
+    At MovieLens-1M's size autograd's own gradient of the bag makes an epoch three times as long,
+    these layers alone 13 times (`make bench CASES=lightgcn.propagation`; one thread, float32).
     """
 
     @staticmethod
