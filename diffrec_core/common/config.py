@@ -112,9 +112,11 @@ def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
         return f"{path} is not a known key{_suggest(detail, model)}"
     if detail["type"] == "missing":
         return f"{path} is required and missing"
+    if detail["type"] in ("model_type", "dict_type"):
+        return f"{path} must be a mapping of keys, found {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":  # our own cross-field checks name what they found
-        return f"{path}: {message}"
+        return f"{path}: {message}" if path else message
     return f"{path} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
 
 

@@ -30,7 +30,10 @@ from diffrec_core.data.vocabulary import Vocabulary, read_items, read_users
 def _as_utc(value: object) -> object:
     """Accept what YAML makes of a date or time; without an offset it is UTC."""
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("no date or time: write it as 2026-11-24T00:00:00Z") from None
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):

@@ -1,8 +1,9 @@
 """Sections of params.yaml that belong to steps, not to a part of the library."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import Field, Strict
+from pydantic import BeforeValidator, Field, Strict
 
 from diffrec_core.common.config import Config, StringTuple
 
@@ -63,10 +64,19 @@ class AppliedPreset(Config):
     """The values that it replaced, by dotted key."""
 
 
+def _check_budget(value: object) -> object:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if whole or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]*[smh]", value)):
+        return value
+    raise ValueError(
+        f"{value!r} is neither a number of trials, such as 20, nor a time, such as 90s, 10m or 2h"
+    )
+
+
 class TuneConfig(Config):
     """How long to look for better settings of a model; the same budget for every one."""
 
-    budget: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9]\d*[smh]$")] = 20
+    budget: Annotated[int | str, BeforeValidator(_check_budget)] = 20
     """Settings to try, those of params.yaml first; or a time, such as 90s, 10m or 2h: after it no
     trial begins, and the one under way ends at its next validation if another is complete."""
 

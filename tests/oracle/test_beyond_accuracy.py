@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffrec_core.common.config import parse
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.beyond_accuracy import (
@@ -280,4 +279,4 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(DataError, match="item index 3, but there are only 3 items"):
         ItemFacts.from_training(training, 3, GROUPS)
     with pytest.raises(ConfigError, match=r"head_share = 0\.7 and tail_share = 0\.4 must not"):
-        parse({"head_share": 0.7, "tail_share": 0.4}, "groups", PopularityGroupsConfig)
+        PopularityGroupsConfig.parse({"head_share": 0.7, "tail_share": 0.4}, "groups")

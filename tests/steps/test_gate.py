@@ -17,9 +17,9 @@ from mlflow.tracking._model_registry.client import ModelRegistryClient
 from diffrec_core.common.errors import ArtifactError
 from pipeline_steps import build_interactions, ingest, list_raw, refit, register, split
 from pipeline_steps.champion import comparison, gate, promote
-from pipeline_steps.nights.workers import SKIPPED
 from pipeline_steps.registry.scoring import Scored, score_versions
 from pipeline_steps.registry.versions import get_version
+from pipeline_steps.shared import SKIPPED
 from tests.raw_logs import REPOSITORY, ingest_section, planted_events, write_log, write_params
 from tests.steps.registries import MODEL, REGISTER, aliases, call, place
 
@@ -31,6 +31,13 @@ SECTIONS: dict[str, Any] = {
     "ingest": ingest_section(),
     "build_interactions": {"min_value": 4.0},
     "split": {"method": "global_time", "test_share": 0.25},
+    "pretrain_item_embeddings": {},
+    "cluster_items": {},
+    "models": {
+        "ease": {"code": "diffrec_core"},
+        "popularity": {"code": "diffrec_core"},
+        "item_knn": {"code": "diffrec_core"},
+    },
     "refit": {"hold_out_test": True},
     "register": REGISTER,
     "gate": {"metric": "recall@5", "min_users": 40, "resamples": 1000},

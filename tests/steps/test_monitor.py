@@ -52,6 +52,7 @@ PARAMS = {
     "ingest": ingest_section(max_rejected_share=0.5),
     "build_interactions": {},
     "monitor": MONITOR,
+    "gate": {},
     "register": {},
 }
 

@@ -119,10 +119,12 @@ def test_a_preset_over_params_yaml_is_accepted(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_names_what_differs_alone(name: str) -> None:
-    params = YAML(typ="safe").load(PARAMS)
-    overlay = dict(presets.read_preset(name).overlay)
-    overlay.pop("build_interactions", None)  # which events count is said in any case
-    same = [key for key, value in _leaves(overlay) if value == _lookup(params, key)]
+    below = YAML(typ="safe").load(PARAMS)
+    own = YAML(typ="safe").load(PROJECT / "presets" / f"{name}.yaml")
+    if base := own.pop("base", None):
+        below = presets.merged(below, presets.read_preset(base).overlay)
+    own.pop("build_interactions", None)  # which events count is said in any case
+    same = [key for key, value in _leaves(own) if value == _lookup(below, key)]
     assert same == []
 
 

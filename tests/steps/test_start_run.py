@@ -180,7 +180,7 @@ def test_window_days_count_back_from_the_end(project: Project) -> None:
         (("--start", END, "--end", END), "must be before --end"),
         (("--start", "2026-11-24T01:00+00:00", "--end", "2026-11-24T02:00+02:00"), "before --end"),
         (("--models", "ease unheard_of"), "unheard_of not under `models`; known: popularity,"),
-        (("--seeds", "0"), "--seeds 0: must be at least 1"),
+        (("--seeds", "0"), "seeds = 0: input should be greater"),
         (("--set", "seed"), "expected KEY=VALUE"),
         (("--set", "=3"), "expected KEY=VALUE"),
         (("--set", "seed=[1"), "'seed=[1': the value is not valid YAML"),
@@ -198,7 +198,7 @@ def test_window_days_count_back_from_the_end(project: Project) -> None:
         (("--set", "select.metric=fun"), "select.metric = 'fun'"),
         (("--set", "evaluate.cutoffs=[0]"), "evaluate.cutoffs"),
         (("--set", "robustness.seeds=0"), "robustness.seeds = 0"),
-        (("--set", "tune.trials=0"), "tune.trials = 0"),
+        (("--set", "tune.budget=0"), "tune.budget: 0 is neither"),
         (("--set", "split.test_share=2"), "split.test_share = 2"),
         (("--set", "build_interactions.min_value=much"), "build_interactions.min_value = 'much'"),
         (("--set", "ingest.format=xml"), "ingest.format = 'xml'"),
@@ -233,10 +233,10 @@ def test_set_wins_over_nightly_and_may_hold_lines(project: Project) -> None:
 
 
 def test_overrides_are_put_over_the_sections_key_by_key(project: Project) -> None:
-    project.change(nightly={"params": {"train": {"ease": {"l2": 1.5}}, "tune": {"trials": 2}}})
+    project.change(nightly={"params": {"train": {"ease": {"l2": 1.5}}, "tune": {"budget": 2}}})
     _, params = project.specified("night")
     assert params["train"]["ease"] == {"kind": "ease", "l2": 1.5}
-    assert params["tune"]["trials"] == 2
+    assert params["tune"]["budget"] == 2
     assert len(params["train"]) > 10
 
 

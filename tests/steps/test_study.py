@@ -196,7 +196,7 @@ def test_when_the_time_is_up_the_trial_under_way_ends_at_its_next_validation(
             validated(epoch, 1.0)
         return 1.0
 
-    trials = study(tmp_path).run(slow, TuneConfig(budget="10000s"), ignore)
+    trials = study(tmp_path).run(slow, TuneConfig(budget="30000s"), ignore)
     assert [trial.state for trial in trials] == ["complete", "pruned"]
     assert epochs == [5, 3], "the first result is waited for"
 

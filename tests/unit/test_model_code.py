@@ -69,5 +69,5 @@ def test_the_entries_of_models_that_are_off_are_right_too() -> None:
 def test_an_entry_that_names_other_code_is_refused() -> None:
     values = params()
     values["models"]["t_ease"] = {"code": "diffrec_core/models/sasrec"}
-    with pytest.raises(ConfigError, match=r"models\.t_ease\.code .* item_item/ease\.py"):
+    with pytest.raises(ConfigError, match=r"models\.t_ease\.code = .*item_item/ease\.py"):
         Params.parse_all(values)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrec_core.common.config import parse
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.contest.cases import UnfairComparisonError, by_external_ids, cases, window
 from diffrec_core.contest.config import GateConfig, GuardsConfig
@@ -317,7 +316,7 @@ def test_ratios_to_a_champion_that_has_none() -> None:
 )
 def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="gate"):
-        parse(wrong, "gate", GateConfig)
+        GateConfig.parse(wrong, "gate")
 
 
 def test_measured_on_other_users() -> None:

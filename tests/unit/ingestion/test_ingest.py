@@ -6,7 +6,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from diffrec_core.common.config import parse
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
 from diffrec_core.ingestion.ingest import TITLES, IngestCounts, ingest_logs, read_titles
@@ -25,7 +24,7 @@ def ingest(
     folder: Path, *logs: Path, **section: Any
 ) -> tuple[IngestCounts, pl.DataFrame, list[tuple[int, int]]]:
     """The counts, the quarantine, and what progress was told; events lie in folder/events."""
-    config = parse(ingest_section(**section), "ingest", IngestConfig)
+    config = IngestConfig.parse(ingest_section(**section), "ingest")
     spill = EventSpill(folder / "events" / ".spill")
     told: list[tuple[int, int]] = []
     with quarantine_file(folder / "q.parquet") as quarantine:
