@@ -22,7 +22,6 @@ from typing import Annotated, Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from diffrec_core.common.artifacts import read_manifest, write_manifest
@@ -36,6 +35,9 @@ from pipeline_steps.registry.versions import Version
 from pipeline_steps.runtime.command import POSITIONAL, Inputs
 
 log = logging.getLogger("pipeline")
+Files = Any
+"""An `ArtifactRepository`, whose methods have no types."""
+
 _REPORT = "report.html"
 _EXAMPLES = ("input_example.json", "serving_input_example.json")
 _UNKNOWN_USER = "a new user"
@@ -99,7 +101,7 @@ def erase(version: Version, user_id: str) -> int | None:
     return count
 
 
-def _erase_history(files: ArtifactRepository, user_id: str, folder: Path) -> int | None:
+def _erase_history(files: Files, user_id: str, folder: Path) -> int | None:
     model = Model.load(files.download_artifacts("MLmodel", str(folder)))
     path = str(model.flavors["python_function"]["artifacts"]["interactions"]["path"])
     directory = Path(files.download_artifacts(path, str(folder)))
@@ -114,7 +116,7 @@ def _erase_history(files: ArtifactRepository, user_id: str, folder: Path) -> int
     return len(before.frame) - len(after.frame)
 
 
-def _erase_examples(files: ArtifactRepository, user_id: str, folder: Path) -> None:
+def _erase_examples(files: Files, user_id: str, folder: Path) -> None:
     """Replace the user in the example of a request that MLflow keeps with a model."""
     for path in _present(files, _EXAMPLES, folder):
         example = json.loads(path.read_text(encoding="utf-8"))
@@ -124,7 +126,7 @@ def _erase_examples(files: ArtifactRepository, user_id: str, folder: Path) -> No
             files.log_artifact(str(path))
 
 
-def _erase_report(files: ArtifactRepository, user_id: str, folder: Path) -> None:
+def _erase_report(files: Files, user_id: str, folder: Path) -> None:
     """Remove the run's report if it shows the user among others."""
     for path in _present(files, (_REPORT,), folder):
         if f"User {user_id}, " in unescape(path.read_text(encoding="utf-8")):
@@ -132,7 +134,7 @@ def _erase_report(files: ArtifactRepository, user_id: str, folder: Path) -> None
             log.info("removed %s of the version's run, which shows the user", path.name)
 
 
-def _present(files: ArtifactRepository, names: Iterable[str], folder: Path) -> list[Path]:
+def _present(files: Files, names: Iterable[str], folder: Path) -> list[Path]:
     there = {file.path for file in files.list_artifacts()}
     return [Path(files.download_artifacts(name, str(folder))) for name in names if name in there]
 

@@ -196,7 +196,7 @@ def register_model(
 ) -> str:
     """Log the model from code under a run and register it; return the version's number.
 
-    The tags are there as soon as the version is: after a kill, it is found by its fingerprint.
+    The tags are there as soon as the version is: after a kill, `find_version` finds it by them.
     """
     requirements = [f"{package}=={version(package).split('+')[0]}" for package in _REQUIREMENTS]
     with mlflow.start_run(run_id=run_id), _plain_stdout():

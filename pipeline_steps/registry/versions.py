@@ -1,7 +1,7 @@
 """MLflow's registry: versions of the model, their tags, and the aliases that point to them.
 
 champion     the version that serves
-challenger   a candidate that the gate has yet to decide on, or has kept back
+challenger   a candidate that the gate has yet to decide on, or has not promoted
 previous     the champion before; what `rollback` returns to
 """
 
@@ -71,7 +71,7 @@ class Version:
 
     @property
     def is_promoted(self) -> bool:
-        """Whether the gate, or a person, has decided about it, and not just `register`."""
+        """True if the gate, or a person, has decided about it, and not just `register`."""
         return GATE_DECISION in self.tags or PROMOTION in self.tags
 
 
@@ -143,7 +143,7 @@ def created(version: Version) -> datetime:
 
 
 def run_metrics(version: Version) -> dict[str, float]:
-    """What was logged with the run that registered a version, as `test_recall_at_20`."""
+    """Metrics of the run that registered a version, by names such as `test_recall_at_20`."""
     return dict(MlflowClient().get_run(version.run_id).data.metrics)
 
 

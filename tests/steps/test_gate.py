@@ -17,9 +17,9 @@ from mlflow.tracking._model_registry.client import ModelRegistryClient
 from diffrec_core.common.errors import ArtifactError
 from pipeline_steps import build_interactions, ingest, list_raw, refit, register, split
 from pipeline_steps.champion import comparison, gate, promote
-from pipeline_steps.nights.workers import SKIPPED
 from pipeline_steps.registry.scoring import Scored, score_versions
 from pipeline_steps.registry.versions import get_version
+from pipeline_steps.shared import SKIPPED
 from tests.raw_logs import REPOSITORY, ingest_section, planted_events, write_log, write_params
 from tests.steps.registries import MODEL, REGISTER, aliases, call, place
 

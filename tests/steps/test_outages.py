@@ -24,7 +24,7 @@ from pipeline_steps.monitoring import measure_champion, monitor
 from pipeline_steps.registry import versions
 from pipeline_steps.registry.scoring import score_versions
 from pipeline_steps.registry.tracking import tracking
-from pipeline_steps.registry.transient_errors import is_outage
+from pipeline_steps.registry.transient_errors import is_transient
 from tests.steps.registries import call
 
 NOBODY = "http://127.0.0.1:1"
@@ -140,4 +140,4 @@ def http_error(status: int) -> requests.HTTPError:
     ],
 )
 def test_which_errors_pass(error: Exception, passes: bool) -> None:
-    assert is_outage(error) is passes
+    assert is_transient(error) is passes
