@@ -33,7 +33,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
     root = tmp_path_factory.mktemp("erase")
     with pytest.MonkeyPatch.context() as patch, place(root, patch) as client:
         write_version(root)
-        for shown in ("anna@shop", "bert&amp;co"):
+        once = pd.DataFrame({"user_id": ["anna@shop"]})  # what `register` gave as the example
+        now = pd.DataFrame({"items": [["hat"]]})
+        for shown, example in (("anna@shop", once), ("bert&amp;co", now)):
             (root / "report.html").write_text(PAGE.format(shown))
             with mlflow.start_run() as run:
                 mlflow.log_artifact(str(root / "report.html"))
@@ -44,7 +46,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
                 interactions=root / "interactions",
                 code=[repository_root() / "diffrec_core"],
                 tags={"data_last": "2026-11-24T00:00:00+00:00"},
-                example=pd.DataFrame({"user_id": ["anna@shop"]}),  # as versions had it once
+                example=example,
             )
         yield client
 
