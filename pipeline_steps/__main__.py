@@ -28,6 +28,9 @@ VERBS: Final = {
         "recommend-champion": "champion.recommend",
         "publish": "champion.publish",
     },
+    "Registered versions": {
+        "erase-user": "registry.erase_user",
+    },
     "Monitoring": {
         "monitor": "monitoring.monitor",
         "report-unreadable-data": "monitoring.report_unreadable_data",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from diffrec_core.common.artifacts import fingerprint, read_json, sha256_file, write_json
-from diffrec_core.data.vocabulary import read_users
+from diffrec_core.data.vocabulary import read_items
 from diffrec_core.models.base import read_description
 from pipeline_steps.params.steps import Models, RegisterConfig
 from pipeline_steps.registry import tracking, versions
@@ -136,7 +136,7 @@ def _record(inputs: RegisterInputs, params: Path, tags: dict[str, str]) -> track
 def _register(
     inputs: RegisterInputs, name: str, run_id: str, tags: dict[str, str], code: Path
 ) -> str:
-    users = read_users(inputs.interactions / "users.parquet")
+    items = read_items(inputs.interactions / "items.parquet")
     library = repository_root() / "diffrec_core"
     own = (repository_root() / code).resolve()
     return tracking.register_model(
@@ -146,7 +146,7 @@ def _register(
         interactions=inputs.interactions,
         code=[library] if own.is_relative_to(library) else [library, own],
         tags=tags,
-        example=pd.DataFrame({"user_id": [users.ids[0]]}),
+        example=pd.DataFrame({"items": [[items.ids[0]]]}),  # of nobody: it is kept and shown
     )
 
 

@@ -144,7 +144,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def _exchange(temporary: Path, path: Path) -> None:
-    """Put a directory in the place of `path`, which is put back if that fails."""
+    """Replace `path` by a directory; it is put back if that fails."""
     retired = _beside(path, _RETIRED)
     try:
         with suppress(FileNotFoundError):
@@ -170,7 +170,7 @@ def _recover(path: Path) -> None:
 
 
 def _temporaries(path: Path, suffix: str = _TEMPORARY) -> list[Path]:
-    """What `_beside` named; `.a.json.1f.tmp` belongs to `a.json`, not to `a`."""
+    """Paths that `_beside` made; `.a.json.1f.tmp` belongs to `a.json`, not to `a`."""
     prefix = f".{path.name}."
     siblings = path.parent.glob(f"{glob.escape(prefix)}*{suffix}")
     return [s for s in siblings if "." not in s.name[len(prefix) : -len(suffix)]]
@@ -207,7 +207,7 @@ def _storage_reason(message: str) -> str | None:
 def _storage_error(path: Path, reason: str) -> StorageError:
     return StorageError(
         f"cannot write {path}: {reason}. Nothing was left half-written; "
-        f"free space or choose another place, then re-run"
+        f"free space or choose another path, then re-run"
     )
 
 
@@ -261,10 +261,10 @@ def verify_files(directory: Path, files: Mapping[str, str]) -> None:
         file = directory / name
         if not file.is_file():
             raise ArtifactError(f"{file} is missing: restore the artifact or re-run its stage")
-        found = sha256_file(file)
-        if found != expected:
+        actual = sha256_file(file)
+        if actual != expected:
             raise ArtifactError(
-                f"{file} is corrupt: SHA-256 {found[:12]}… found, {expected[:12]}… recorded. "
+                f"{file} is corrupt: SHA-256 {actual[:12]}… found, {expected[:12]}… recorded. "
                 f"Remove it and restore it (dvc checkout, dvc pull) or re-run its stage"
             )
 

@@ -1,9 +1,10 @@
 """From events to interactions: keep, count, de-duplicate, filter, index, sort."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
+from uuid import uuid4
 
 import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
@@ -24,7 +25,7 @@ from diffrec_core.data.schema import (
     WEIGHT,
 )
 from diffrec_core.data.tables import INTERACTIONS, read_table
-from diffrec_core.data.vocabulary import Vocabulary, read_items, read_users
+from diffrec_core.data.vocabulary import UNKNOWN, Vocabulary, read_items, read_users
 
 
 def _as_utc(value: object) -> object:
@@ -89,6 +90,21 @@ class Interactions:
     def histories(self) -> Histories:
         """Every user's history; row u is user index u."""
         return Histories.from_frame(self.frame, len(self.users))
+
+    def without_user(self, user_id: str) -> Self:
+        """The same without one user's interactions and id; all others keep their indices.
+
+        Args:
+            user_id: external id; nothing changes if it is not in the vocabulary.
+        """
+        index = self.users.indices([user_id])[0]
+        if index == UNKNOWN:
+            return self
+        ids = list(self.users.ids)
+        ids[index] = f"erased-{uuid4()}"
+        return replace(
+            self, frame=self.frame.filter(pl.col(USER) != index), users=Vocabulary(tuple(ids))
+        )
 
     def write(self, directory: Path) -> None:
         """Write interactions.parquet, users.parquet and items.parquet."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from diffrec_core.common.errors import ArtifactError
 
 Action = Literal["promote", "rollback", "found"]
-"""`found`: the alias was moved by hand, or by `register`, and is as the log now says."""
+"""`found`: the alias was moved by a person, or by `register`, and the log followed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Record:
 
     Attributes:
         sequence: its number, from 1.
-        version: the champion from here on; None where there was none to be found.
+        version: the champion from here on; None if there is none.
         previous: the champion before.
         action: what happened.
         reason: in plain words.
@@ -52,7 +52,7 @@ class Record:
         """Read what `to_bytes` wrote.
 
         Raises:
-            ArtifactError: it is something else; `name` is where it was found.
+            ArtifactError: it is something else; `name` is that of its file.
         """
         try:
             return cls(**json.loads(content))

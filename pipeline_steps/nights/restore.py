@@ -56,12 +56,12 @@ def run(inputs: RestoreInputs, register: RegisterConfig) -> None:
     out = inputs.out or Path("restored") / f"{register.model_name}-{inputs.version}"
     if out.exists():
         raise ConfigError(f"{out} is there already: remove it, or name another with --out")
-    found = settings()
+    config = settings()
     with tracking(register.experiment):
         version = versions.get_version(register.model_name, inputs.version)
         commit = _commit(version)
         lock, params = (versions.read_file(version, name) for name in ("dvc.lock", "params.yaml"))
-    workspace = _workspace(out.absolute(), version, found)
+    workspace = _workspace(out.absolute(), version, config)
     workspace.prepare(commit, params)
     entries = workspace.current(YAML(typ="safe", pure=True).load(lock)["stages"])
     workspace.bring((path["path"] for entry in entries.values() for path in entry["outs"]), entries)
@@ -83,11 +83,11 @@ def _commit(version: versions.Version) -> str:
     return commit
 
 
-def _workspace(root: Path, version: versions.Version, found: Settings) -> Workspace:
+def _workspace(root: Path, version: versions.Version, config: Settings) -> Workspace:
     """Where the data are: in the remote of the nights, or in the cache that `make run` filled."""
     is_nightly = "run" in version.tags
-    cache = found.cache if is_nightly else repository_root() / ".dvc" / "cache"
-    return Workspace(root, found.repository, found.dvc_remote, cache)
+    cache = config.cache if is_nightly else repository_root() / ".dvc" / "cache"
+    return Workspace(root, config.repository, config.dvc_remote, cache)
 
 
 def _verify(workspace: Workspace, entries: Mapping[str, Any], version: versions.Version) -> None:

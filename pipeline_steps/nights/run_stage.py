@@ -42,7 +42,7 @@ class RunStageInputs(Inputs):
     """A stage of dvc.yaml, or an operation."""
 
     run: str
-    """The run, as start-run was told."""
+    """Name of the run, as given to start-run."""
 
 
 def run(inputs: RunStageInputs) -> None:
@@ -52,11 +52,11 @@ def run(inputs: RunStageInputs) -> None:
         ArtifactError: the run was not started.
         LostWorkError: the worker was killed.
     """
-    name, found = run_name(inputs.run), settings()
-    folder = found.workspaces / name / inputs.stage
+    name, config = run_name(inputs.run), settings()
+    folder = config.workspaces / name / inputs.stage
     module = "pipeline_steps.nights.stage_worker"
     worker = [sys.executable, "-m", module, inputs.stage, "--run", name]
-    job = BackgroundJob(folder, Run.load(found.store, name).digest)
+    job = BackgroundJob(folder, Run.load(config.store, name).digest)
     try:
         code = job.show([*worker, "--folder", str(folder)], cwd=repository_root())
     except LostWorkError as error:
@@ -76,7 +76,7 @@ def _note(run: str, stage: str, end: End) -> None:
 
 
 def last_words(path: Path) -> str:
-    """What a log ends with: its last lines, from the first error among them on."""
+    """The last lines of a log, from the first error among them on."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
     first = next((number for number, line in enumerate(lines) if _ERROR.match(line)), 0)
     return "\n".join(_ERROR.sub("", line) for line in lines[first:])

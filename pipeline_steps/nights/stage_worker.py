@@ -145,7 +145,7 @@ def _stamps(root: Path, paths: Iterable[str]) -> dict[str, tuple[int, int, str]]
 
 
 def _published(operation: Operation, written: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What to publish of the files that the command wrote, by name; nothing if one is missing."""
+    """Files to publish of those that the command wrote, by name; none if one is missing."""
     published: dict[str, bytes] = {}
     for source, target in operation.publishes:
         names = [path for path in written if path == source or path.startswith(f"{source}/")]

@@ -106,9 +106,9 @@ class _Scorer:
         self._cases, self._uri, self._out = cases, uri, folder / "top.parquet"
         self._facts = folder / "facts.json"
         cases.select(_CASES).write_parquet(folder / "cases.parquet")
-        places = ["--cases", folder / "cases.parquet", "--k", k]
-        places += ["--out", self._out, "--facts", self._facts]
-        self._process = _start(uri, [str(argument) for argument in places], tracking_uri)
+        arguments = ["--cases", folder / "cases.parquet", "--k", k]
+        arguments += ["--out", self._out, "--facts", self._facts]
+        self._process = _start(uri, [str(argument) for argument in arguments], tracking_uri)
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ class RecommenderModel(PythonModel):
     """Recommend for known users (`user_id`) or for given histories (`items`, oldest first)."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the model directory and the histories, verifying their checksums."""
+        """Load the model directory, verifying its checksums, and the histories."""
         artifacts = {name: Path(path) for name, path in context.artifacts.items()}
         self.service = RecommendationService.load(
             load(artifacts["model"]), artifacts["interactions"]
@@ -67,12 +67,12 @@ def answer(
         chosen = requests.iloc[by_items]
         histories = [[str(item) for item in items] for items in chosen["items"]]
         times = _timestamps(chosen)
-        found = service.for_items(histories, k, timestamps=times, exclude_seen=exclude_seen)
-        answers |= dict(zip(by_items, found, strict=True))
+        lists = service.for_items(histories, k, timestamps=times, exclude_seen=exclude_seen)
+        answers |= dict(zip(by_items, lists, strict=True))
     if by_user:
         ids = [str(user) for user in requests.iloc[by_user]["user_id"]]
-        found = service.for_users(ids, k, exclude_seen=exclude_seen)
-        answers |= dict(zip(by_user, found, strict=True))
+        lists = service.for_users(ids, k, exclude_seen=exclude_seen)
+        answers |= dict(zip(by_user, lists, strict=True))
     ordered = [answers[row] for row in range(len(requests))]
     return pd.DataFrame(
         {
@@ -89,7 +89,7 @@ def _column(requests: pd.DataFrame, name: str) -> list[Any]:
 
 
 def _present(value: Any) -> bool:
-    """Whether a cell holds something: a list, even an empty one, or a scalar that is not null."""
+    """True if a cell holds a list, even an empty one, or a scalar that is not null."""
     return not (pd.api.types.is_scalar(value) and pd.isna(value))
 
 

@@ -196,7 +196,7 @@ def register_model(
 ) -> str:
     """Log the model from code under a run and register it; return the version's number.
 
-    The tags are there as soon as the version is: after a kill, it is found by its fingerprint.
+    The tags are there as soon as the version is: after a kill, `find_version` finds it by them.
     """
     requirements = [f"{package}=={version(package).split('+')[0]}" for package in _REQUIREMENTS]
     with mlflow.start_run(run_id=run_id), _plain_stdout():
@@ -211,7 +211,17 @@ def register_model(
             registered_model_name=name,
             tags=dict(tags),
         )
-    return str(info.registered_model_version)
+    number = str(info.registered_model_version)
+    log.info(
+        "%s version %s carries every user's history, %.1f MiB, and its model, %.1f MiB "
+        "(docs/operations.md: Personal data)",
+        *(name, number, _mebibytes(interactions), _mebibytes(model)),
+    )
+    return number
+
+
+def _mebibytes(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
 
 
 @contextmanager

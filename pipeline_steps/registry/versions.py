@@ -1,7 +1,7 @@
 """MLflow's registry: versions of the model, their tags, and the aliases that point to them.
 
 champion     the version that serves
-challenger   a candidate that the gate has yet to decide on, or has kept back
+challenger   a candidate that the gate has yet to decide on, or has not promoted
 previous     the champion before; what `rollback` returns to
 """
 
@@ -71,14 +71,14 @@ class Version:
 
     @property
     def is_promoted(self) -> bool:
-        """Whether the gate, or a person, has decided about it, and not just `register`."""
+        """True if the gate, or a person, has decided about it, and not just `register`."""
         return GATE_DECISION in self.tags or PROMOTION in self.tags
 
 
 def find_version(name: str, fingerprint: str) -> Version | None:
     """The first version of `name` that was registered from this very model, if any."""
-    found = MlflowClient().search_model_versions(f"name = '{name}'")
-    same = [v for v in found if v.tags.get("model_fingerprint") == fingerprint]
+    known = MlflowClient().search_model_versions(f"name = '{name}'")
+    same = [v for v in known if v.tags.get("model_fingerprint") == fingerprint]
     first = min(same, key=lambda v: int(v.version), default=None)
     return None if first is None else _version(first)
 
@@ -108,12 +108,15 @@ def get_version(name: str, number: str) -> Version:
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
-        known = sorted(
-            int(v.version) for v in MlflowClient().search_model_versions(f"name = '{name}'")
-        )
         raise ArtifactError(
-            f"{name} has no version {number!r}; there are: {', '.join(map(str, known)) or 'none'}"
+            f"{name} has no version {number!r}; there are: {', '.join(numbers(name)) or 'none'}"
         ) from error
+
+
+def numbers(name: str) -> list[str]:
+    """Numbers of all versions, in their order; empty where there is no such model."""
+    known = MlflowClient().search_model_versions(f"name = '{name}'")
+    return sorted((str(version.version) for version in known), key=int)
 
 
 def aliases(name: str) -> dict[str, str]:
@@ -135,12 +138,12 @@ def by_alias(name: str, alias: str) -> Version | None:
 
 def created(version: Version) -> datetime:
     """When a version was registered, UTC."""
-    found = MlflowClient().get_model_version(version.name, version.number)
-    return datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    registered = MlflowClient().get_model_version(version.name, version.number)
+    return datetime.fromtimestamp(registered.creation_timestamp / 1000, UTC)
 
 
 def run_metrics(version: Version) -> dict[str, float]:
-    """What was logged with the run that registered a version, as `test_recall_at_20`."""
+    """Metrics of the run that registered a version, by names such as `test_recall_at_20`."""
     return dict(MlflowClient().get_run(version.run_id).data.metrics)
 
 
@@ -176,14 +179,19 @@ def read_file(version: Version, path: str) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = MlflowClient().download_artifacts(version.run_id, path, folder)
+            downloaded = MlflowClient().download_artifacts(version.run_id, path, folder)
         except (MlflowException, OSError) as error:
             raise ArtifactError(
                 f"{version.name} version {version.number}: its run {version.run_id} has no {path} "
                 f"({error})"
             ) from error
-        return Path(found).read_text(encoding="utf-8")
+        return Path(downloaded).read_text(encoding="utf-8")
 
 
-def _version(found: Any) -> Version:
-    return Version(str(found.name), str(found.version), str(found.run_id), dict(found.tags))
+def _version(registered: Any) -> Version:
+    return Version(
+        name=str(registered.name),
+        number=str(registered.version),
+        run_id=str(registered.run_id),
+        tags=dict(registered.tags),
+    )
