@@ -243,11 +243,10 @@ def test_a_tag_that_lies_about_the_training_does_not_help(
     pipeline: Pipeline, second: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scored(asked: pl.DataFrame, uris: Sequence[str], *_: Any) -> dict[str, Scored]:
-        first, last = datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
+        last = datetime(2024, 1, 1, tzinfo=UTC)
         n_users = len(asked)
         return {
-            uri: Scored([["i0_1"]] * n_users, ["history"] * n_users, 0.001, 9, first, last)
-            for uri in uris
+            uri: Scored([["i0_1"]] * n_users, ["history"] * n_users, 0.001, 9, last) for uri in uris
         }
 
     monkeypatch.setattr(comparison, "score_versions", scored)
