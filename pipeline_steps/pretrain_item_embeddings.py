@@ -12,8 +12,7 @@ from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.fitting import Training, write_curves
-from pipeline_steps.runtime.item_clusters import LIGHTGCN
+from pipeline_steps.runtime.fitting import LIGHTGCN, Training, write_curves
 from pipeline_steps.runtime.outputs import output_directory
 from pipeline_steps.runtime.processes import leave_if_not_writer
 from pipeline_steps.runtime.sections import Seed

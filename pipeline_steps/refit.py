@@ -18,11 +18,12 @@ from diffrec_core.models.base import ModelConfig, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import build
 from diffrec_core.models.lightgcn.network import LightGCNConfig
-from pipeline_steps.params.steps import Models, RefitConfig
+from pipeline_steps.params.steps import RefitConfig
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.fitting import Training, fit_report
-from pipeline_steps.runtime.item_clusters import LIGHTGCN, fit_item_clusters
+from pipeline_steps.runtime.fitting import LIGHTGCN, Training, fit_report
+from pipeline_steps.runtime.item_clusters import fit_item_clusters
+from pipeline_steps.runtime.models import Models
 from pipeline_steps.runtime.processes import join_processes, leave_if_not_writer, prepare_device
 from pipeline_steps.runtime.sections import Seed
 

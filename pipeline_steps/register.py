@@ -14,10 +14,11 @@ import pandas as pd
 from diffrec_core.common.artifacts import fingerprint, read_json, sha256_file, write_json
 from diffrec_core.data.vocabulary import read_items
 from diffrec_core.models.base import read_description
-from pipeline_steps.params.steps import Models, RegisterConfig
+from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import tracking, versions
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, Report, execute, repository_root
+from pipeline_steps.runtime.models import Models
 from pipeline_steps.runtime.sections import Seed
 from pipeline_steps.runtime.urls import public
 from pipeline_steps.shared import Variable

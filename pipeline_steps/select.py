@@ -27,8 +27,8 @@ from diffrec_core.report.changes import (
 from diffrec_core.report.figures import build_figures, plot_pictures
 from diffrec_core.report.gather import ReportSources, report_data
 from diffrec_core.report.html import render_report
-from pipeline_steps.params.steps import Models
 from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.models import Models
 from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")

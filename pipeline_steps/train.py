@@ -16,7 +16,6 @@ from diffrec_core.common.errors import NotEnoughMemoryError
 from diffrec_core.models.base import ModelConfig, Recommender
 from diffrec_core.models.kinds import build
 from diffrec_core.training.trainer import TrainingReport
-from pipeline_steps.params.steps import ModelEntry, Seeds
 from pipeline_steps.runtime import candidates
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
@@ -27,6 +26,7 @@ from pipeline_steps.runtime.fitting import (
     read_training_data,
     write_curves,
 )
+from pipeline_steps.runtime.models import ModelEntry, Seeds
 from pipeline_steps.runtime.processes import join_processes, leave_if_not_writer, prepare_device
 from pipeline_steps.runtime.sections import Section, Seed
 

@@ -23,17 +23,16 @@ from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.monitoring.config import MonitorConfig
 from pipeline_steps.params.steps import (
     AppliedPreset,
-    Models,
     NightlyConfig,
     RecommendConfig,
     RefitConfig,
     RegisterConfig,
     RobustnessConfig,
-    Seeds,
     TuneConfig,
 )
 from pipeline_steps.runtime.command import repository_root
 from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.models import Models, Seeds
 from pipeline_steps.runtime.sections import Seed, read_params
 
 

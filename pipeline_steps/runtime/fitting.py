@@ -36,10 +36,14 @@ CODE: Final = (
     "diffrec_core/diffusion",
     "diffrec_core/evaluation",
     "diffrec_core/models/base.py",
+    "diffrec_core/models/kinds.py",
     "diffrec_core/nn",
     "diffrec_core/training",
 )
 """What every training depends on, beside its model's own code: as in dvc.yaml."""
+
+LIGHTGCN: Final = Path("diffrec_core/models/lightgcn")
+"""Code of the item embeddings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,5 @@
 """The clusters that latent models need, from histories: LightGCN, then k-means."""
 
-from pathlib import Path
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,8 +9,6 @@ from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
 from pipeline_steps.runtime.fitting import Training
-
-LIGHTGCN: Final = Path("diffrec_core/models/lightgcn")
 
 
 def fit_item_clusters(

@@ -26,8 +26,8 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.kinds import build
 from diffrec_core.report.noise import NoiseResult
 from pipeline_steps.params.root import Params
-from pipeline_steps.runtime.fitting import Training, epoch_limit
-from pipeline_steps.runtime.item_clusters import LIGHTGCN, fit_item_clusters
+from pipeline_steps.runtime.fitting import LIGHTGCN, Training, epoch_limit
+from pipeline_steps.runtime.item_clusters import fit_item_clusters
 from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
 

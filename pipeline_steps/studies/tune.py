@@ -26,12 +26,13 @@ from diffrec_core.models.kinds import build
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps.params.overlay import nested
 from pipeline_steps.params.presets import merged
-from pipeline_steps.params.steps import ModelEntry, RegisterConfig, TuneConfig
+from pipeline_steps.params.steps import RegisterConfig, TuneConfig
 from pipeline_steps.registry import tracking
 from pipeline_steps.runtime.candidates import LEFT_OUT, seed_of
 from pipeline_steps.runtime.command import Inputs, Report
 from pipeline_steps.runtime.config import RuntimeConfig
 from pipeline_steps.runtime.fitting import read_training_data, training_key
+from pipeline_steps.runtime.models import ModelEntry
 from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
 from pipeline_steps.runtime.sections import Section, Seed

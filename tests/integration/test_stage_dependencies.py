@@ -78,11 +78,16 @@ def test_whatever_is_imported_is_declared(
 def test_whatever_is_declared_is_imported(
     imports: dict[str, set[str]], declared: dict[str, set[str]]
 ) -> None:
+    # the models of a stage share its deps, but for their own code
+    by_stage: dict[str, set[str]] = defaultdict(set)
+    for stage, files in imports.items():
+        by_stage[stage.partition("@")[0]] |= files
     idle = {
         stage: sorted(
             dep
             for dep in deps
-            if not _is_package_file(dep) and not any(_covers(dep, f) for f in imports[stage])
+            if not _is_package_file(dep)
+            and not any(_covers(dep, f) for f in by_stage[stage.partition("@")[0]])
         )
         for stage, deps in declared.items()
         if stage not in _ANY_MODEL
