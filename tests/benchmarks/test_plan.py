@@ -65,7 +65,7 @@ def test_every_model_of_params_yaml_that_needs_no_times_is_planned(split: Split)
     settings = {name: read_settings(preset) for name, preset in SETTINGS.items()}
     fits = plan(settings, split, seeds=[1], protocols=["A"])
     assert {fit.sections["model"]["kind"] for fit in fits} == set(KINDS)
-    models = settings["authors"]["models"]
+    models = settings["authors"]["train"]
     assert {fit.model for fit in fits} == set(models) - {"recent_popularity"}
 
 

@@ -220,7 +220,7 @@ def test_the_page_is_made_red_where_the_data_cannot_be_read(found: dict[str, Any
 def test_models_left_out_stop_nothing(nightly: dict[str, Any]) -> None:
     assert nightly["tasks"]["select"]["trigger_rule"] == "none_failed"
     members = nightly["tasks"]["start_run"]["members"]
-    for model in ("ease", "diffrec"):
+    for model in ("t_ease", "diffrec"):
         tasks = {task_id for task_id in nightly["tasks"] if task_id.endswith(f".{model}")}
         assert {f"train.{model}", f"evaluate.{model}"} <= tasks
         assert set(members[model]) == tasks
