@@ -11,6 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import ConfigError
@@ -194,9 +195,21 @@ def _styled(value: Any) -> Any:
     """A value that is written in one line, as lists and small mappings are in params.yaml."""
     if not isinstance(value, list | dict):
         return value
-    styled = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
+    if isinstance(value, dict):
+        styled: CommentedMap | CommentedSeq = CommentedMap(
+            {key: _inside(inner) for key, inner in value.items()}
+        )
+    else:
+        styled = CommentedSeq(_inside(inner) for inner in value)
     styled.fa.set_flow_style()
     return styled
+
+
+def _inside(value: Any) -> Any:
+    """A value inside of brackets, where DVC's parser wants a text with a colon quoted."""
+    if isinstance(value, str) and ":" in value:
+        return SingleQuotedScalarString(value)
+    return _styled(value)
 
 
 def _text(document: CommentedMap) -> str:

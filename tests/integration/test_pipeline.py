@@ -36,7 +36,7 @@ TEST_PART = "data/split/test"
 EVERY_ROW = "data/interactions/interactions.parquet"
 """Holds the rows of the test part, too."""
 CHOOSING = (
-    *("pretrain_item_embeddings", "cluster_items", "tune@lightgcn"),
+    *("pretrain_item_embeddings", "cluster_items"),
     # one of every kind of randomness: the contract suite compares two fits of every model
     *("train@ials", "train@diffrec", "train@l_diffrec", "select"),
 )
@@ -47,7 +47,8 @@ def test_every_stage_wrote_what_it_declares(finished_project: Project) -> None:
     status = finished_project.run("dvc", "status")
     changed = re.findall(r"^(\S+):$", status.stdout, re.MULTILINE)
     assert status.returncode == 0, status.stderr
-    assert changed in ([], ["list_raw"])  # list_raw looks at the outside world every time
+    nightly = [stage for stage in changed if not stage.startswith("studies/")]
+    assert nightly in ([], ["list_raw"])  # list_raw looks at the outside world every time
 
 
 def test_git_sees_only_the_lock_file(finished_project: Project) -> None:

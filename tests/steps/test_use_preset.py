@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.serialize import parse_yaml
 from ruamel.yaml import YAML
 
 from diffrec_core.common.errors import ConfigError
@@ -169,3 +170,16 @@ def test_set_refuses_what_is_not_allowed(text: str, message: str, params: Path) 
     assert done.returncode == ConfigError.exit_code
     assert message in done.stderr
     assert params.read_text() == PARAMS.read_text()
+
+
+@pytest.mark.parametrize(
+    "text", ["a:b", "a: b", "s3://bucket/x.csv", "it's", "#1", "[x", "{y", "1:20"]
+)
+def test_dvc_reads_every_text_that_is_written(text: str, params: Path) -> None:
+    change(
+        params, {"list_raw": {"logs": [text, text]}, "preset": {"name": "x", "before": {"k": text}}}
+    )
+    written = parse_yaml(params.read_text(), str(params))
+    assert written["list_raw"]["logs"] == [text, text]
+    assert written["preset"]["before"] == {"k": text}
+    assert parse(params)["list_raw"]["logs"] == [text, text]
