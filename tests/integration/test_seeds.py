@@ -20,7 +20,7 @@ from tests.integration.small_steps import SECTIONS, Workplace
 pytestmark = pytest.mark.integration
 
 NewWorkplace = Callable[..., Workplace]
-EASE = {"train": {"ease": {"kind": "ease"}}, "models": {"ease": {"uses": ["", "", ""]}}}
+EASE = {"train": {"ease": {"kind": "ease"}}, "models": {"ease": {"code": "diffrec_core"}}}
 
 
 @pytest.fixture(scope="module")
