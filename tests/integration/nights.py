@@ -140,7 +140,6 @@ def build_nights(folder: Path) -> Project:
     (project.root / ".venv").symlink_to(sys.prefix)
     params = project.params()
     params["models"] = {name: params["models"][name] for name in MODELS}
-    params["tune"]["enabled"] = False
     params["list_raw"]["logs"] = ["data/raw/nights/*.csv"]
     params["gate"]["min_users"] = 5
     YAML(typ="safe").dump(params, project.root / "params.yaml")
