@@ -5,13 +5,14 @@ one, or none, begins from the values before it.
 """
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.scalarstring import SingleQuotedScalarString
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import ConfigError
@@ -21,6 +22,8 @@ from pipeline_steps.params.steps import AppliedPreset
 from pipeline_steps.runtime.sections import read_sections
 
 PRESET = "preset"
+_PLAIN = re.compile(r"[A-Za-z0-9_./*-]+( [A-Za-z0-9_./*-]+)*")
+"""Texts that YAML may hold unquoted anywhere, unless they look like another type."""
 _ABSENT = "(absent)"
 """Stands for a value that was not there before."""
 
@@ -193,12 +196,13 @@ def _plain(value: Any) -> Any:
 
 def _styled(value: Any) -> Any:
     """A value that is written in one line, as lists and small mappings are in params.yaml."""
+    if isinstance(value, str) and not value.isprintable():
+        return DoubleQuotedScalarString(value)  # line breaks and the like, as escapes
     if not isinstance(value, list | dict):
         return value
     if isinstance(value, dict):
-        styled: CommentedMap | CommentedSeq = CommentedMap(
-            {key: _inside(inner) for key, inner in value.items()}
-        )
+        pairs = {_inside(key): _inside(inner) for key, inner in value.items()}
+        styled: CommentedMap | CommentedSeq = CommentedMap(pairs)
     else:
         styled = CommentedSeq(_inside(inner) for inner in value)
     styled.fa.set_flow_style()
@@ -206,9 +210,9 @@ def _styled(value: Any) -> Any:
 
 
 def _inside(value: Any) -> Any:
-    """A value inside of brackets, where DVC's parser wants a text with a colon quoted."""
-    if isinstance(value, str) and ":" in value:
-        return SingleQuotedScalarString(value)
+    """A value inside of brackets, where DVC's parser takes fewer plain texts than ours writes."""
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        return DoubleQuotedScalarString(value)
     return _styled(value)
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from dvc.utils.serialize import parse_yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from diffrec_core.common.errors import ConfigError
-from pipeline_steps.params import set_params, use_preset
+from pipeline_steps.params import overlay, set_params, use_preset
 from pipeline_steps.params.overlay import change
 from pipeline_steps.params.presets import preset_names, read_preset
 from tests.raw_logs import REPOSITORY
@@ -172,10 +175,8 @@ def test_set_refuses_what_is_not_allowed(text: str, message: str, params: Path) 
     assert params.read_text() == PARAMS.read_text()
 
 
-@pytest.mark.parametrize(
-    "text", ["a:b", "a: b", "s3://bucket/x.csv", "it's", "#1", "[x", "{y", "1:20"]
-)
-def test_dvc_reads_every_text_that_is_written(text: str, params: Path) -> None:
+def test_dvc_reads_texts_that_are_written(params: Path) -> None:
+    text = "s3://bucket/x y, z?"
     change(
         params, {"list_raw": {"logs": [text, text]}, "preset": {"name": "x", "before": {"k": text}}}
     )
@@ -183,3 +184,19 @@ def test_dvc_reads_every_text_that_is_written(text: str, params: Path) -> None:
     assert written["list_raw"]["logs"] == [text, text]
     assert written["preset"]["before"] == {"k": text}
     assert parse(params)["list_raw"]["logs"] == [text, text]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+VALUES = TEXTS | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False)
+MAPPINGS = st.dictionaries(TEXTS, VALUES, max_size=3)
+
+
+@given(text=TEXTS, values=st.lists(VALUES, max_size=3), mapping=MAPPINGS)
+@example("1:20", ["a:b", "0?", "null", "~"], {"kind": "package.module:Class", "a: b": "- x"})
+@example("\x85", ["#", "[", "a, b"], {"{": "}"})
+def test_dvc_reads_whatever_is_written(
+    text: str, values: list[Any], mapping: dict[str, Any]
+) -> None:
+    content = {"text": text, "values": values, "mapping": mapping, "nested": [mapping, [values]]}
+    document = CommentedMap({key: overlay._styled(value) for key, value in content.items()})
+    assert parse_yaml(overlay._text(document), "params.yaml") == content
