@@ -243,12 +243,20 @@ def read_manifest(directory: Path, schema: str) -> dict[str, Any]:
         ArtifactError: the directory or its manifest is missing, or the schema is another one.
     """
     manifest: dict[str, Any] = read_json(directory / MANIFEST_NAME)
-    if manifest.get("schema") != schema:
-        raise ArtifactError(
-            f"{directory} has schema {manifest.get('schema')!r}, expected {schema!r}: "
-            f"re-run the stage that writes it"
-        )
+    check_schema(manifest, schema, directory, "re-run the stage that writes it")
     return manifest
+
+
+def check_schema(content: Mapping[str, Any], schema: str, source: Path, remedy: str) -> None:
+    """Check that stored content says the expected schema.
+
+    Raises:
+        ArtifactError: it says another one, or none; the message ends with the remedy.
+    """
+    if content.get("schema") != schema:
+        raise ArtifactError(
+            f"{source} has schema {content.get('schema')!r}, expected {schema!r}: {remedy}"
+        )
 
 
 def verify_files(directory: Path, files: Mapping[str, str]) -> None:

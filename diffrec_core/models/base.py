@@ -21,7 +21,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diffrec_core.common.artifacts import read_json, sha256_file, verify_files, write_json
+from diffrec_core.common.artifacts import (
+    check_schema,
+    read_json,
+    sha256_file,
+    verify_files,
+    write_json,
+)
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from diffrec_core.common.trial import Trial
@@ -298,10 +304,7 @@ def read_description(directory: Path) -> dict[str, Any]:
         ArtifactError: see `Recommender.load`.
     """
     description: dict[str, Any] = read_json(directory / _MODEL)
-    if description.get("schema") != MODEL_SCHEMA:
-        raise ArtifactError(
-            f"{directory} has schema {description.get('schema')!r}, expected {MODEL_SCHEMA!r}"
-        )
+    check_schema(description, MODEL_SCHEMA, directory, "train it anew with this version")
     verify_files(directory, description["files"])
     return description
 

@@ -1,8 +1,10 @@
 """Training on shuffled batches, one step of all optimizers for each: what the families share."""
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -11,10 +13,8 @@ from diffrec_core.data.batches import shuffled_batches
 from diffrec_core.training.epoch import Epoch
 
 
-class BatchProgram:
+class BatchProgram(ABC):
     """A network, its optimizers and the rows that it learns from (see `training.program`).
-
-    Subclasses implement `loss`, or `backward` if it takes several passes.
 
     Args:
         module: what is trained.
@@ -45,16 +45,25 @@ class BatchProgram:
         batches = list(order)
         for step in epoch.steps(len(batches)):
             self.module.zero_grad()
-            epoch.average(self.backward(batches[step], epoch))
+            epoch.average(self._backward(batches[step], epoch))
             for optimizer in self.optimizers.values():
                 optimizer.step()
 
-    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
-        """Mean loss of this process's share of a batch, given the numbers of the batch's rows."""
-        raise NotImplementedError
+    @abstractmethod
+    def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterable[Tensor]:
+        """Terms that add up to the mean loss of this process's share of a batch.
 
-    def backward(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
-        """Add the gradients of `loss`; return it."""
-        loss = self.loss(rows, epoch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+        More than one where a batch is passed piece by piece, so that one is in memory at a time.
+
+        Args:
+            rows: (B,) numbers of the batch's rows.
+            epoch: that is under way.
+        """
+
+    def _backward(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+        """Add up the gradients of all terms; return their sum."""
+        terms = []
+        for loss in self.losses(rows, epoch):
+            loss.backward()  # type: ignore[no-untyped-call]
+            terms.append(loss.detach())
+        return torch.stack(terms).sum()

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from diffrec_core.common.artifacts import read_json
-from diffrec_core.common.errors import ArtifactError, ConfigError
+from diffrec_core.common.artifacts import check_schema, read_json
+from diffrec_core.common.errors import ConfigError
 from diffrec_core.data.schema import GATE_SCHEMA
 from pipeline_steps.champion.promotion_log import (
     ChampionMovedError,
@@ -100,11 +100,7 @@ def _manually(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> 
 
 def _read_gate(path: Path) -> dict[str, Any]:
     gate: dict[str, Any] = read_json(path)
-    if gate.get("schema") != GATE_SCHEMA:
-        raise ArtifactError(
-            f"{path} has schema {gate.get('schema')!r}, expected {GATE_SCHEMA!r}: run "
-            f"python -m pipeline_steps gate"
-        )
+    check_schema(gate, GATE_SCHEMA, path, "run python -m pipeline_steps gate")
     return gate
 
 

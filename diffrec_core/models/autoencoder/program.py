@@ -1,6 +1,6 @@
 """Mult-VAE and Mult-DAE in training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -48,10 +48,10 @@ class AutoencoderProgram(BatchProgram):
         )
         self.network, self.rows, self.config = network, rows, config
 
-    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+    def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Negative log-likelihood of the users' histories, and the KL divergence of their codes."""
         batch = self.rows.take(torch.from_numpy(rows[epoch.share(len(rows))]))
         step, schedule = epoch.steps_since_start, self.config.kl_schedule
         kl_weight = annealed(*schedule, step) if schedule else 0.0
         reweigh = reweighing(self.config.denoising, step)
-        return self.network.losses(batch, kl_weight, reweigh).mean()
+        yield self.network.losses(batch, kl_weight, reweigh).mean()

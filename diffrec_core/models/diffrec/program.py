@@ -1,6 +1,6 @@
 """The family in training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -56,10 +56,10 @@ class DiffRecProgram(BatchProgram):
         )
         self.network, self.rows, self.config = network, rows, config
 
-    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+    def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Diffusion alone, or with the autoencoder's likelihood if latent."""
         step, config = epoch.steps_since_start, self.config
-        return self.network.losses(
+        yield self.network.losses(
             self.rows.take(torch.from_numpy(rows[epoch.share(len(rows))])),
             diffusion_weight=self._diffusion_weight(epoch.number),
             kl_weight=annealed(config.kl_weight_max, config.kl_weight_anneal_steps, step),

@@ -1,6 +1,6 @@
 """IRGAN in training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -125,16 +125,12 @@ class IrganProgram(BatchProgram):
             validation=validation,
         )
 
-    def backward(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
-        """Add up gradients, chunk by chunk of users; return the mean loss of both players."""
+    def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
+        """Mean loss of both players, chunk by chunk of users."""
         users = self.users[rows[epoch.share(len(rows))]]
-        total = torch.zeros((), device=self.rows.items.device)
-        numbers = torch.from_numpy(users).to(total.device)
+        numbers = torch.from_numpy(users).to(self.rows.items.device)
         for part in torch.split(numbers, max(1, CHUNK_ENTRIES // self.rows.n_items)):
-            loss = self._losses(Users(part, self.rows.take(part)), epoch.number).sum() / len(users)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        return total
+            yield self._losses(Users(part, self.rows.take(part)), epoch.number).sum() / len(users)
 
     def _losses(self, users: Users, epoch: int) -> Tensor:
         """(2,) sums over users of the generator's and of the discriminator's loss."""

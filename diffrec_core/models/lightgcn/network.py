@@ -1,6 +1,6 @@
 """LightGCN: embeddings that are smoothed over the user-item graph, trained with BPR."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -219,7 +219,7 @@ class _Program(BatchProgram):
             validation=self._recall,
         )
 
-    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+    def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Of the positives against their negatives, and the penalty."""
         rng = generator(self.seed, "negatives", epoch.number, epoch.steps_done)
         part = epoch.share(len(rows))
@@ -228,7 +228,7 @@ class _Program(BatchProgram):
         loss = (bpr_loss if self.config.loss == "bpr" else softmax_loss)(scores_BK)
         if self.config.l2:
             loss = loss + self.config.l2 * self.network.penalty(users_B, items_BK)
-        return loss
+        yield loss
 
     def _batch(
         self, interactions: NDArray[np.int64], rng: np.random.Generator

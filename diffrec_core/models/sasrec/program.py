@@ -1,6 +1,6 @@
 """SASRec in training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, Self
 
 import numpy as np
@@ -94,7 +94,7 @@ class SasRecProgram(BatchProgram):
             validation=validation,
         )
 
-    def loss(self, rows: NDArray[np.int64], epoch: Epoch) -> Tensor:
+    def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Mean over the batch's entries; processes share its windows, which differ in length."""
         part = rows[epoch.share(len(rows))]
         entries_per_window = (self.windows.lengths[rows] - 1).mean()
@@ -109,8 +109,7 @@ class SasRecProgram(BatchProgram):
             total = self._binary(hidden_ND, targets_N, users, rng, reweigh)
         else:
             total = self._softmax(hidden_ND, targets_N, rng)
-        loss: Tensor = total / (entries_per_window * len(part))
-        return loss
+        yield total / (entries_per_window * len(part))
 
     def _softmax(self, hidden_ND: Tensor, targets_N: Tensor, rng: np.random.Generator) -> Tensor:
         items_ID, count = self.network.items, self.config.negatives
