@@ -166,7 +166,7 @@ def test_chunks_of_users_add_up_to_the_gradient_of_all(monkeypatch: pytest.Monke
     for entries in (1, 1 << 20):
         monkeypatch.setattr(programs, "CHUNK_ENTRIES", entries)
         it, epoch = game(), Epoch(1)
-        losses.append(it.backward(np.arange(3), epoch))
+        losses.append(it._backward(np.arange(3), epoch))
         gradients.append(it.game.generator.history.grad)
     torch.testing.assert_close(gradients[0], gradients[1])
     expected = game()
@@ -181,7 +181,7 @@ def test_each_player_learns_from_its_own_loss_alone() -> None:
     for pretrain_epochs in (0, 5):
         it, epoch = game(pretrain_epochs=pretrain_epochs), Epoch(1)
         with torch_seed(7, "step"):
-            it.backward(np.arange(3), epoch)
+            it._backward(np.arange(3), epoch)
         found.append((it.game.discriminator.users.grad, it.game.generator.items.grad))
     (first_d, first_g), (second_d, second_g) = found
     torch.testing.assert_close(first_d, second_d)
@@ -195,7 +195,7 @@ def test_the_share_of_own_items_reaches_the_draws() -> None:
     for share in (0.0, 0.9):
         it, epoch = game(pretrain_epochs=0, positive_share=share), Epoch(1)
         with torch_seed(8, "step"):
-            it.backward(np.arange(3), epoch)
+            it._backward(np.arange(3), epoch)
         gradients.append(it.game.generator.items.grad)
     assert not torch.allclose(*gradients)
 
