@@ -77,8 +77,9 @@ def sha256(data: bytes) -> str:
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
+    """An archive; the same bytes in every process, for names of tests hold its checksum."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
