@@ -228,9 +228,9 @@ def _kill_task(story: Story) -> None:
     _kill(story.processes("pipeline_steps run-stage", "train@diffrec"))
     logs = story.airflow.home / "logs" / f"dag_id={DAG}/run_id=night-2/task_id=train.diffrec"
     wait_until(
-        lambda: any("joining work that goes on" in log.read_text() for log in logs.glob("*.log")),
+        lambda: any("already running; attaching" in log.read_text() for log in logs.glob("*.log")),
         seconds=600,
-        what="the next try joins the training that goes on",
+        what="the next try attaches to the running training",
     )
 
 
