@@ -137,8 +137,8 @@ bench-authors: .venv/.pipeline-stamp ## the DiffRec authors' own code with sever
 	@$(BENCH) authors $(BENCH_DATA) --reference "$(REFERENCE)" --models $(MODELS) --seeds $(SEEDS)
 
 bench-tune: .venv/.pipeline-stamp ## better settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS, PRECISION)
-	@$(BENCH) tune $(BENCH_DATA) --models $(MODELS) --budget "$(BUDGET)" --seeds $(SEEDS) \
-		--precision $(PRECISION)
+	@$(BENCH) tune $(BENCH_DATA) --models $(MODELS) $(if $(BUDGET),--budget $(BUDGET)) \
+		--seeds $(SEEDS) --precision $(PRECISION)
 
 mlflow: .venv/.pipeline-stamp ## MLflow's pages and registry: runs, curves, versions, aliases
 	@echo "MLflow: http://127.0.0.1:$(MLFLOW_PORT) (Ctrl-C stops it)"

@@ -18,16 +18,13 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.diffrec_authors import checkout, train_to_early_stopping
-from benchmarks.inputs import BenchInputs
 from benchmarks.ml1m import METRICS, find_data
 from benchmarks.processes import in_own_process
 from benchmarks.results import Results, Row, show, spread
-from benchmarks.settings import model_settings
+from benchmarks.settings import BenchInputs, model_settings
 from diffrec_core.common.artifacts import sha256_json
 
 log = logging.getLogger("pipeline")
-
-_LABEL = ("model", "seed")
 
 
 class AuthorsInputs(BenchInputs):
@@ -44,13 +41,17 @@ class AuthorsInputs(BenchInputs):
 
 
 def run(inputs: AuthorsInputs) -> None:
-    """Train what is not finished, and show means and standard deviations."""
-    data = find_data(inputs.data)
-    reference = checkout(inputs.reference)
-    if data is None or not reference:
-        log.warning("Nothing is measured: it needs the data, and the checkout REFERENCE.")
-        return
-    models, results = inputs.models or ["t_diffrec"], Results(inputs.out / "authors.json", _LABEL)
+    """Train what is not finished, and show means and standard deviations.
+
+    Raises:
+        ConfigError: there are no data, or no checkout.
+        WorkError: a training failed; those before it are finished.
+    """
+    data, reference = find_data(inputs.data), checkout(inputs.reference)
+    models, results = (
+        inputs.models or ["t_diffrec"],
+        Results(inputs.out / "authors.json", ("model", "seed")),
+    )
     for model, seed in product(models, inputs.seeds or (1, 2, 3)):
         section = model_settings(model, "ml-1m-clean")
         settings = {"name": model, "model": section, "seed": seed, "workers": 0}
