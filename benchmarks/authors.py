@@ -10,17 +10,14 @@ done again if the settings changed.
 """
 
 import logging
-from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Literal
-
-from rich import box
-from rich.table import Table
 
 from benchmarks.diffrec_authors import checkout, train_to_early_stopping
 from benchmarks.ml1m import METRICS, find_data
 from benchmarks.processes import in_own_process
-from benchmarks.results import Results, Row, show, spread
+from benchmarks.results import Results, show, spread
 from benchmarks.settings import BenchInputs, model_settings
 from diffrec_core.common.artifacts import sha256_json
 
@@ -48,27 +45,17 @@ def run(inputs: AuthorsInputs) -> None:
         WorkError: a training failed; those before it are finished.
     """
     data, reference = find_data(inputs.data), checkout(inputs.reference)
-    models, results = (
-        inputs.models or ["t_diffrec"],
-        Results(inputs.out / "authors.json", ("model", "seed")),
-    )
+    models = inputs.models or ["t_diffrec"]
+    results = Results(inputs.out / "authors.json", ("model", "seed"))
     for model, seed in product(models, inputs.seeds or (1, 2, 3)):
         section = model_settings(model, "ml-1m-clean")
         settings = {"name": model, "model": section, "seed": seed, "workers": 0}
-        key = sha256_json(settings)
-        if results.find(key) is None:
-            log.info("%s seed %d", model, seed)
-            settings |= {"reference": reference, "data": str(data)}
-            row = in_own_process(train_to_early_stopping, settings)
-            results.add({"key": key, "model": model, "seed": seed, "protocol": "A", **row})
-    show(_table(models, results.rows()))
-
-
-def _table(models: Sequence[str], rows: Sequence[Row]) -> Table:
-    title = "The authors' code, protocol A"
-    table = Table("model", *METRICS, "seeds", title=title, box=box.MARKDOWN)
+        where = {"reference": reference, "data": str(data)}
+        train = partial(in_own_process, train_to_early_stopping, {**settings, **where})
+        log.info("%s seed %d", model, seed)
+        results.once(sha256_json(settings), {"model": model, "seed": seed, "protocol": "A"}, train)
+    show("The authors' code, protocol A")
     for model in models:
-        own = [row for row in rows if row["model"] == model]
-        cells = (spread([row[metric] for row in own]) for metric in METRICS)
-        table.add_row(model, *cells, str(len(own)))
-    return table
+        rows = [row for row in results.rows() if row["model"] == model]
+        means = [f"{metric} {spread([row[metric] for row in rows])}" for metric in METRICS]
+        show(f"{model}: {', '.join(means)}, {len(rows)} seeds")

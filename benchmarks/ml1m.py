@@ -51,7 +51,7 @@ class Split:
 
 
 class Protocol(NamedTuple):
-    """What models are fitted on and stopped by, and what is measured."""
+    """The data that models are fitted on and stopped by, and the test."""
 
     data: TrainingData
     test: RankingTask

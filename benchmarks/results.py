@@ -1,6 +1,6 @@
-"""Results that a command prints, and that the next run takes up again."""
+"""Results in files, which the next run continues from, and in print."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -32,6 +32,14 @@ class Results:
     def find(self, key: str) -> Row | None:
         """The row whose `key`, a hash of all that it depends on, is this one."""
         return next((row for row in self.rows() if row["key"] == key), None)
+
+    def once(self, key: str, label: Row, measure: Callable[[], Row]) -> Row:
+        """The row of this key, which is measured unless it is there."""
+        row = self.find(key)
+        if row is None:
+            row = {"key": key, **label, **measure()}
+            self.add(row)
+        return row
 
     def add(self, row: Row) -> None:
         """Write a row, in the place of an earlier one of the same label."""

@@ -92,16 +92,7 @@ def table(rows: Sequence[Row]) -> Table:
         view.add_column(heading, justify="right", no_wrap=True)
     words, styles = {True: "yes", False: "no"}, {True: "green", False: "red"}
     for row in rows:
-        ratio, ours, other = (_number(row[name]) for name in ("ratio", "ours", "other"))
+        ratio, ours, other = (f"{row[name]:,.4g}" for name in ("ratio", "ours", "other"))
         cells = (row["case"], row["against"], ratio, row["target"], words.get(row["met"], ""))
         view.add_row(*cells, ours, other, row["unit"], style=styles.get(row["met"]))
     return view
-
-
-def _number(value: float) -> str:
-    """Three digits, or all of those before the point.
-
-    >>> _number(0.01234), _number(1234.5)
-    ('0.0123', '1,234')
-    """
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -138,17 +138,18 @@ class Tuning:
         return merged(self.start, nested(settings))
 
     def _over_seeds(self, trial: Trial) -> list[float]:
-        """The value of each seed: the first one's is the trial's own, others may be stored."""
-        section, values = self._section(trial.settings), [float(trial.value or 0.0)]
-        for fit in self.fits[1:]:
-            key = sha256_json({"fit": fit.key, "section": section})
-            row = self.finalists.find(key)
-            if row is None:
-                value = self._judge(section, fit, lambda epoch, value: None)
-                row = {"key": key, "model": fit.model, "seed": fit.seed, "value": value}
-                self.finalists.add(row)
-            values.append(float(row["value"]))
-        return values
+        """The value of each seed; the first one's is the trial's own."""
+        section = self._section(trial.settings)
+        return [trial.value or 0.0, *(self._finalist(section, fit) for fit in self.fits[1:])]
+
+    def _finalist(self, section: dict[str, Any], fit: Fit) -> float:
+        """The value of these settings with the fit's seed, from an earlier run if there is one."""
+        row = self.finalists.once(
+            sha256_json({"fit": fit.key, "section": section}),
+            {"model": fit.model, "seed": fit.seed},
+            lambda: {"value": self._judge(section, fit, lambda epoch, value: None)},
+        )
+        return float(row["value"])
 
     def _judge(self, section: dict[str, Any], fit: Fit, validated: OnValidation) -> float:
         """The mean recall of a fit with these settings."""

@@ -58,7 +58,7 @@ def fit_model(
 
 
 def data_of(fit: Fit, split: Split, embeddings: Path | None) -> TrainingData:
-    """What the model of a fit learns from and is stopped by."""
+    """The data that the model of a fit is trained on and stopped by."""
     data = protocol(split, fit.protocol).data
     if embeddings is None:
         return data

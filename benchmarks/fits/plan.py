@@ -1,4 +1,4 @@
-"""The fits of the benchmark: which there are, and what each depends on."""
+"""The fits of the benchmark and what each depends on."""
 
 import ast
 import inspect
@@ -22,11 +22,11 @@ from pipeline_steps.runtime.command import repository_root
 from pipeline_steps.runtime.fitting import CODE
 
 SETTINGS: Final = {"authors": "ml-1m-clean", "ours": "ml-1m-tuned"}
-"""The preset that a setting stands for."""
+"""The preset of each setting."""
 EMBEDDINGS: Final = ("ours", "published")
 PRETRAINING: Final = "pretrain_item_embeddings"
 LABEL: Final = ("protocol", "model", "setting", "embeddings", "precision", "device", "seed")
-"""What distinguishes a row from others."""
+"""The columns that identify a row."""
 
 Sections = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ class Fit:
 
     @property
     def label(self) -> Row:
-        """What distinguishes its row from others."""
+        """The values that identify its row."""
         return {name: getattr(self, name) for name in LABEL}
 
     @property

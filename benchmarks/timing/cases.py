@@ -1,4 +1,4 @@
-"""What is compared with what, and the targets. Settings of models are the DiffRec authors' own."""
+"""The comparisons and their targets. Settings of models are the DiffRec authors' own."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ class Available(NamedTuple):
 
 
 def all_cases() -> dict[str, Callable[[Available], list[Row]]]:
-    """Every case by name; calling one measures the rows for which there is what they need."""
+    """Every case by name; calling one measures the rows whose requirements are there."""
     return {
         "diffrec.train_epoch": partial(_train_epoch, "diffrec", (1.8, 3.5)),
         "diffrec.evaluate": partial(_evaluate, "diffrec", (4.5, 8.0)),
@@ -119,19 +119,15 @@ def epoch_sides(name: str, available: Available) -> Sides:
 
 
 def _sides(name: str, available: Available, our: Side, their: Side, **settings: int) -> Sides:
-    """The authors' model and ours in both precisions: those for which there is what they need."""
+    """The authors' model and ours in both precisions, as far as their requirements are there."""
     sides: Sides = {}
     if not available.data:
         return sides
     model = partial(model_settings, name, "ml-1m-clean")
     common = {"data": available.data, "name": name, "seed": 1, **settings}
     if available.reference:
-        more = {
-            "model": model(),
-            "reference": available.reference,
-            "workers": 4,
-        }  # as in their code
-        sides["authors"] = (their, {**common, **more})
+        theirs = {"reference": available.reference, "workers": 4}  # as many as in their code
+        sides["authors"] = (their, {**common, **theirs, "model": model()})
     for p in PRECISIONS:
         if p == "bfloat16" and not has_bfloat16_units(torch.device("cpu")):
             log.warning("bfloat16 is not measured: this CPU has no bfloat16 instructions")

@@ -19,8 +19,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.items import ItemFacts, PopularityGroupsConfig
-from diffrec_core.evaluation.metrics import hits, mean_metrics, per_user_metrics
-from diffrec_core.evaluation.ranking import RankingTask, rank_task
+from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import create
@@ -28,7 +27,7 @@ from diffrec_core.models.lightgcn.adjacency import normalised_adjacency, propaga
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps.runtime.command import peak_memory_mib
 
-CUTOFFS = (10, 20, 50, 100)
+_EVERYTHING = EvaluationConfig(cutoffs=(10, 20, 50, 100))
 _SEED = 1
 _LAYERS = 3
 
@@ -59,7 +58,9 @@ def evaluate(settings: Settings) -> Run:
     """Rank and measure all users; settings as of `train_epoch`, and `train_epochs`."""
     model, data = create(settings["model"], "benchmark"), _data_for(settings)
     model.fit(data, TrainingOptions(seed=_SEED, fixed_epochs=settings["train_epochs"]))
-    return lambda: _metrics(model, data.validation)
+    task = data.validation
+    assert task is not None
+    return lambda: evaluate_task(model.score, task, _EVERYTHING).metrics
 
 
 def _data_for(settings: Settings) -> TrainingData:
@@ -68,17 +69,6 @@ def _data_for(settings: Settings) -> TrainingData:
     if settings["model"].get("latent") and split.embeddings:
         data = with_clusters(data, split.embeddings, ClusteringConfig(), seed=_SEED)
     return data
-
-
-def _metrics(model: Recommender, task: RankingTask | None) -> dict[str, float]:
-    """Every metric at every cutoff."""
-    if task is None:
-        return {}
-    batch_size = EvaluationConfig().batch_size
-    top_items = rank_task(model.score, task, max(CUTOFFS), batch_size=batch_size)
-    targets = task.targets.take(task.users)
-    hit = hits(top_items, targets)
-    return mean_metrics(per_user_metrics(hit, targets.lengths, CUTOFFS))
 
 
 def catalogue(
@@ -111,7 +101,7 @@ def catalogue(
     model, seconds = _fit_epochs(section, data)
     ends = [time.perf_counter()]
     for _ in range(5):
-        _metrics(model, task)
+        evaluate_task(model.score, task, _EVERYTHING)
         ends.append(time.perf_counter())
     return {
         "train": median(seconds[: section["epochs"] - 2]),
@@ -132,7 +122,7 @@ def evaluate_large(settings: Settings) -> Run:
     rng = np.random.default_rng(_SEED)
     embeddings = rng.standard_normal((shape.items, 64), dtype=np.float32)
     items = ItemFacts.from_training(past, shape.items, PopularityGroupsConfig(), embeddings)
-    config = EvaluationConfig(cutoffs=CUTOFFS, batch_size=settings["batch"])
+    config = EvaluationConfig(cutoffs=_EVERYTHING.cutoffs, batch_size=settings["batch"])
     score, task = partial(_score, _item_factors(shape.items)), RankingTask("test", past, targets)
     return lambda: evaluate_task(score, task, config, items=items).metrics
 
@@ -145,7 +135,7 @@ def scores_and_top_k(settings: Settings) -> Run:
 
     def run() -> None:
         for rows in batches(shape.users, settings["batch"]):
-            torch.topk(_score(factors, past.take(rows)), max(CUTOFFS), dim=1)
+            torch.topk(_score(factors, past.take(rows)), max(_EVERYTHING.cutoffs), dim=1)
 
     return run
 

@@ -216,4 +216,4 @@ def test_a_case_that_is_unknown_is_named(fake_cases: Callable[..., None]) -> Non
 def test_the_table_shows_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
     show(speed.table([row("a", ratio=1.154, ours=1234.5, target="≤ 1.1", met=False)]))
     line = capsys.readouterr().out.splitlines()[2]
-    assert line.split() == ["a", "it", "1.15", "≤", "1.1", "no", "1,234", "1", "s"]
+    assert line.split() == ["a", "it", "1.154", "≤", "1.1", "no", "1,234", "1", "s"]
