@@ -43,10 +43,10 @@ NEXT_COMMANDS = {
 
 
 class SummaryInputs(Inputs):
-    """What was done."""
+    """The outcome of `dvc repro`."""
 
     up_to_date: bool = False
-    """Say that nothing was to be done."""
+    """There was nothing to do."""
 
 
 def run(inputs: SummaryInputs) -> None:
@@ -118,7 +118,7 @@ def _table(title: str, gap: int) -> Table:
 
 
 def selection_line(leaderboard: Mapping[str, Any]) -> Text:
-    """What the mark means, which models were left out, and which are as good."""
+    """The meaning of the mark, the models left out, and those as good as the selected."""
     rows, significance = leaderboard["models"], leaderboard["significance"]
     lines = [f"* selected on {leaderboard['selected_on']}"]
     lines += [f"  left out: {why}" for why in leaderboard["left_out"].values()]
