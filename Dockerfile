@@ -2,7 +2,7 @@
 #   docker build --target pipeline --tag diffrec-pipeline .    runs `dvc repro`
 #   docker build --target airflow --tag diffrec-airflow .      runs Airflow with the nightly DAG
 # A CPU-only or CUDA build of torch: --build-arg TORCH_INDEX=URL of the index that has it.
-# Linted and checked against the project by tests/unit/test_dockerfile.py. It was written without a
+# Linted and checked against the project by tests/project/test_dockerfile.py. It was written without a
 # container engine at hand: no image has been built from it yet.
 
 FROM python:3.11.15-slim-bookworm AS base
