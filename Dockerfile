@@ -2,8 +2,8 @@
 #   docker build --target pipeline --tag diffrec-pipeline .    runs `dvc repro`
 #   docker build --target airflow --tag diffrec-airflow .      runs Airflow with the nightly DAG
 # A CPU-only or CUDA build of torch: --build-arg TORCH_INDEX=URL of the index that has it.
-# The file is linted and held against the project by tests/unit/test_dockerfile.py. It was written
-# where no container engine runs: no image has been built from it yet.
+# Linted and checked against the project by tests/project/test_dockerfile.py. It was written without a
+# container engine at hand: no image has been built from it yet.
 
 FROM python:3.11.15-slim-bookworm AS base
 ENV PIP_NO_CACHE_DIR=1 \
@@ -11,7 +11,7 @@ ENV PIP_NO_CACHE_DIR=1 \
     DVC_NO_ANALYTICS=1 \
     DO_NOT_TRACK=1
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# git: DVC asks it which files are whose. The user's number is fixed so that volumes can be owned.
+# git: DVC asks it which files are tracked. The uid is fixed, so that volumes can be owned by it.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends "git=1:2.39.*" \
     && rm -rf /var/lib/apt/lists/* \
@@ -20,7 +20,7 @@ RUN apt-get update \
     && install --directory --owner diffrec --group diffrec /project
 WORKDIR /project
 
-# The environments are built where they will lie, as a virtual environment holds its own path.
+# Environments are built at their final path: a virtual environment cannot be moved.
 FROM base AS pipeline-env
 ARG TORCH_INDEX=
 COPY requirements/*.sh requirements/pipeline.lock requirements/
@@ -40,11 +40,11 @@ ENV PATH="/project/.venv/bin:${PATH}"
 COPY --from=pipeline-env /project/.venv .venv
 COPY --chown=10001:10001 . .
 USER 10001:10001
-# The image holds no git history, so DVC is told to do without.
+# The image has no git history, so DVC must not look for it.
 RUN dvc config --local core.no_scm true
 CMD ["dvc", "repro"]
 
-# Airflow beside the pipeline's environment: its tasks run the stages as processes in this image.
+# Airflow in addition to the pipeline's environment: tasks run the stages as processes in this image.
 FROM pipeline AS airflow
 LABEL org.opencontainers.image.title="diffrec-airflow" \
       org.opencontainers.image.description="Airflow with the nightly DAG of the recommender pipeline"

@@ -4,7 +4,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
-# Of all targets, only the checks of `make test` may run side by side.
+# Only the checks of `make test` may run in parallel.
 ifeq ($(filter check-%,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
@@ -13,11 +13,11 @@ endif
 export PYTHON ?=
 ## index that torch is installed from, a CPU or CUDA build (default: as pip is configured)
 export TORCH_INDEX ?=
-## settings for `run`, of those in presets/ (default: params.yaml as it is)
+## preset for `run`, one of presets/ (default: params.yaml as it is)
 PRESET ?=
-## for `tune`, `robustness`, `demo-nights` and `bench-*`: "ease diffrec"
+## models of `tune`, `robustness`, `demo-nights` and `bench-*`: "ease diffrec"
 MODELS ?=
-## of `tune`, for each model: trials, or a time such as 90s, 10m, 2h (default: as params.yaml says)
+## of `tune`, per model: trials, or a time such as 90s, 10m, 2h (default: as params.yaml says)
 BUDGET ?=
 ## how many nights `demo-nights` replays, the last of the sample
 NIGHTS ?= 3
@@ -31,11 +31,11 @@ MLFLOW_PORT ?= 5000
 SERVE_PORT ?= 5001
 ## port of `airflow` and `demo-nights`
 AIRFLOW_PORT ?= 8080
-## tasks that Airflow runs at a time (default: one per core)
+## tasks that Airflow runs concurrently (default: one per core)
 AIRFLOW_PARALLELISM ?= $(shell nproc 2>/dev/null || echo 2)
 ## how many of these may train (default: all)
 GPU_SLOTS ?= $(AIRFLOW_PARALLELISM)
-## processes of `test` (default: cores + 1, as some tests wait for services; at most 4)
+## processes of `test` (default: cores + 1, since some tests wait for services; at most 4)
 TEST_WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
 ## more options of pytest for `test`: "-k fetch_sample"
 PYTEST_ARGS ?=
@@ -72,13 +72,13 @@ run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a repor
 	if [ "$$before" = "$$(cat dvc.lock)" ]; then state=--up-to-date; else state=; fi; \
 	python -m scripts.show_result $$state
 
-tune: .venv/.pipeline-stamp ## look for better settings of MODELS; then make run PRESET=tuned
+tune: .venv/.pipeline-stamp ## tune the settings of MODELS; then make run PRESET=tuned
 	$(if $(BUDGET),@python -m pipeline_steps set tune.budget=$(BUDGET))
 	@$(FETCH_IF_USED)
 	@dvc repro split cluster_items
 	@dvc repro $(if $(MODELS),$(addprefix studies/dvc.yaml:tune@,$(MODELS)),studies/dvc.yaml:tune)
 
-robustness: .venv/.pipeline-stamp ## how MODELS stand noise in the training data
+robustness: .venv/.pipeline-stamp ## how robust MODELS are to noise in the training data
 	$(if $(MODELS),@python -m pipeline_steps set 'robustness.models=[$(subst $(space),$(comma),$(strip $(MODELS)))]')
 	@$(FETCH_IF_USED)
 	@dvc repro split
@@ -90,8 +90,8 @@ sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for rese
 
 CHECKS := check-mypy check-ruff check-format check-imports check-doctests check-tests
 
-# mypy runs beside the other checks. The output of a check appears when it ends, that of the tests
-# as it comes: descriptor 9 goes round --output-sync.
+# mypy runs in parallel with the other checks. The output of a check appears when it ends, that of
+# the tests as it comes: descriptor 9 bypasses --output-sync.
 test: .venv/.dev-stamp .venv-airflow/.stamp ## everything that must hold
 	@export CHECK_RESULTS=$$(mktemp); trap 'rm -f "$$CHECK_RESULTS"' EXIT; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target LIVE=9 $(CHECKS) 9>&1; \
@@ -113,7 +113,7 @@ check-imports:
 	$(CHECK) lint-imports --no-logo
 check-doctests:
 	$(CHECK) python -m pytest -q --doctest-modules diffrec_core pipeline_steps scripts benchmarks dags/_alerts.py
-# hundreds of processes are started, which are not to compile our modules each for itself
+# the tests start hundreds of processes: without bytecode files each would compile our modules
 check-tests:
 	$(CHECK) env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests \
 		-n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS) >&$(LIVE) 2>&1
@@ -125,7 +125,7 @@ format: .venv/.dev-stamp ## format the code
 # DiffRec authors' code; `python -m benchmarks speed --help` and the like say more.
 BENCH = python -m benchmarks
 BENCH_DATA = --data "$(DIFFREC_BENCH_DATA)"
-bench: .venv/.pipeline-stamp ## speed and memory beside the machine's limits (CASES, REFERENCE=checkout, THREADS, REPEATS)
+bench: .venv/.pipeline-stamp ## speed and memory against the machine's limits (CASES, REFERENCE=checkout, THREADS, REPEATS)
 	@$(BENCH) speed $(BENCH_DATA) --cases $(CASES) --reference "$(REFERENCE)" \
 		$(if $(THREADS),--threads $(THREADS)) $(if $(REPEATS),--repeats $(REPEATS))
 
@@ -136,9 +136,9 @@ bench-paper: .venv/.pipeline-stamp ## models on the paper's MovieLens-1M split (
 bench-authors: .venv/.pipeline-stamp ## the DiffRec authors' own code with several seeds (REFERENCE=checkout, MODELS, SEEDS)
 	@$(BENCH) authors $(BENCH_DATA) --reference "$(REFERENCE)" --models $(MODELS) --seeds $(SEEDS)
 
-bench-tune: .venv/.pipeline-stamp ## better settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS, PRECISION)
-	@$(BENCH) tune $(BENCH_DATA) --models $(MODELS) --budget "$(BUDGET)" --seeds $(SEEDS) \
-		--precision $(PRECISION)
+bench-tune: .venv/.pipeline-stamp ## tune settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS, PRECISION)
+	@$(BENCH) tune $(BENCH_DATA) --models $(MODELS) $(if $(BUDGET),--budget $(BUDGET)) \
+		--seeds $(SEEDS) --precision $(PRECISION)
 
 mlflow: .venv/.pipeline-stamp ## MLflow's pages and registry: runs, curves, versions, aliases
 	@echo "MLflow: http://127.0.0.1:$(MLFLOW_PORT) (Ctrl-C stops it)"
@@ -151,9 +151,9 @@ serve: .venv/.pipeline-stamp ## the champion behind an HTTP endpoint
 	@echo "$(MODEL): http://127.0.0.1:$(SERVE_PORT)/invocations (Ctrl-C stops it)"
 	@mlflow models serve -m "$(MODEL)" --env-manager local --host 127.0.0.1 --port "$(SERVE_PORT)"
 
-# The tasks report to the API server, so they must know its port; the log servers, which Airflow
-# lets listen on every address, ask for a signed token, and their ports move with it, so that
-# clones side by side differ in AIRFLOW_PORT alone.
+# Tasks report to the API server, so they must know its port. The log servers listen on every
+# address (Airflow offers no other choice) but require a signed token; their ports follow
+# AIRFLOW_PORT, so that two clones need differ in that alone.
 AIRFLOW = PATH="$$PWD/.venv-airflow/bin:$$PATH" \
 	AIRFLOW_HOME="$$PWD/.airflow" \
 	AIRFLOW__CORE__DAGS_FOLDER="$$PWD/dags" \
@@ -176,14 +176,14 @@ demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## replay the sample nig
 		--gpu-slots "$(GPU_SLOTS)" \
 		--nights "$(NIGHTS)" --every "$(EVERY)" --models $(or $(MODELS),popularity ease diffrec)
 
-lock: ## resolve requirements/*.in anew (UPGRADE=1: to the newest versions)
+lock: ## resolve requirements/*.in again (UPGRADE=1: to the newest versions)
 	@UPGRADE="$(UPGRADE)" bash requirements/lock.sh
 
 clean: ## remove environments and tool caches; data, models and the registry stay
 	@rm -rf .venv .venv-airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environments: build_env.sh compares what is there with the locks and builds what is not.
+# The environments: build_env.sh compares them with the locks and builds what is missing.
 BUILD := bash requirements/build_env.sh
 
 .venv/.pipeline-stamp: FORCE

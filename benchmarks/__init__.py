@@ -1,1 +1,1 @@
-"""Benchmarks: what the product is measured against. None of it is needed to use the product."""
+"""Benchmarks of accuracy and speed; nothing of it is needed to use the product."""

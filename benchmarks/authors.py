@@ -10,24 +10,18 @@ done again if the settings changed.
 """
 
 import logging
-from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Literal
 
-from rich import box
-from rich.table import Table
-
 from benchmarks.diffrec_authors import checkout, train_to_early_stopping
-from benchmarks.inputs import BenchInputs
 from benchmarks.ml1m import METRICS, find_data
 from benchmarks.processes import in_own_process
-from benchmarks.results import Results, Row, show, spread
-from benchmarks.settings import model_settings
+from benchmarks.results import Results, show, spread
+from benchmarks.settings import BenchInputs, model_settings
 from diffrec_core.common.artifacts import sha256_json
 
 log = logging.getLogger("pipeline")
-
-_LABEL = ("model", "seed")
 
 
 class AuthorsInputs(BenchInputs):
@@ -44,30 +38,24 @@ class AuthorsInputs(BenchInputs):
 
 
 def run(inputs: AuthorsInputs) -> None:
-    """Train what is not finished, and show means and standard deviations."""
-    data = find_data(inputs.data)
-    reference = checkout(inputs.reference)
-    if data is None or not reference:
-        log.warning("Nothing is measured: it needs the data, and the checkout REFERENCE.")
-        return
-    models, results = inputs.models or ["t_diffrec"], Results(inputs.out / "authors.json", _LABEL)
+    """Train what is not finished, and show means and standard deviations.
+
+    Raises:
+        ConfigError: there are no data, or no checkout.
+        WorkError: a training failed; those before it are finished.
+    """
+    data, reference = find_data(inputs.data), checkout(inputs.reference)
+    models = inputs.models or ["t_diffrec"]
+    results = Results(inputs.out / "authors.json", ("model", "seed"))
     for model, seed in product(models, inputs.seeds or (1, 2, 3)):
         section = model_settings(model, "ml-1m-clean")
         settings = {"name": model, "model": section, "seed": seed, "workers": 0}
-        key = sha256_json(settings)
-        if results.find(key) is None:
-            log.info("%s seed %d", model, seed)
-            settings |= {"reference": reference, "data": str(data)}
-            row = in_own_process(train_to_early_stopping, settings)
-            results.add({"key": key, "model": model, "seed": seed, "protocol": "A", **row})
-    show(_table(models, results.rows()))
-
-
-def _table(models: Sequence[str], rows: Sequence[Row]) -> Table:
-    title = "The authors' code, protocol A"
-    table = Table("model", *METRICS, "seeds", title=title, box=box.MARKDOWN)
+        where = {"reference": reference, "data": str(data)}
+        train = partial(in_own_process, train_to_early_stopping, {**settings, **where})
+        log.info("%s seed %d", model, seed)
+        results.once(sha256_json(settings), {"model": model, "seed": seed, "protocol": "A"}, train)
+    show("The authors' code, protocol A")
     for model in models:
-        own = [row for row in rows if row["model"] == model]
-        cells = (spread([row[metric] for row in own]) for metric in METRICS)
-        table.add_row(model, *cells, str(len(own)))
-    return table
+        rows = [row for row in results.rows() if row["model"] == model]
+        means = [f"{metric} {spread([row[metric] for row in rows])}" for metric in METRICS]
+        show(f"{model}: {', '.join(means)}, {len(rows)} seeds")

@@ -21,53 +21,50 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.processes import Laps, Settings
+from benchmarks.processes import Run, Settings
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
 
-MODELS: Final = ("diffrec", "t_diffrec")
-"""The models that `train_to_early_stopping` can train."""
 _CUTOFFS: Final = [10, 20, 50, 100]
 _EVERY_EPOCHS: Final = 5
 
 
 def checkout(value: str) -> str:
-    """The whole path of a checkout, or nothing.
+    """The absolute path of a checkout.
 
     Raises:
         ConfigError: it is not a checkout of their code.
     """
-    if value and not (Path(value) / "DiffRec" / "main.py").is_file():
-        raise ConfigError(f"{value} does not hold DiffRec/main.py")
-    return str(Path(value).resolve()) if value else ""
+    if not (Path(value) / "DiffRec" / "main.py").is_file():
+        raise ConfigError(f"REFERENCE: {value or 'it is empty, and'} does not hold DiffRec/main.py")
+    return str(Path(value).resolve())
 
 
-def train_epoch(settings: Settings, laps: Laps) -> None:
-    """A side: an epoch a lap."""
-    laps.lap_forever(_CLASSES[settings["name"]](settings).train_epoch)
+def train_epoch(settings: Settings) -> Run:
+    """A side: an epoch."""
+    return _CLASSES[settings["name"]](settings).train_epoch
 
 
-def evaluate(settings: Settings, laps: Laps) -> None:
-    """A side: after `train_epochs`, all users are ranked and measured in a lap."""
+def evaluate(settings: Settings) -> Run:
+    """A side: all users are ranked and measured, after `train_epochs`."""
     model = _CLASSES[settings["name"]](settings)
     for _ in range(settings["train_epochs"]):
         model.train_epoch()
-    laps.lap_forever(lambda: model.evaluate("valid"))
+    return lambda: model.evaluate("valid")
 
 
 def train_to_early_stopping(settings: Settings) -> dict[str, Any]:
-    """Train one of MODELS as their main.py does.
+    """Train DiffRec or T-DiffRec as their main.py does; see `until_no_better`."""
+    model = _CLASSES[settings["name"]](settings)
+    return until_no_better(model, model.model["epochs"], model.model["patience_epochs"])
+
+
+def until_no_better(model: "_Authors", epochs: int, patience: int) -> dict[str, Any]:
+    """Train until the best validation is `patience` epochs old, or `epochs` are over.
 
     Returns:
         The test metrics of the best epoch, and `best_epoch`.
     """
-    model = _CLASSES[settings["name"]](settings)
-    limits = (settings["model"][name] for name in ("epochs", "patience_epochs"))
-    return until_no_better(model, *limits)
-
-
-def until_no_better(model: "_Authors", epochs: int, patience: int) -> dict[str, Any]:
-    """Train until the best validation is `patience` epochs old, or `epochs` are over."""
     best, result = -1.0, {}
     for epoch in range(1, epochs + 1):
         model.train_epoch()

@@ -8,7 +8,6 @@ The parts are called what the authors' files are called. In time, `test` (10 %) 
 `train` (70 %) and `valid` (20 %) is the last.
 """
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,15 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from diffrec_core.common.artifacts import sha256_file
-from diffrec_core.common.errors import DataError
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask, Score
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig, cluster_items
-
-log = logging.getLogger("pipeline")
 
 PROTOCOLS = {
     "A": "the authors' files as they are named: fitted on train, stopped by valid, measured on "
@@ -54,23 +51,22 @@ class Split:
 
 
 class Protocol(NamedTuple):
-    """What models are fitted on and stopped by, and what is measured."""
+    """The data that models are fitted on and stopped by, and the test."""
 
     data: TrainingData
     test: RankingTask
 
 
-def find_data(folder: str) -> Path | None:
-    """The folder as a path if it holds the split; else None, with a warning."""
-    path = Path(folder)
-    if folder and (path / _SPLIT).is_file():
-        return path.resolve()
-    log.warning(
-        "Nothing is measured on MovieLens-1M: DIFFREC_BENCH_DATA must name a folder with %s, %s.",
-        _SPLIT,
-        f"and {folder} holds none" if folder else "and is not set",
-    )
-    return None
+def find_data(folder: str) -> Path:
+    """The absolute path of the folder.
+
+    Raises:
+        ConfigError: no folder is named, or it does not hold the split.
+    """
+    if not (Path(folder) / _SPLIT).is_file():
+        found = f"{folder} holds none" if folder else "it is not set"
+        raise ConfigError(f"DIFFREC_BENCH_DATA must name a folder with {_SPLIT}, but {found}")
+    return Path(folder).resolve()
 
 
 def load_split(folder: Path) -> Split:

@@ -19,11 +19,10 @@ from typing import Literal
 from benchmarks.fits.fitting import fit_and_measure, item_embeddings
 from benchmarks.fits.plan import LABEL, SETTINGS, Fit, plan
 from benchmarks.fits.table import NOTES, paper_table
-from benchmarks.inputs import BenchInputs
 from benchmarks.ml1m import find_data, load_split
 from benchmarks.processes import WorkError, in_own_process
 from benchmarks.results import Results, Row, show
-from benchmarks.settings import read_settings
+from benchmarks.settings import BenchInputs, read_settings
 
 log = logging.getLogger("pipeline")
 
@@ -51,12 +50,10 @@ def run(inputs: PaperInputs) -> None:
     """Run the fits that are not finished, and show the table.
 
     Raises:
-        ConfigError: a choice is unknown.
+        ConfigError: there are no data, or a choice is unknown.
         WorkError: some fits failed; all others are finished.
     """
     data = find_data(inputs.data)
-    if data is None:
-        return
     protocols = inputs.protocols or ("A", "C")
     fits = plan(
         {name: read_settings(SETTINGS[name]) for name in inputs.settings or SETTINGS},

@@ -1,115 +1,86 @@
 """Work in processes of their own, whose peaks of memory are their own; sides that take turns.
 
-A side is a function `side(settings, laps)`. It prepares, runs once what is to be measured, as a
-warm-up, and then calls `laps.lap()` between two runs of it: there the process waits for its turn.
-So what is compared runs in turns, A B A B.
-
-Nothing of the product is imported here but an error: its processes are set up in their own way.
+A side is a function of its settings that prepares and returns the function to be measured. The
+first run of that is a warm-up; then what is compared runs in turns, A B A B. A float that it
+returns stands for the seconds of the whole run.
 """
 
-import logging
 import multiprocessing
 import os
-import resource
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from diffrec_core.common.errors import DiffRecError
-
-_MIB_PER_MAXRSS = 2**20 if sys.platform == "darwin" else 2**10
-_SECONDS_TO_END = 10.0
+from pipeline_steps.runtime.command import peak_memory_mib
+from pipeline_steps.runtime.progress import set_up_logging
 
 Settings = Mapping[str, Any]
+Run = Callable[[], object]
+Side = Callable[[Settings], Run]
 T = TypeVar("T")
 
 
 class WorkError(DiffRecError):
-    """A process failed, with an error that it has printed, or was killed."""
+    """A process failed or was killed."""
 
 
 class Lap(NamedTuple):
-    """One turn: its seconds, the process's peak of memory so far, and what the side adds."""
+    """One run: its seconds, and the process's peak of memory so far."""
 
     seconds: float
     peak_mib: float
-    facts: dict[str, Any]
 
 
-class Laps:
-    """The clock of a side, in its process; the connection is to the one that gives the turns."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._started = time.perf_counter()
-
-    def lap(self, **facts: Any) -> None:
-        """End a lap, and wait for the next turn. The first lap is the warm-up."""
-        seconds = time.perf_counter() - self._started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB_PER_MAXRSS
-        self._connection.send(Lap(seconds, peak, facts))
-        try:
-            self._connection.recv()
-        except EOFError:
-            raise SystemExit(0) from None  # no more turns
-        self._started = time.perf_counter()
-
-    def lap_forever(self, run: Callable[[], Mapping[str, Any] | None]) -> None:
-        """Measure one function, again and again; it returns the facts of its lap."""
-        while True:
-            self.lap(**(run() or {}))
-
-
-SideFunction = Callable[[Settings, Laps], None]
-
-
-class Side:
-    """A side seen from outside; it starts with its warm-up.
+def take_turns(sides: Mapping[str, tuple[Side, Settings]], rounds: int) -> dict[str, list[Lap]]:
+    """Let sides run in turns, each in its process; returns the laps of each but the warm-up.
 
     Raises:
-        WorkError: it failed; `lap` raises it too.
+        WorkError: a side failed.
     """
+    with ExitStack() as stack:
+        calls = {name: stack.enter_context(_process()) for name in sides}
+        for name, side in sides.items():
+            calls[name](_prepare, *side)
+        laps: dict[str, list[Lap]] = {name: [] for name in sides}
+        for _ in range(rounds):
+            for name, call in calls.items():
+                laps[name].append(call(_lap))
+    return laps
 
-    def __init__(self, function: SideFunction, settings: Settings) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit memory and threads
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(function, settings, theirs))
-        self._process.start()
-        theirs.close()  # so that the end of the process is the end of the connection
-        self.laps: list[Lap] = []
-        try:
-            self.warm_up = self._receive()
-        except BaseException:
-            self.close()
-            raise
 
-    def lap(self) -> None:
-        """Let the side have a turn."""
-        with suppress(BrokenPipeError, ConnectionResetError):  # `_receive` says why
-            self._connection.send(None)
-        self.laps.append(self._receive())
+def in_own_process(function: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a new process, and return what it returns.
 
-    def close(self) -> None:
-        """End the side's process."""
-        self._connection.close()
-        self._process.join(_SECONDS_TO_END)
-        self._process.kill()
-        self._process.join()
+    Raises:
+        WorkError: it failed.
+    """
+    with _process() as call:
+        result: T = call(function, *arguments)
+    return result
 
-    def _receive(self) -> Lap:
-        try:
-            reply = self._connection.recv()
-        except (EOFError, ConnectionResetError):
-            self._process.join()
-            raise WorkError(f"its process ended with {self._process.exitcode}") from None
-        if isinstance(reply, str):
-            raise WorkError(reply)
-        return Lap(*reply)
+
+@contextmanager
+def _process() -> Iterator[Callable[..., Any]]:
+    """Start a process; yields a function that calls functions in it."""
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit memory and threads
+    with ProcessPoolExecutor(1, spawn, initializer=_set_up) as pool:
+
+        def call(function: Callable[..., Any], *arguments: object) -> Any:
+            try:
+                return pool.submit(function, *arguments).result()
+            except Exception as error:  # of any kind, as it comes from another process
+                raise WorkError(f"{type(error).__name__}: {error}") from error
+
+        yield call
+
+
+def _set_up() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    set_up_logging(quiet=False, verbose=False)
 
 
 def _end_with_parent() -> None:
@@ -119,29 +90,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _serve(function: SideFunction, settings: Settings, connection: Connection) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("pipeline").setLevel(logging.INFO)
-    try:
-        with suppress(KeyboardInterrupt):  # Ctrl-C reaches all processes; the first one reports it
-            function(settings, Laps(connection))
-    except Exception as error:
-        traceback.print_exc()
-        connection.send(f"{type(error).__name__}: {error}")
+_prepared: list[Run] = []
+"""Of the side whose process this is."""
 
 
-def in_own_process(function: Callable[..., T], *arguments: object) -> T:
-    """Call a function in a new process, and return what it returns.
-
-    Raises:
-        WorkError: it failed.
-    """
-    side = Side(_call, {"function": function, "arguments": arguments})
-    side.close()
-    result: T = side.warm_up.facts["result"]
-    return result
+def _prepare(side: Side, settings: Settings) -> None:
+    _prepared.append(side(settings))
+    _prepared[0]()
 
 
-def _call(settings: Settings, laps: Laps) -> None:
-    laps.lap(result=settings["function"](*settings["arguments"]))
+def _lap() -> Lap:
+    started = time.perf_counter()
+    result = _prepared[0]()
+    seconds = result if isinstance(result, float) else time.perf_counter() - started
+    return Lap(seconds, peak_memory_mib())

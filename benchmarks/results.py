@@ -1,6 +1,6 @@
-"""Results that a command prints, and that the next run takes up again."""
+"""Results in files, which the next run continues from, and in print."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,7 +22,7 @@ class Results:
     """
 
     def __init__(self, path: Path, label: Sequence[str]) -> None:
-        self.path, self.names = path, label
+        self.path, self._names = path, label
 
     def rows(self) -> list[Row]:
         """All rows; none before the first is added."""
@@ -33,14 +33,21 @@ class Results:
         """The row whose `key`, a hash of all that it depends on, is this one."""
         return next((row for row in self.rows() if row["key"] == key), None)
 
-    def label(self, row: Row) -> tuple[str, ...]:
-        """The entries that distinguish a row from others."""
-        return tuple(str(row.get(name, "")) for name in self.names)
+    def once(self, key: str, label: Row, measure: Callable[[], Row]) -> Row:
+        """The row of this key, which is measured unless it is there."""
+        row = self.find(key)
+        if row is None:
+            row = {"key": key, **label, **measure()}
+            self.add(row)
+        return row
 
     def add(self, row: Row) -> None:
         """Write a row, in the place of an earlier one of the same label."""
-        others = [other for other in self.rows() if self.label(other) != self.label(row)]
-        write_json(self.path, sorted([*others, row], key=self.label))
+        others = [other for other in self.rows() if self._label(other) != self._label(row)]
+        write_json(self.path, sorted([*others, row], key=self._label))
+
+    def _label(self, row: Row) -> tuple[str, ...]:
+        return tuple(str(row.get(name, "")) for name in self._names)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -1,20 +1,28 @@
-"""Which settings a benchmark uses: the one place that reads params.yaml and presets."""
+"""Options of all benchmarks, and the settings of models: params.yaml with a preset over it."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from diffrec_core.models.kinds import create
 from pipeline_steps.params.presets import merged, read_preset
-from pipeline_steps.runtime.command import repository_root
+from pipeline_steps.runtime.command import Inputs, repository_root
 from pipeline_steps.runtime.sections import read_params
+
+
+class BenchInputs(Inputs):
+    """The data and the output."""
+
+    data: str = ""
+    """Folder of the MovieLens-1M split (DIFFREC_BENCH_DATA)."""
+
+    out: Path = Path("reports/bench")
+    """Folder of results."""
 
 
 @cache
 def read_settings(preset: str) -> dict[str, Any]:
-    """The sections of params.yaml, overridden by those of a preset.
-
-    Under `train`, a model that the preset does not name has its settings from params.yaml.
-    """
+    """The sections of params.yaml, overridden by those of a preset."""
     params = read_params(repository_root() / "params.yaml")
     return merged(params, read_preset(preset).overlay)
 

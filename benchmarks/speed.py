@@ -6,8 +6,8 @@
 Both sides of a comparison run in turns, each in a process of its own, on the same data with the
 same threads; a number is the median over the turns. For another implementation, the ratio is how
 many times faster ours is; for a limit, how many times the limit ours takes. REFERENCE is a checkout
-of the DiffRec authors' code, which is no part of this project; without it, its rows are left empty.
-Rows go to reports/bench/speed.json, where those that were not measured this time stay.
+of the DiffRec authors' code, which is no part of this project; without it or the data, their rows
+are left out. Rows go to reports/bench/speed.json, where those of other runs stay.
 
 Threads that wait spin for a moment and then sleep, on all sides (see pipeline_steps/__init__.py;
 OMP_WAIT_POLICY and GOMP_SPINCOUNT override it). Memory is the peak of a side's main process.
@@ -21,20 +21,14 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.diffrec_authors import checkout
-from benchmarks.inputs import BenchInputs
 from benchmarks.ml1m import find_data
+from benchmarks.processes import WorkError
 from benchmarks.results import Results, Row, show
+from benchmarks.settings import BenchInputs
 from benchmarks.timing.cases import Available, all_cases
-from benchmarks.timing.comparisons import FAILED, NOT_MEASURED
-from diffrec_core.common.errors import ConfigError, DiffRecError
+from diffrec_core.common.errors import ConfigError
 
 log = logging.getLogger("pipeline")
-
-_NUMBERS = ("ratio", "target", "met", "ours", "other", "unit")
-
-
-class SpeedError(DiffRecError):
-    """Some comparisons failed; the log says why, and all others are in the table."""
 
 
 class SpeedInputs(BenchInputs):
@@ -57,54 +51,48 @@ def run(inputs: SpeedInputs) -> None:
     """Measure what was chosen, and show the table.
 
     Raises:
-        SpeedError: a comparison failed.
+        ConfigError: a case is unknown, or a folder does not hold what it is to hold.
+        WorkError: some cases failed; the log says why, and all others are in the table.
     """
-    cases, data = all_cases(), find_data(inputs.data)
+    cases = all_cases()
     if unknown := [case for case in inputs.cases if case not in cases]:
         raise ConfigError(f"--cases: {', '.join(unknown)} unknown; known: {', '.join(cases)}")
-    available = Available(str(data or ""), checkout(inputs.reference), inputs.repeats)
+    available = Available(
+        str(find_data(inputs.data)) if inputs.data else "",
+        checkout(inputs.reference) if inputs.reference else "",
+        inputs.repeats,
+    )
+    for name, given in (("DIFFREC_BENCH_DATA", available.data), ("REFERENCE", available.reference)):
+        if not given:
+            log.warning("%s is not set: rows that need it are left out", name)
     for library in ("OMP", "MKL", "OPENBLAS"):  # of the processes to come
         os.environ[f"{library}_NUM_THREADS"] = str(inputs.threads)
-    results, rows = Results(inputs.out / "speed.json", ("case", "against")), []
+    results, rows, failed = Results(inputs.out / "speed.json", ("case", "against")), [], []
     for case in inputs.cases or cases:
         log.info("%s", case)
-        measured = cases[case](available)
-        keep(results, measured)
+        try:
+            measured = cases[case](available)
+        except WorkError as error:
+            log.error("%s: %s", case, error)
+            failed.append(case)
+            continue
+        for row in measured:
+            results.add(row)
         rows += measured
     show(table(rows))
-    if failed := [row["case"] for row in rows if row["note"].startswith(FAILED)]:
-        raise SpeedError(f"{len(failed)} of {len(rows)} comparisons failed: {', '.join(failed)}")
-
-
-def keep(results: Results, rows: Sequence[Row]) -> None:
-    """Write rows; one that was not measured leaves an earlier one that was."""
-    measured = {results.label(row) for row in results.rows() if row["ratio"] is not None}
-    for row in rows:
-        if not (row["note"].startswith(NOT_MEASURED) and results.label(row) in measured):
-            results.add(row)
+    if failed:
+        of = len(inputs.cases or cases)
+        raise WorkError(f"{len(failed)} of {of} cases failed: {', '.join(failed)}")
 
 
 def table(rows: Sequence[Row]) -> Table:
     """The rows for a terminal."""
     view = Table("case", "against", box=box.SIMPLE_HEAD, show_edge=False)
-    for heading in _NUMBERS:
+    for heading in ("ratio", "target", "met", "ours", "other", "unit"):
         view.add_column(heading, justify="right", no_wrap=True)
-    view.add_column("note")
     words, styles = {True: "yes", False: "no"}, {True: "green", False: "red"}
     for row in rows:
-        ratio, ours, other = (_number(row[name]) for name in ("ratio", "ours", "other"))
-        numbers = (ratio, row["target"], words.get(row["met"], ""), ours, other, row["unit"])
-        style = styles.get(row["met"])
-        view.add_row(row["case"], row["against"], *numbers, row["note"], style=style)
+        ratio, ours, other = (f"{row[name]:,.4g}" for name in ("ratio", "ours", "other"))
+        cells = (row["case"], row["against"], ratio, row["target"], words.get(row["met"], ""))
+        view.add_row(*cells, ours, other, row["unit"], style=styles.get(row["met"]))
     return view
-
-
-def _number(value: float | None) -> str:
-    """Three digits, or all of those before the point.
-
-    >>> _number(0.01234), _number(1234.5), _number(None)
-    ('0.0123', '1,234', '')
-    """
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -17,23 +17,22 @@ Finished work stays in reports/bench/tuning, so the same command continues where
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from benchmarks.fits.fitting import data_of, item_embeddings
-from benchmarks.fits.plan import SETTINGS, Fit, device, plan
-from benchmarks.inputs import BenchInputs
+from pydantic import Field
+
+from benchmarks.fits.fitting import data_of, fit_model, item_embeddings
+from benchmarks.fits.plan import SETTINGS, Fit, plan
 from benchmarks.ml1m import find_data, load_split
 from benchmarks.results import Results, show, spread
-from benchmarks.settings import read_settings
+from benchmarks.settings import BenchInputs, read_settings
 from diffrec_core.common.artifacts import sha256_json
-from diffrec_core.common.rng import derive_seed
 from diffrec_core.common.trial import Trial as Suggesting
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.evaluation.measuring import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
-from diffrec_core.models.kinds import create
-from diffrec_core.training.trainer import TrainingOptions
+from diffrec_core.models.kinds import parse_config
 from pipeline_steps.params.overlay import leaves, nested
 from pipeline_steps.params.presets import merged
 from pipeline_steps.params.steps import TuneConfig
@@ -56,7 +55,7 @@ class TuneInputs(BenchInputs):
     precision: tuple[Literal["float32", "bfloat16"], ...] = ()
     """Of models with a choice: float32, bfloat16."""
 
-    budget: int | str = 20
+    budget: Annotated[int | str, Field(union_mode="left_to_right")] = 20
     """Of each model: trials, or a time such as 90s, 10m, 2h."""
 
 
@@ -64,11 +63,9 @@ def run(inputs: TuneInputs) -> None:
     """Tune one model after the other, and show the results.
 
     Raises:
-        ConfigError: a choice is unknown.
+        ConfigError: there are no data, or a choice is unknown.
     """
     data = find_data(inputs.data)
-    if data is None:
-        return
     fits = plan(
         {"ours": read_settings(SETTINGS["ours"])},
         load_split(data),
@@ -98,24 +95,20 @@ class Tuning:
     """
 
     def __init__(self, fits: Sequence[Fit], data: Path, out: Path) -> None:
-        self.fits, self.data, self.out = fits, data, out
-        self.split, self.model = load_split(data), fits[0].model
-        self.config = create(fits[0].sections["model"], self.model).config
+        self.fits, self.data, self.out, self.split = fits, data, out, load_split(data)
+        self.config = parse_config(fits[0].sections["model"], fits[0].model)
         self.start = self.config.model_dump(mode="json")
         self.finalists = Results(out / "tuning" / "finalists.json", ("key",))
-        earlier, later = halves(self.split.test)
-        later_half = RankingTask("later", concatenate(self.split.train, earlier), later)
-        whole = RankingTask("whole", self.split.train, self.split.test)
-        self.tasks = (whole, later_half)
+        self.tasks = _tasks(self.split.train, self.split.test)
         self._training_data: dict[int, TrainingData] = {}
 
     def search(self, budget: TuneConfig) -> list[Trial]:
         """Try settings with the first seed until the budget is spent; all trials, best first."""
-        first, path = self.fits[0], self.out / "tuning" / f"{self.model}.db"
-        name = f"{self.model} {first.key[:16]}"
+        first = self.fits[0]
+        path, name = self.out / "tuning" / f"{first.model}.db", f"{first.model} {first.key[:16]}"
         study = Study(path, name, self._suggest, self.start, first.seed)
         total = budget.trials if budget.seconds is None else None
-        with progress(f"tune/{self.model}", total) as advance:
+        with progress(f"tune/{first.model}", total) as advance:
             trials = study.run(
                 lambda settings, validated: self._judge(self._section(settings), first, validated),
                 budget,
@@ -147,39 +140,33 @@ class Tuning:
     def _over_seeds(self, trial: Trial) -> list[float]:
         """The value of each seed; the first one's is the trial's own."""
         section = self._section(trial.settings)
-        return [float(trial.value or 0.0), *(self._finalist(section, f) for f in self.fits[1:])]
+        return [trial.value or 0.0, *(self._finalist(section, fit) for fit in self.fits[1:])]
 
     def _finalist(self, section: dict[str, Any], fit: Fit) -> float:
         """The value of these settings with the fit's seed, from an earlier run if there is one."""
-        key = sha256_json({"fit": fit.key, "section": section})
-        row = self.finalists.find(key)
-        if row is None:
-            value = self._judge(section, fit, lambda epoch, value: None)
-            row = {"key": key, "model": fit.model, "seed": fit.seed, "value": value}
-            self.finalists.add(row)
+        row = self.finalists.once(
+            sha256_json({"fit": fit.key, "section": section}),
+            {"model": fit.model, "seed": fit.seed},
+            lambda: {"value": self._judge(section, fit, lambda epoch, value: None)},
+        )
         return float(row["value"])
 
     def _judge(self, section: dict[str, Any], fit: Fit, validated: OnValidation) -> float:
         """The mean recall of a fit with these settings."""
-        model = create(section, f"train.{fit.model}", device())
-        seed = derive_seed(fit.seed, f"train/{fit.model}")
-        options = TrainingOptions(device=model.device, seed=seed, validated=validated)
         if fit.seed not in self._training_data:
             embeddings = item_embeddings(fit, self.data, self.out / "cache")
             self._training_data[fit.seed] = data_of(fit, self.split, embeddings)
-        model.fit(self._training_data[fit.seed], options)
+        model, _ = fit_model(fit, section, self._training_data[fit.seed], validated=validated)
         return mean(recall_at(model.score, task) for task in self.tasks)
 
 
-def halves(histories: Histories) -> tuple[Histories, Histories]:
-    """Cut each row in two; of an odd number the later half has one more.
-
-    >>> [half.items.tolist() for half in halves(Histories.from_lists([[1, 2, 3], [4, 5]]))]
-    [[1, 4], [2, 3, 5]]
-    """
-    starts, n_earlier = histories.offsets[:-1], histories.lengths // 2
-    later = histories.runs(starts + n_earlier, histories.lengths - n_earlier)
-    return histories.runs(starts, n_earlier), later
+def _tasks(train: Histories, judged: Histories) -> tuple[RankingTask, RankingTask]:
+    """The part that settings are judged by, whole, and its later half after the earlier one."""
+    starts, n_earlier = judged.offsets[:-1], judged.lengths // 2
+    earlier = judged.runs(starts, n_earlier)
+    later = judged.runs(starts + n_earlier, judged.lengths - n_earlier)
+    whole = RankingTask("whole", train, judged)
+    return whole, RankingTask("later", concatenate(train, earlier), later)
 
 
 class _FixedRecency:

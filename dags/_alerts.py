@@ -1,4 +1,4 @@
-"""Alerts for tasks that have failed after their last try: a note to act on, and a webhook.
+"""Alerts for tasks that have failed after their last retry: a note to act on, and a webhook.
 
 The note goes to DIFFREC_ALERTS, by default `.nightly/alerts` in the project's folder, and to the
 task's log; DIFFREC_ALERT_WEBHOOK, if set, receives it as JSON, `{"text": …}`, the form that chat
@@ -27,17 +27,40 @@ _LAST_LINE = "Command exited with return code"
 _TIMEOUT_SECONDS = 10
 
 
+_NOTE = """# {dag}: {stage} failed
+
+Run `{run}`, task `{task}`, after {tries}.
+
+**Why**: {reason}
+
+Last lines of its log:
+
+```
+{tail}
+```
+
+**To continue**, fix the cause and clear the task in Airflow, with its downstream tasks: finished
+stages are not run again, a training resumes from its checkpoint. If a raw log was corrected, clear
+`list_raw`: it lists the files again.{in_a_shell}
+
+Until then yesterday's champion and yesterday's recommendations stay. More: docs/runbook.md.
+"""
+
+
 def alert_on_failure(context: Mapping[str, Any]) -> None:
     """Write and send the note of a failed task; Airflow's `on_failure_callback`."""
-    ti = context["ti"]
+    ti, task = context["ti"], context.get("task")
     run = shared.safe_name(ti.run_id)
-    stage = str(getattr(context.get("task"), "stage", ti.task_id))
-    arguments = getattr(context.get("task"), "arguments", ())
-    note = write_note(
-        dag=ti.dag_id, task=ti.task_id, stage=stage, run=run, tries=ti.try_number,
-        reason=str(context.get("exception") or "the task's process was lost"),
-        tail=log_tail(run, stage) or airflow_log_tail(ti),
-        command=shell_command([run if text in (ti.run_id, _RUN) else text for text in arguments]),
+    stage = str(getattr(task, "stage", ti.task_id))
+    arguments = getattr(task, "arguments", ())
+    command = shell_command([run if text in (ti.run_id, _RUN) else text for text in arguments])
+    note = _NOTE.format(
+        dag=ti.dag_id, stage=stage, run=run, task=ti.task_id,
+        tries=f"{ti.try_number} {'try' if ti.try_number == 1 else 'tries'}",
+        reason=context.get("exception") or "the task's process was lost",
+        tail=log_tail(run, stage) or airflow_log_tail(ti)
+        or "(no log on this machine: see the task's log in Airflow)",
+        in_a_shell=f" In a shell, in {PROJECT}:\n\n    {command}" if command else "",
     )  # fmt: skip
     log.error("%s", note)
     path = _folder(shared.Variable.ALERTS) / f"{run}--{shared.safe_name(stage)}.md"
@@ -47,31 +70,6 @@ def alert_on_failure(context: Mapping[str, Any]) -> None:
     except OSError as error:  # the disk may be full, and the alert about that
         log.error("the note could not be written: %s", error)
     send(note, {"dag": ti.dag_id, "task": ti.task_id, "stage": stage, "run": run})
-
-
-def write_note(
-    *, dag: str, task: str, stage: str, run: str, tries: int, reason: str, tail: str, command: str
-) -> str:
-    """The note: what failed, why, the last lines of its log, and how to continue."""
-    in_a_shell = f" In a shell, in {PROJECT}:\n\n    {command}" if command else ""
-    return f"""# {dag}: {stage} failed
-
-Run `{run}`, task `{task}`, after {tries} {"try" if tries == 1 else "tries"}.
-
-**Why**: {reason}
-
-Last lines of its log:
-
-```
-{tail or "(no log on this machine: see the task's log in Airflow)"}
-```
-
-**To continue**, fix the cause and clear the task in Airflow, with its downstream tasks: finished
-stages are not run again, a training resumes from its checkpoint. If a raw log was corrected, clear
-`list_raw`: it lists the files again.{in_a_shell}
-
-Until then yesterday's champion and yesterday's recommendations stay. More: docs/runbook.md.
-"""
 
 
 def log_tail(run: str, stage: str) -> str:

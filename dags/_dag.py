@@ -1,4 +1,4 @@
-"""What all DAGs of the pipeline have in common: schedule, defaults and params."""
+"""Common to all DAGs of the pipeline: schedule, defaults and params."""
 
 import os
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def pipeline_dag(
         cron: when it runs each day, UTC; None: only when it is triggered.
         doc: its documentation in Markdown; the first line, a heading, is its description.
         tag: what it is about.
-        params: what a person may set for a run.
+        params: that a person may set for a run.
     """
     return DAG(
         dag_id=dag_id,

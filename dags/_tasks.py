@@ -1,4 +1,4 @@
-"""Tasks of a run, made from the stages of dvc.yaml: when and where, nothing of what."""
+"""Airflow tasks made from the stages of dvc.yaml: their order, pools and retries."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -14,7 +14,7 @@ from airflow.sdk import Asset, TaskGroup
 INTERACTIONS = Asset("interactions")
 CHAMPION = Asset("champion")
 RECOMMENDATIONS = Asset("recommendations")
-"""What other teams' DAGs may follow."""
+"""Assets that DAGs of other teams may follow."""
 
 DATA = "build_interactions"
 """The last stage before training; what leads to it reads the logs."""
@@ -119,17 +119,15 @@ def _start_run(stages: Mapping[str, shared.Stage], *, whole: bool) -> StartRunOp
 
 
 def _stage_task(stage: shared.Stage) -> PipelineOperator:
-    # models that are not part of a run are skipped; the stages after them run with the others
-    options: dict[str, Any] = {"trigger_rule": "none_failed"}
-    if stage.resources == "gpu":
-        options["pool"] = "gpu"
-    if stage.queue is not None:
-        options["queue"] = stage.queue
-    if stage.retries is not None:
-        options["retries"] = stage.retries
-    if stage.timeout_minutes is not None:
-        options["execution_timeout"] = timedelta(minutes=stage.timeout_minutes)
-    if stage.name == DATA:
-        options["outlets"] = [INTERACTIONS]
+    minutes = stage.timeout_minutes
+    options = {
+        "pool": "gpu" if stage.resources == "gpu" else None,
+        "queue": stage.queue,
+        "retries": stage.retries,
+        "execution_timeout": None if minutes is None else timedelta(minutes=minutes),
+        "outlets": [INTERACTIONS] if stage.name == DATA else None,
+    }
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     doc = f"{stage.desc}\n\nResources: {stage.resources}\n\n```\n{stage.command}\n```"
-    return run_stage(stage.name, doc_md=doc, **options)
+    # models that are not part of a run are skipped; the stages after them run with the others
+    return run_stage(stage.name, doc_md=doc, trigger_rule="none_failed", **given)

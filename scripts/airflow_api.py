@@ -1,4 +1,4 @@
-"""The part of Airflow's REST API that scripts and tests use. Standard library only.
+"""The part of Airflow's REST API that scripts use. Standard library only.
 
 User and password are those that `airflow standalone` generates: docs/operations.md.
 """
@@ -69,24 +69,6 @@ class AirflowApi:
         """Return the state of every task of a run; None: not started."""
         path = f"/dags/{dag}/dagRuns/{run}/taskInstances?limit=1000"
         return {t["task_id"]: t["state"] for t in self.call("GET", path)["task_instances"]}
-
-    def task(self, dag: str, run: str, task: str) -> dict[str, Any]:
-        """Return the last try of a task of a run, with all its fields."""
-        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}"
-        instance: dict[str, Any] = self.call("GET", path)
-        return instance
-
-    def clear(self, dag: str, run: str, *tasks: str) -> None:
-        """Clear tasks and everything downstream, as in the UI."""
-        body = {
-            "dry_run": False,
-            "dag_run_id": run,
-            "task_ids": list(tasks),
-            "only_failed": False,
-            "include_downstream": True,
-            "reset_dag_runs": True,
-        }
-        self.call("POST", f"/dags/{dag}/clearTaskInstances", body)
 
     def _request(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
         request = urllib.request.Request(  # noqa: S310

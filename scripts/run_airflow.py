@@ -27,16 +27,18 @@ def main(port: int, gpu_slots: str) -> int:
     if _is_taken(port):
         sys.stderr.write(f"port {port} is taken: choose another, make airflow AIRFLOW_PORT=...\n")
         return 1
-    log = home / "setup.log"
-    for command in (("db", "migrate"), ("pools", "set", "gpu", gpu_slots, "stages that train")):
-        if _run(command, log) != 0:
+    log, program = home / "setup.log", str(Path(sys.executable).with_name("airflow"))
+    for command in (["db", "migrate"], ["pools", "set", "gpu", gpu_slots, "stages that train"]):
+        with log.open("ab") as output:
+            done = subprocess.run([program, *command], stdout=output, stderr=output, check=False)
+        if done.returncode != 0:
             sys.stderr.write(log.read_text())
             return 1
     # A background job of a shell ignores SIGINT, and Airflow would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # In its own session: Ctrl-C in a terminal reaches this process alone, which signals Airflow
     # once. Signalled twice, its components would exit without waiting for their tasks.
-    airflow = subprocess.Popen([_program(), "standalone"], start_new_session=True)
+    airflow = subprocess.Popen([program, "standalone"], start_new_session=True)
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -55,16 +57,6 @@ def main(port: int, gpu_slots: str) -> int:
         _end(airflow.pid)
         return 0
     return code
-
-
-def _program() -> str:
-    return str(Path(sys.executable).with_name("airflow"))
-
-
-def _run(arguments: tuple[str, ...], log: Path) -> int:
-    with log.open("ab") as output:
-        command = [_program(), *arguments]
-        return subprocess.run(command, stdout=output, stderr=output, check=False).returncode
 
 
 def _is_taken(port: int) -> bool:

@@ -1,37 +1,38 @@
 """Print the summary that ends `make run`: leaderboard, registered version, recommendations.
 
-Reads what the pipeline wrote; computes nothing and changes nothing. Imports neither torch nor
-MLflow, so that it starts at once.
+Imports neither torch nor MLflow, so that it starts at once.
 """
 
-import argparse
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import polars as pl
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from diffrec_core.common.artifacts import read_json
-from diffrec_core.common.errors import ArtifactError, DiffRecError
+from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import ITEM_ID, RANK, TITLE, USER_ID
 from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.metrics import headline, shown_cutoff
+from pipeline_steps.runtime.command import Inputs, execute
 
 LEADERBOARD = Path("reports/leaderboard.json")
 REGISTRATION = Path("reports/registration.json")
-REPORT = Path("reports/report.html")
-RECOMMENDATIONS = Path("data/recommendations")
+RECOMMENDATIONS = Path("data/recommendations/*.parquet")
 ITEMS = Path("data/interactions/items.parquet")
 
 SAMPLE_USERS = 3
 SAMPLE_RANKS = 3
+FILES = {
+    "Report": "reports/report.html",
+    "Table": str(RECOMMENDATIONS),
+    "Details": f"{LEADERBOARD}, dvc metrics show, dvc plots show",
+}
 NEXT_COMMANDS = {
     "make mlflow": "MLflow: runs, curves, the registry",
     "make serve": "the champion behind an HTTP endpoint",
@@ -41,65 +42,49 @@ NEXT_COMMANDS = {
 }
 
 
-def main() -> int:
-    """Print the summary and return the exit code: 0, or the error's own."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--up-to-date", action="store_true", help="say that nothing was to be done")
-    args = parser.parse_args()
-    console = Console()
-    try:
-        for part in summary():
-            console.print(part)
-    except DiffRecError as error:
-        sys.stderr.write(f"ERROR {error}\n")
-        return error.exit_code
-    if args.up_to_date:
-        console.print(Text("\nnothing to do: everything is up to date", style="bold green"))
-    return 0
+class SummaryInputs(Inputs):
+    """The outcome of `dvc repro`."""
+
+    up_to_date: bool = False
+    """There was nothing to do."""
 
 
-def summary() -> list[RenderableType]:
-    """Return the parts of the summary.
+def run(inputs: SummaryInputs) -> None:
+    """Print the summary.
 
     Raises:
-        ArtifactError: a file that the pipeline writes is missing or lacks a key or column.
+        ArtifactError: a file that the pipeline writes is missing.
     """
-    with _reading(LEADERBOARD):
-        leaderboard = read_json(LEADERBOARD)
-        parts: list[RenderableType] = ["", leaderboard_table(leaderboard)]
-        parts.append(selection_line(leaderboard))
-    with _reading(REGISTRATION):
-        parts.append(registration_line(read_json(REGISTRATION)))
-    with _reading(RECOMMENDATIONS / "*.parquet", ITEMS):
-        parts.append(recommendations_table())
-    return [*parts, "", places(), next_commands()]
-
-
-@contextmanager
-def _reading(*paths: Path) -> Iterator[None]:
-    """Turn a failed look-up into an error that names the files."""
-    try:
-        yield
-    except (KeyError, TypeError, pl.exceptions.PolarsError, OSError) as error:
-        names = " or ".join(map(str, paths))
-        raise ArtifactError(
-            f"{names} is missing, damaged or of another version ({error!r}): "
-            f"remove it and run dvc repro"
-        ) from error
+    leaderboard, console = read_json(LEADERBOARD), Console()
+    parts = [
+        leaderboard_table(leaderboard),
+        selection_line(leaderboard),
+        registration_line(read_json(REGISTRATION)),
+        recommendations_table(),
+    ]
+    console.print("", *parts, "", sep="\n")
+    for name, path in FILES.items():
+        console.print(Text.assemble((f"{name:12}", "bold"), path))
+    console.print()
+    commands = Table.grid(padding=(0, 2))
+    for command, purpose in NEXT_COMMANDS.items():
+        commands.add_row(Text(command, style="cyan"), purpose)
+    console.print(commands)
+    if inputs.up_to_date:
+        console.print("\nnothing to do: everything is up to date", style="bold green")
 
 
 def leaderboard_table(leaderboard: Mapping[str, Any]) -> Table:
-    """Return one row per model, best on validation first, the selected one marked."""
+    """One row per model, best on validation first, the selected one marked."""
+    chosen, cutoffs = leaderboard["significance"]["metric"], leaderboard["protocol"]["cutoffs"]
+    metrics = headline(shown_cutoff(chosen, cutoffs))
+    columns = [(part, metric) for part in EVALUATED_PARTS for metric in metrics]
     table = _table("Leaderboard", gap=1)  # eight columns on a terminal of 80
     table.add_column("model")
-    columns = _metric_columns(leaderboard)
     for heading in (*map("\n".join, columns), "fit\nseconds", "parameters", "peak\nMiB"):
         table.add_column(heading, justify="right")
-    chosen = leaderboard["significance"]["metric"]
-    best_first = sorted(
-        leaderboard["models"].items(), key=lambda row: -row[1]["validation"][chosen]
-    )
-    for name, row in best_first:
+    rows = sorted(leaderboard["models"].items(), key=lambda row: -row[1]["validation"][chosen])
+    for name, row in rows:
         is_selected = name == leaderboard["selected"]
         table.add_row(
             f"{name} *" if is_selected else name,
@@ -110,13 +95,6 @@ def leaderboard_table(leaderboard: Mapping[str, Any]) -> Table:
             style="bold green" if is_selected else "",
         )
     return table
-
-
-def _metric_columns(leaderboard: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Part and key of each metric that is shown."""
-    chosen, cutoffs = leaderboard["significance"]["metric"], leaderboard["protocol"]["cutoffs"]
-    metrics = headline(shown_cutoff(chosen, cutoffs))
-    return [(part, metric) for part in EVALUATED_PARTS for metric in metrics]
 
 
 def _score(row: Mapping[str, Any], part: str, metric: str) -> str:
@@ -132,7 +110,7 @@ def _score(row: Mapping[str, Any], part: str, metric: str) -> str:
 
 
 def _table(title: str, gap: int) -> Table:
-    """Return an empty table with `gap` blanks between columns."""
+    """An empty table with `gap` blanks between columns."""
     return Table(
         title=title, title_justify="left", title_style="bold",
         box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap - 1, 0, 0),
@@ -140,7 +118,7 @@ def _table(title: str, gap: int) -> Table:
 
 
 def selection_line(leaderboard: Mapping[str, Any]) -> Text:
-    """Return what the mark means, which models were left out, and which are as good."""
+    """The meaning of the mark, the models left out, and those as good as the selected."""
     rows, significance = leaderboard["models"], leaderboard["significance"]
     lines = [f"* selected on {leaderboard['selected_on']}"]
     lines += [f"  left out: {why}" for why in leaderboard["left_out"].values()]
@@ -159,7 +137,7 @@ def selection_line(leaderboard: Mapping[str, Any]) -> Text:
 
 
 def registration_line(registration: Mapping[str, Any]) -> Text:
-    """Return which version the registry holds, how to address it, and where it came from."""
+    """The version that the registry holds, how to address it, and where it came from."""
     name, alias = registration["name"], registration["alias"]
     return Text.assemble(
         ("Registered  ", "bold"),
@@ -169,37 +147,27 @@ def registration_line(registration: Mapping[str, Any]) -> Text:
 
 
 def recommendations_table() -> Table:
-    """Return the first ranks of the first users: titles, or ids where there are none."""
+    """The first ranks of the first users: titles, or ids where there are none.
+
+    Raises:
+        ArtifactError: a table cannot be read.
+    """
     table = _table("Recommendations", gap=2)
     table.add_column("user_id")
     for rank in range(1, SAMPLE_RANKS + 1):
         table.add_column(f"rank {rank}")
-    ranked = pl.scan_parquet(RECOMMENDATIONS / "*.parquet").filter(pl.col(RANK) <= SAMPLE_RANKS)
+    ranked = pl.scan_parquet(RECOMMENDATIONS).filter(pl.col(RANK) <= SAMPLE_RANKS)
     users = ranked.select(pl.col(USER_ID).unique().sort().head(SAMPLE_USERS))
     titles = pl.scan_parquet(ITEMS).select(ITEM_ID, TITLE)
     shown = ranked.join(users, on=USER_ID, how="semi").join(titles, on=ITEM_ID, how="left")
-    rows = shown.sort(USER_ID, RANK).with_columns(pl.coalesce(TITLE, ITEM_ID)).collect()
+    try:
+        rows = shown.sort(USER_ID, RANK).with_columns(pl.coalesce(TITLE, ITEM_ID)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArtifactError(f"{error}: is {RECOMMENDATIONS} or {ITEMS} missing?") from error
     for (user_id,), group in rows.group_by(USER_ID, maintain_order=True):
         table.add_row(Text(str(user_id)), *map(Text, group[TITLE]))  # a title is no markup
     return table
 
 
-def places() -> Text:
-    """Return where the files are that a person opens next."""
-    return Text.assemble(
-        *(("Report      ", "bold"), f"{REPORT}\n"),
-        *(("Table       ", "bold"), f"{RECOMMENDATIONS}/*.parquet\n"),
-        *(("Details     ", "bold"), f"{LEADERBOARD}, dvc metrics show, dvc plots show\n"),
-    )
-
-
-def next_commands() -> Table:
-    """Return the commands that follow a run, each with its purpose."""
-    table = Table.grid(padding=(0, 2))
-    for command, purpose in NEXT_COMMANDS.items():
-        table.add_row(Text(command, style="cyan"), purpose)
-    return table
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    execute(run)

@@ -1,1 +1,1 @@
-"""Fits on the paper's split: which there are, one fit in a process of its own, the table."""
+"""Fits on the paper's split: their plan, one fit in a process of its own, the table."""

@@ -1,20 +1,21 @@
 """One fit on the paper's split, which runs in a process of its own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.fits.plan import PRETRAINING, Fit, device
+from benchmarks.fits.plan import PRETRAINING, Fit, Sections, device
 from benchmarks.ml1m import Split, load_split, measure, protocol, with_clusters
 from benchmarks.processes import in_own_process
 from benchmarks.results import Row
 from diffrec_core.common.artifacts import atomic_directory
 from diffrec_core.common.rng import derive_seed
-from diffrec_core.models.base import TrainingData
+from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
-from diffrec_core.models.kinds import create
+from diffrec_core.models.kinds import create, parse_config
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
-from diffrec_core.training.trainer import TrainingOptions
+from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 from pipeline_steps.runtime.command import peak_memory_mib
 from pipeline_steps.runtime.fitting import epoch_limit
 from pipeline_steps.runtime.progress import progress
@@ -31,12 +32,10 @@ def fit_and_measure(fit: Fit, data: Path, embeddings: Path | None) -> Row:
     Returns:
         Metrics, times, memory, and the key of the code as it is now: it may be edited meanwhile.
     """
-    key, split = fit.key, load_split(data)
-    model = create(fit.sections["model"], f"train.{fit.model}", device())
-    seed = derive_seed(fit.seed, f"train/{fit.model}")  # as the stage derives it
-    with progress(fit.model, epoch_limit(model.config)) as advance:
-        options = TrainingOptions(device=device(), seed=seed, advance=advance)
-        report = model.fit(data_of(fit, split, embeddings), options)
+    key, split, section = fit.key, load_split(data), fit.sections["model"]
+    training_data = data_of(fit, split, embeddings)
+    with progress(fit.model, epoch_limit(parse_config(section, fit.model))) as advance:
+        model, report = fit_model(fit, section, training_data, advance=advance)
     metrics = measure(model.score, protocol(split, fit.protocol))
     return {
         "key": key,
@@ -49,8 +48,17 @@ def fit_and_measure(fit: Fit, data: Path, embeddings: Path | None) -> Row:
     }
 
 
+def fit_model(
+    fit: Fit, section: Sections, data: TrainingData, **options: Any
+) -> tuple[Recommender, TrainingReport]:
+    """Fit a model with these settings and the seed that the stage derives from the fit's."""
+    model = create(section, f"train.{fit.model}", device())
+    seed = derive_seed(fit.seed, f"train/{fit.model}")
+    return model, model.fit(data, TrainingOptions(device=model.device, seed=seed, **options))
+
+
 def data_of(fit: Fit, split: Split, embeddings: Path | None) -> TrainingData:
-    """What the model of a fit learns from and is stopped by."""
+    """The data that the model of a fit is trained on and stopped by."""
     data = protocol(split, fit.protocol).data
     if embeddings is None:
         return data

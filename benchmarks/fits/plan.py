@@ -1,27 +1,32 @@
-"""The fits of the benchmark: which there are, and what each depends on."""
+"""The fits of the benchmark and what each depends on."""
 
+import ast
+import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from benchmarks.fits.code_hash import code_hash
+from benchmarks import ml1m
 from benchmarks.ml1m import PROTOCOLS, Split
 from benchmarks.results import Row
-from diffrec_core.common.artifacts import sha256_file, sha256_json
+from diffrec_core.common.artifacts import canonical_json, sha256_file, sha256_json
 from diffrec_core.common.errors import ConfigError
-from diffrec_core.models.kinds import create
+from diffrec_core.models.kinds import create, implementation
+from pipeline_steps.runtime.command import repository_root
+from pipeline_steps.runtime.fitting import CODE
 
 SETTINGS: Final = {"authors": "ml-1m-clean", "ours": "ml-1m-tuned"}
-"""The preset that a setting stands for."""
+"""The preset of each setting."""
 EMBEDDINGS: Final = ("ours", "published")
-PRECISIONS: Final = ("float32", "bfloat16")
 PRETRAINING: Final = "pretrain_item_embeddings"
 LABEL: Final = ("protocol", "model", "setting", "embeddings", "precision", "device", "seed")
-"""What distinguishes a row from others."""
+"""The columns that identify a row."""
 
 Sections = Mapping[str, Any]
 
@@ -42,28 +47,28 @@ class Fit:
     Attributes:
         model: its entry under `train`.
         setting: whose settings, a key of SETTINGS.
-        protocol: `A` or `C`.
-        seed: of everything random in it.
         sections: `model` and, for item clusters, `cluster_items` and `pretrain_item_embeddings`.
         data: fingerprint of what it reads.
         embeddings: the source of item clusters, one of EMBEDDINGS; empty for models without.
         precision: if it was asked for, instead of the setting's.
+        protocol: `A` or `C`.
+        seed: of everything random in it.
         device: type of the device, `cpu` or `cuda`.
     """
 
     model: str
     setting: str
-    protocol: str
-    seed: int
     sections: Sections
     data: str
     embeddings: str = ""
     precision: str = ""
+    protocol: str = ""
+    seed: int = 0
     device: str = field(default_factory=lambda: device().type)
 
     @property
     def label(self) -> Row:
-        """What distinguishes its row from others."""
+        """The values that identify its row."""
         return {name: getattr(self, name) for name in LABEL}
 
     @property
@@ -84,6 +89,22 @@ class Fit:
         same = {name: getattr(self, name) for name in ("protocol", "seed", "data", "device")}
         config, code = self.sections[PRETRAINING], code_hash("lightgcn")
         return sha256_json({**same, "config": config, "code": code})
+
+
+@cache
+def code_hash(*kinds: str) -> str:
+    """Hash what a fit of these kinds depends on: their families, and what all models share."""
+    shared = [repository_root() / path for path in CODE if not path.endswith("models/kinds.py")]
+    benchmark = [Path(ml1m.__file__), Path(__file__).with_name("fitting.py")]
+    own = [Path(inspect.getfile(implementation(kind))) for kind in kinds]
+    families = [file if file.parent.name == "models" else file.parent for file in own]
+    files = {
+        file
+        for path in [*shared, *benchmark, *families]
+        for file in (path.rglob("*.py") if path.is_dir() else [path])
+    }
+    # as syntax trees: comments and layout do not count
+    return sha256_json([ast.dump(ast.parse(file.read_bytes())) for file in sorted(files)])
 
 
 def plan(
@@ -121,20 +142,18 @@ def plan(
     data = dict.fromkeys(("", *embeddings), split.fingerprint)
     if data.pop("published", None) and split.embeddings:
         data["published"] = split.fingerprint + sha256_file(split.embeddings)
-    variants: list[tuple[str, str, str, str, Sections]] = []
+    variants: dict[str, Fit] = {}
     for model, setting, source, precision in product(
         models or known, settings, data, precisions or [""]
     ):
-        sections = _sections(settings[setting], model, source, precision)
-        if sections and (model, sections) not in [(other[0], other[-1]) for other in variants]:
-            variants.append((model, setting, source, precision, sections))
+        if sections := _sections(settings[setting], model, source, precision):
+            fit = Fit(model, setting, sections, data[source], source, precision)
+            variants.setdefault(canonical_json([model, sections]), fit)
     if not variants:
         raise ConfigError(f"PRECISION: none of {', '.join(models or known)} has a choice of it")
     return [
-        Fit(model, setting, protocol, seed, sections, data[source], source, precision)
-        for seed, protocol, (model, setting, source, precision, sections) in product(
-            seeds, protocols, variants
-        )
+        replace(fit, protocol=protocol, seed=seed)
+        for seed, protocol, fit in product(seeds, protocols, variants.values())
     ]
 
 

@@ -1,6 +1,7 @@
-"""What is compared with what, and the targets. Settings of models are the DiffRec authors' own."""
+"""The comparisons and their targets. Settings of models are the DiffRec authors' own."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
 from typing import Any, Final, NamedTuple
@@ -8,14 +9,17 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from benchmarks import diffrec_authors
-from benchmarks.processes import SideFunction
+from benchmarks.processes import Lap, Settings, Side, in_own_process, take_turns
 from benchmarks.results import Row
 from benchmarks.settings import model_settings
 from benchmarks.timing import limits, ours, synthetic
-from benchmarks.timing.comparisons import NOT_MEASURED, SideSpec, Turns, compare
 from diffrec_core.nn.precision import has_bfloat16_units
 
+log = logging.getLogger("pipeline")
+
 PRECISIONS: Final = ("float32", "bfloat16")
+
+Sides = dict[str, tuple[Side, Settings]]
 
 
 class Available(NamedTuple):
@@ -27,7 +31,7 @@ class Available(NamedTuple):
 
 
 def all_cases() -> dict[str, Callable[[Available], list[Row]]]:
-    """Every case by name; calling one measures its rows."""
+    """Every case by name; calling one measures the rows whose requirements are there."""
     return {
         "diffrec.train_epoch": partial(_train_epoch, "diffrec", (1.8, 3.5)),
         "diffrec.evaluate": partial(_evaluate, "diffrec", (4.5, 8.0)),
@@ -40,65 +44,96 @@ def all_cases() -> dict[str, Callable[[Available], list[Row]]]:
     }
 
 
+def compare(
+    case: str,
+    against: str,
+    ours: float,
+    other: float,
+    *,
+    is_limit: bool = False,
+    target: float | None = None,
+    unit: str = "s",
+) -> Row:
+    """Compare a number of ours with another one.
+
+    The ratio is ours / other for a limit, and to be at most `target`; else other / ours, and to be
+    at least `target`.
+    """
+    ratio = ours / other if is_limit else other / ours
+    goal, met = "", None
+    if target is not None:
+        goal = f"{'≤' if is_limit else '≥'} {target:g}"
+        met = ratio <= target if is_limit else ratio >= target
+    numbers = {"ratio": ratio, "ours": ours, "other": other}
+    digits = {name: float(f"{value:.5g}") for name, value in numbers.items()}
+    return {"case": case, "against": against, "target": goal, "met": met, "unit": unit, **digits}
+
+
 def _train_epoch(name: str, targets: Sequence[float], available: Available) -> list[Row]:
     """An epoch, beside the authors' and the machine's limits for DiffRec's products."""
-    turns, rows = Turns(epoch_sides(name, available), available.repeats), []
+    laps, rows = take_turns(epoch_sides(name, available), available.repeats), []
     for precision, target in zip(PRECISIONS, targets, strict=True):
-        row = partial(compare, turns, f"{name}.train_epoch.{precision}", ours=precision)
-        rows.append(row("authors", other="authors", target=target))
-        rows.append(row("authors, loader without workers", other="no workers"))
-        if name == "diffrec":
-            against, most = "products, loss, AdamW, noise and masks alone", {"float32": 1.15}
-            limit = partial(row, against, other=f"limit {precision}", is_limit=True)
-            rows.append(limit(target=most.get(precision)))
+        row = partial(_timed, laps, f"{name}.train_epoch.{precision}", precision)
+        rows += row("authors", "authors", target=target)
+        rows += row("no workers", "authors, loader without workers")
+        against, most = "products, loss, AdamW, noise and masks alone", {"float32": 1.15}
+        rows += row(f"limit {precision}", against, is_limit=True, target=most.get(precision))
     return rows
 
 
 def _evaluate(name: str, targets: Sequence[float], available: Available) -> list[Row]:
     """Ranking and measuring all users, after some epochs of training."""
     functions = (ours.evaluate, diffrec_authors.evaluate)
-    turns = Turns(_sides(name, available, *functions, train_epochs=5), available.repeats)
-    return [
-        compare(turns, f"{name}.evaluate.{p}", "authors", p, "authors", target=target)
-        for p, target in zip(PRECISIONS, targets, strict=True)
-    ]
+    laps = take_turns(_sides(name, available, *functions, train_epochs=5), available.repeats)
+    rows = []
+    for precision, target in zip(PRECISIONS, targets, strict=True):
+        case = f"{name}.evaluate.{precision}"
+        rows += _timed(laps, case, precision, "authors", "authors", target=target)
+    return rows
 
 
-def epoch_sides(name: str, available: Available) -> dict[str, SideSpec]:
+def _timed(
+    laps: Mapping[str, Sequence[Lap]], case: str, ours: str, other: str, against: str, **how: Any
+) -> list[Row]:
+    """The comparison of two sides' seconds; nothing if one of them was not started."""
+    if not {ours, other} <= laps.keys():
+        return []
+    return [compare(case, against, _seconds(laps[ours]), _seconds(laps[other]), **how)]
+
+
+def _seconds(laps: Sequence[Lap]) -> float:
+    return median(lap.seconds for lap in laps)
+
+
+def epoch_sides(name: str, available: Available) -> Sides:
     """The sides of a training epoch."""
-    functions = (ours.train_epoch, diffrec_authors.train_epoch)
-    sides = _sides(name, available, *functions)
-    function, settings, missing = sides["authors"]
-    sides["no workers"] = SideSpec(function, {**settings, "workers": 0}, missing)
+    sides = _sides(name, available, ours.train_epoch, diffrec_authors.train_epoch)
+    if "authors" in sides:
+        function, settings = sides["authors"]
+        sides["no workers"] = (function, {**settings, "workers": 0})
     if name == "diffrec":
         for p in PRECISIONS:
-            sides[f"limit {p}"] = sides[p]._replace(function=limits.train_step)
+            if p in sides:
+                sides[f"limit {p}"] = (limits.train_step, sides[p][1])
     return sides
 
 
-def _sides(
-    name: str, available: Available, our: SideFunction, their: SideFunction, **settings: int
-) -> dict[str, SideSpec]:
-    """A model of ours in both precisions, and the authors'."""
+def _sides(name: str, available: Available, our: Side, their: Side, **settings: int) -> Sides:
+    """The authors' model and ours in both precisions, as far as their requirements are there."""
+    sides: Sides = {}
+    if not available.data:
+        return sides
     model = partial(model_settings, name, "ml-1m-clean")
     common = {"data": available.data, "name": name, "seed": 1, **settings}
-    no_data = "" if available.data else f"{NOT_MEASURED}: DIFFREC_BENCH_DATA names no data"
-    no_checkout = "" if available.reference else f"{NOT_MEASURED}: REFERENCE names no checkout"
-    more = {"model": model(), "reference": available.reference, "workers": 4}  # as in their code
-    return {
-        "authors": SideSpec(their, {**common, **more}, no_data or no_checkout),
-        **{
-            p: SideSpec(our, {**common, "model": model(precision=p)}, no_data or missing_units(p))
-            for p in PRECISIONS
-        },
-    }
-
-
-def missing_units(precision: str) -> str:
-    """The note of rows in a precision that this CPU would have to emulate; else empty."""
-    if precision == "bfloat16" and not has_bfloat16_units(torch.device("cpu")):
-        return f"{NOT_MEASURED}: this CPU has no bfloat16 instructions"
-    return ""
+    if available.reference:
+        theirs = {"reference": available.reference, "workers": 4}  # as many as in their code
+        sides["authors"] = (their, {**common, **theirs, "model": model()})
+    for p in PRECISIONS:
+        if p == "bfloat16" and not has_bfloat16_units(torch.device("cpu")):
+            log.warning("bfloat16 is not measured: this CPU has no bfloat16 instructions")
+        else:
+            sides[p] = (our, {**common, "model": model(precision=p)})
+    return sides
 
 
 def _catalogue(name: str, most_gb: float, available: Available) -> list[Row]:
@@ -106,37 +141,19 @@ def _catalogue(name: str, most_gb: float, available: Available) -> list[Row]:
     shape, steps, epochs, users = synthetic.AMAZON_BOOK, 4, 4, 1000
     limited = {"epochs": epochs, "validate_every_epochs": epochs, "patience_epochs": epochs}
     model = model_settings(name, "amazon-book-clean", precision="float32", **limited)
+    measured = in_own_process(ours.catalogue, shape, model, steps, users)
     batch = model["batch_size"]
-    settings = {"shape": shape, "model": model, "steps": steps, "users": users}
-    sides = {
-        "ours": SideSpec(ours.catalogue, settings),
-        "products": SideSpec(limits.products, {"model": model, "items": shape.items}),
-    }
-    turns = Turns(sides, 2 * epochs)  # of which half are evaluations
+    products: Sides = {"products": (limits.products, {"model": model, "items": shape.items})}
+    seconds = _seconds(take_turns(products, available.repeats)["products"])
+    per_flop = seconds / (2.0 * batch * model["hidden_dims"][0] * shape.items)
     training, scoring = flops_per_user(model, shape.items)
-
-    def phase(turns: Turns, name: str) -> float:
-        return median(lap.seconds for lap in turns.laps("ours") if lap.facts["phase"] == name)
-
-    def seconds_per_flop(turns: Turns) -> float:
-        return turns.seconds("products") / float(turns.laps("products")[0].facts["flops"])
-
-    case, least = f"catalogue.{name}", "its products' arithmetic"
-    limit, scale = partial(compare, turns, is_limit=True), -(-shape.users // batch) / steps
+    epoch = measured["train"] * -(-shape.users // batch) / steps
+    case, limit = f"catalogue.{name}", partial(compare, is_limit=True)
+    least, scored = "its products' arithmetic", f"{case}.evaluate_1000_users"
     return [
-        limit(
-            f"{case}.train_epoch",
-            least,
-            lambda turns: scale * phase(turns, "train"),
-            lambda turns: training * shape.users * seconds_per_flop(turns),
-        ),
-        limit(
-            f"{case}.evaluate_1000_users",
-            least,
-            lambda turns: phase(turns, "evaluate"),
-            lambda turns: scoring * users * seconds_per_flop(turns),
-        ),
-        _memory(turns, f"{case}.memory", most_gb * 1e9 / 2**20),
+        limit(f"{case}.train_epoch", least, epoch, training * shape.users * per_flop),
+        limit(scored, least, measured["evaluate"], scoring * users * per_flop),
+        _memory(f"{case}.memory", measured["peak_mib"], most_gb * 1e9 / 2**20),
     ]
 
 
@@ -157,25 +174,27 @@ def flops_per_user(model: dict[str, Any], items: int) -> tuple[float, float]:
 def _large_evaluation(available: Available) -> list[Row]:
     """100,000 users, every one of 50,000 items ranked, everything measured."""
     settings = {"shape": synthetic.Shape(100_000, 50_000, 3_000_000), "batch": 1024}
-    functions = {"ours": ours.evaluate_large, "scores": ours.scores_and_top_k}
-    turns = Turns({name: SideSpec(side, settings) for name, side in functions.items()}, 1)
-    seconds, against = "evaluation.large.seconds", "its scores and torch.topk alone"
+    sides: Sides = {
+        "ours": (ours.evaluate_large, settings),
+        "scores": (ours.scores_and_top_k, settings),
+    }
+    laps, against = take_turns(sides, 1), "its scores and torch.topk alone"
+    seconds = partial(_timed, laps, "evaluation.large.seconds", "ours", "scores", against)
     return [
-        compare(turns, seconds, against, "ours", "scores", is_limit=True, target=1.5),
-        _memory(turns, "evaluation.large.memory", 1200.0),
+        *seconds(is_limit=True, target=1.5),
+        _memory("evaluation.large.memory", laps["ours"][-1].peak_mib, 1200.0),
     ]
 
 
 def _propagation(available: Available) -> list[Row]:
     """LightGCN's layers at MovieLens-1M's size, beside the gradient that autograd forms."""
-    sides = {
-        by: SideSpec(ours.propagation, {"shape": synthetic.MOVIELENS_1M, "by": by})
+    sides: Sides = {
+        by: (ours.propagation, {"shape": synthetic.MOVIELENS_1M, "by": by})
         for by in ("ours", "autograd")
     }
-    turns = Turns(sides, available.repeats)
-    return [compare(turns, "lightgcn.propagation", "autograd", "ours", "autograd", target=2.0)]
+    laps = take_turns(sides, available.repeats)
+    return _timed(laps, "lightgcn.propagation", "ours", "autograd", "autograd", target=2.0)
 
 
-def _memory(turns: Turns, case: str, most_mib: float) -> Row:
-    limit = partial(compare, is_limit=True, target=1.0, unit="MiB")
-    return limit(turns, case, "target", lambda turns: turns.peak_mib("ours"), most_mib)
+def _memory(case: str, peak_mib: float, most_mib: float) -> Row:
+    return compare(case, "target", peak_mib, most_mib, is_limit=True, target=1.0, unit="MiB")

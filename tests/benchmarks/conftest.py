@@ -1,13 +1,10 @@
 """A split of a few users in the form of the paper's, and settings for tiny models."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-from benchmarks.processes import Lap, Laps
 
 N_USERS, N_ITEMS = 12, 20
 TINY = {"kind": "diffrec", "hidden_dims": [4], "steps": 2}
@@ -64,29 +61,3 @@ def data(tmp_path: Path) -> Path:
 def wide_data(tmp_path: Path) -> str:
     """A split of 12 users and 120 items: more than the largest cutoff."""
     return str(write_tiny_split(tmp_path / "wide", 120))
-
-
-class Turns:
-    """Gives a number of turns, and keeps the laps."""
-
-    def __init__(self, count: int) -> None:
-        self.left, self.laps = count, list[Lap]()
-
-    def send(self, lap: Lap) -> None:
-        self.laps.append(lap)
-
-    def recv(self) -> None:
-        if self.left == 0:
-            raise EOFError
-        self.left -= 1
-
-
-def laps_of(
-    side: Callable[[Any, Laps], None], settings: dict[str, Any], turns: int = 1
-) -> list[Lap]:
-    """Run a side in this process; the warm-up comes first."""
-    connection: Any = Turns(turns)
-    with pytest.raises(SystemExit):
-        side(settings, Laps(connection))
-    laps: list[Lap] = connection.laps
-    return laps

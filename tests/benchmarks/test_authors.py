@@ -18,28 +18,18 @@ def any_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authors, "checkout", lambda value: value)
 
 
-def inputs(data: Path, out: Path, reference: str = "checkout") -> authors.AuthorsInputs:
+def inputs(data: Path, out: Path) -> authors.AuthorsInputs:
     chosen: dict[str, Any] = {"models": ("t_diffrec",), "seeds": (1, 2)}
-    return authors.AuthorsInputs(data=str(data), out=out, reference=reference, **chosen)
-
-
-@pytest.mark.parametrize("missing", ["data", "reference"])
-def test_without_data_or_checkout_it_says_so(
-    missing: str, tmp_path: Path, data: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder, reference = (data, "") if missing == "reference" else (tmp_path / "gone", "checkout")
-    authors.run(inputs(folder, tmp_path, reference))
-    assert "it needs the data, and the checkout REFERENCE" in caplog.text
-    assert not (tmp_path / "authors.json").exists()
+    return authors.AuthorsInputs(data=str(data), out=out, reference="checkout", **chosen)
 
 
 def test_a_checkout_is_recognised(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"does not hold DiffRec/main\.py"):
-        diffrec_authors.checkout(str(tmp_path))
+    for folder in ("", str(tmp_path)):
+        with pytest.raises(ConfigError, match=r"REFERENCE: .* does not hold DiffRec/main\.py"):
+            diffrec_authors.checkout(folder)
     (tmp_path / "DiffRec").mkdir()
     (tmp_path / "DiffRec" / "main.py").touch()
     assert diffrec_authors.checkout(str(tmp_path)) == str(tmp_path.resolve())
-    assert diffrec_authors.checkout("") == ""
 
 
 def test_a_training_that_is_finished_is_kept(

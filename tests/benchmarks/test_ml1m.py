@@ -1,6 +1,5 @@
 """The paper's split and the roles that its parts play in each protocol."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.ml1m import METRICS, find_data, load_split, measure, protocol
-from diffrec_core.common.errors import DataError
+from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
@@ -90,9 +89,8 @@ def test_another_form_is_refused(two_users: Path) -> None:
         load_split(two_users)
 
 
-@pytest.mark.parametrize("given", ["", "gone"])
-def test_missing_data_is_a_warning(given: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert find_data(given) is None
-    assert "DIFFREC_BENCH_DATA must name a folder with split.npz" in caplog.text
-    assert ("gone holds none" if given else "is not set") in caplog.text
+def test_missing_data_are_named(data: Path) -> None:
+    assert find_data(str(data)) == data.resolve()
+    for folder, why in (("", "it is not set"), ("gone", "gone holds none")):
+        with pytest.raises(ConfigError, match=f"name a folder with split.npz, but {why}"):
+            find_data(folder)

@@ -1,7 +1,6 @@
 """The benchmark on the paper's split, with a split of a few users in the same form."""
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,6 @@ def run(settings: Settings, data: Path, results: Results, monkeypatch: pytest.Mo
         return list(started)
 
     return run_what_is_missing
-
-
-def test_missing_data_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        paper.run(paper.PaperInputs(data="gone", out=tmp_path / "out"))
-    assert "gone holds none" in caplog.text
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_fits_in_processes_of_their_own(

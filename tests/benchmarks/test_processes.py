@@ -9,51 +9,53 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import Side, WorkError, in_own_process
+from benchmarks.processes import WorkError, in_own_process, take_turns
 from tests.benchmarks import toys
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def test_a_side_is_measured_lap_by_lap_without_its_warm_up() -> None:
-    side = Side(toys.count, {})
-    for _ in range(3):
-        side.lap()
-    side.close()
-    assert side.warm_up.facts == {"number": 0}
-    assert [lap.facts["number"] for lap in side.laps] == [1, 2, 3]
-    assert all(lap.seconds >= 0 and lap.peak_mib > 1 for lap in side.laps)
+def test_sides_take_turns_after_a_warm_up_each(tmp_path: Path) -> None:
+    path = tmp_path / "runs"
+    sides = {
+        name: (toys.note, {"name": name, "seconds": seconds, "path": str(path)})
+        for name, seconds in {"a": 1.5, "b": 2.5}.items()
+    }
+    laps = take_turns(sides, 2)
+    names, processes = zip(*map(str.split, path.read_text().splitlines()), strict=True)
+    assert names == ("a", "b", "a", "b", "a", "b")
+    assert len({*processes, str(os.getpid())}) == 3
+    assert [lap.seconds for lap in laps["b"]] == [2.5, 2.5]
+    assert all(lap.peak_mib > 1 for lap in laps["a"])
 
 
-def test_a_side_that_fails_says_why() -> None:
+@pytest.mark.parametrize("run", [0, 1], ids=["in the warm-up", "in its first lap"])
+def test_a_side_that_fails_says_why(run: int) -> None:
     with pytest.raises(WorkError, match="ValueError: as it is meant to"):
-        Side(toys.fail_in_lap, {"lap": 0})
-    side = Side(toys.fail_in_lap, {"lap": 2})
-    side.lap()
-    for message in ("ValueError: as it is meant to", "its process ended with 0"):
-        with pytest.raises(WorkError, match=message):
-            side.lap()
-    side.close()
+        take_turns({"a": (toys.fail, {"run": run})}, 1)
+
+
+def test_a_run_is_measured_by_the_clock_unless_it_says_otherwise() -> None:
+    (lap,) = take_turns({"a": (toys.fail, {"run": 9})}, 1)["a"]
+    assert 0.0 <= lap.seconds < 60.0
 
 
 def test_a_process_that_is_killed_is_an_error() -> None:
-    with pytest.raises(WorkError, match="its process ended with 9"):
-        Side(toys.die, {})
+    with pytest.raises(WorkError, match="terminated abruptly"):
+        in_own_process(toys.die)
 
 
 def test_a_function_has_a_process_of_its_own() -> None:
     result = in_own_process(toys.describe, 1, "two")
     assert result["arguments"] == (1, "two")
     assert result["process"] != os.getpid()
-    with pytest.raises(WorkError, match="ValueError: no"):
-        in_own_process(toys.refuse, "no")
 
 
-def test_a_side_ends_when_the_benchmark_is_killed(tmp_path: Path) -> None:
+def test_a_process_ends_when_the_benchmark_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "process"
     program = (
-        "from benchmarks.processes import Side; from tests.benchmarks import toys; "
-        f"Side(toys.hold, {{'path': {str(path)!r}}})"
+        "from benchmarks.processes import in_own_process; from tests.benchmarks import toys; "
+        f"in_own_process(toys.hold, {str(path)!r})"
     )
     benchmark = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT)
     while not (path.exists() and path.read_text()):
@@ -61,6 +63,6 @@ def test_a_side_ends_when_the_benchmark_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
     benchmark.send_signal(signal.SIGKILL)
     benchmark.wait()
-    side = int(path.read_text())
-    while Path(f"/proc/{side}").exists():  # else the test's own time limit ends it
+    process = int(path.read_text())
+    while Path(f"/proc/{process}").exists():  # else the test's own time limit ends it
         time.sleep(0.05)

@@ -17,154 +17,105 @@ from benchmarks.processes import Lap, WorkError
 from benchmarks.results import Results, Row, show
 from benchmarks.settings import model_settings
 from benchmarks.timing import limits, ours, synthetic
-from benchmarks.timing.cases import Available, all_cases, epoch_sides, flops_per_user
-from benchmarks.timing.comparisons import SideSpec, Turns, compare
+from benchmarks.timing.cases import (
+    Available,
+    all_cases,
+    compare,
+    epoch_sides,
+    flops_per_user,
+)
+from diffrec_core.common.errors import ConfigError
 from diffrec_core.models.kinds import create
-from tests.benchmarks import toys
-from tests.benchmarks.conftest import LATENT, TINY, laps_of
+from tests.benchmarks.conftest import LATENT, TINY
 
 
-class FakeSide:
-    """Laps of given seconds; fails where there is none."""
-
-    def __init__(self, name: str, seconds: list[float], log: list[str]) -> None:
-        self.name, self.seconds, self.log = name, iter(seconds), log
-        self.laps: list[Lap] = []
-
-    def lap(self) -> None:
-        self.log.append(self.name)
-        for seconds in self.seconds:
-            self.laps.append(Lap(seconds, 100.0 + len(self.laps), {}))
-            return
-        raise WorkError("ValueError: it is broken")
-
-    def close(self) -> None:
-        self.log.append(f"close {self.name}")
-
-
-def take_turns(rounds: int, missing: str = "", **seconds: list[float]) -> tuple[Turns, list[str]]:
-    """Turns of fake sides, and what happened; a side without seconds does not even start."""
-    log: list[str] = []
-    sides = {name: SideSpec(toys.count, {"name": name}) for name in seconds}
-    if missing:
-        sides["missing"] = SideSpec(toys.count, {}, missing)
-
-    def start(function: Any, settings: Any) -> Any:
-        name = settings["name"]
-        if not seconds[name]:
-            raise WorkError("ValueError: it is broken")
-        return FakeSide(name, seconds[name], log)
-
-    return Turns(sides, rounds, start), log
-
-
-def verdict(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("ours", "other", "ratio", "target", "met", "note"))
-
-
-def test_sides_take_turns_and_medians_are_compared() -> None:
-    turns, log = take_turns(3, ours=[1.0, 2.0, 9.0], them=[6.0, 5.0, 1.0])
-    assert log == ["ours", "them"] * 3 + ["close ours", "close them"]
-    assert turns.peak_mib("ours") == 102.0
-    row = compare(turns, "a.case", "them", "ours", "them", target=2.0)
-    assert (row["case"], row["against"], row["unit"]) == ("a.case", "them", "s")
-    assert verdict(row) == (2.0, 5.0, 2.5, "≥ 2", True, "")
-
-
-@pytest.mark.parametrize(("target", "met"), [(1.1, False), (1.25, True), (None, None)])
-def test_ours_is_divided_by_a_limit(target: float | None, met: bool | None) -> None:
-    turns, _ = take_turns(1, ours=[5.0])
-    limit = Turns.peak_mib
-    row = compare(
-        turns, "a", "it", "ours", lambda t: limit(t, "ours") / 25, is_limit=True, target=target
-    )
-    assert verdict(row)[:3] == (5.0, 4.0, 1.25)
-    assert (row["met"], row["target"]) == (met, f"≤ {target:g}" if target else "")
-    assert compare(turns, "a", "it", "ours", 2.5, is_limit=True)["ratio"] == 2.0
-
-
-def test_what_is_missing_is_noted_and_not_started() -> None:
-    turns, log = take_turns(1, missing="not measured: nobody gave it", ours=[1.0])
-    row = compare(turns, "a", "it", "ours", "missing", target=2.0)
-    assert verdict(row) == (None, None, None, "≥ 2", None, "not measured: nobody gave it")
-    assert compare(turns, "a", "it", "ours", 4.0)["ratio"] == 4.0
-    assert log == ["ours", "close ours"]
-
-
-@pytest.mark.parametrize("them", [[], [1.0]], ids=["at once", "in its second lap"])
-def test_a_side_that_fails_costs_its_own_rows(
-    them: list[float], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("is_limit", "target", "ratio", "met", "goal"),
+    [
+        (False, 2.0, 2.0, True, "≥ 2"),
+        (False, 2.5, 2.0, False, "≥ 2.5"),
+        (True, 0.5, 0.5, True, "≤ 0.5"),
+        (True, 0.4, 0.5, False, "≤ 0.4"),
+        (False, None, 2.0, None, ""),
+    ],
+)
+def test_a_ratio_is_a_gain_or_a_multiple_of_a_limit(
+    is_limit: bool, target: float | None, ratio: float, met: bool | None, goal: str
 ) -> None:
-    turns, log = take_turns(3, ours=[1.0, 2.0, 3.0], them=them)
-    row = compare(turns, "a", "it", "ours", "them")
-    assert (row["ratio"], row["note"]) == (None, "failed: ValueError: it is broken")
-    assert compare(turns, "a", "it", "ours", 4.0)["ratio"] == 2.0
-    assert log.count("ours") == 3
-    assert log.count("them") == (2 if them else 0)
-    assert "close ours" in log
-    assert "them: ValueError: it is broken" in caplog.text
+    row = compare("a", "it", 2.0, 4.0, is_limit=is_limit, target=target)
+    assert (row["ratio"], row["met"], row["target"]) == (ratio, met, goal)
+    assert (row["ours"], row["other"], row["unit"]) == (2.0, 4.0, "s")
 
 
-def test_real_sides_take_turns() -> None:
-    turns = Turns({"a": SideSpec(toys.count, {}), "b": SideSpec(toys.fail_in_lap, {"lap": 0})}, 2)
-    assert [lap.facts["number"] for lap in turns.laps("a")] == [1, 2]
-    assert turns.missing == {"b": "failed: ValueError: as it is meant to"}
+@pytest.fixture
+def laps_without_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sides are not started: each lap of one takes as many seconds as its name has letters."""
+
+    def take_turns(sides: dict[str, Any], rounds: int) -> dict[str, list[Lap]]:
+        return {name: [Lap(float(len(name)), 100.0)] * rounds for name in sides}
+
+    monkeypatch.setattr("benchmarks.timing.cases.take_turns", take_turns)
 
 
-def test_without_data_or_checkout_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("laps_without_work")
+def test_rows_need_data_a_checkout_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = all_cases()["diffrec.train_epoch"]
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
-    cases = {
-        name: case for name, case in all_cases().items() if name.split(".")[0].endswith("diffrec")
-    }
-    assert len(cases) == 4
-    for case in cases.values():
-        assert {row["note"] for row in case(Available())} == {
-            "not measured: DIFFREC_BENCH_DATA names no data"
-        }
-    missing = {
-        name: spec.missing for name, spec in epoch_sides("diffrec", Available("data")).items()
-    }
-    nobody = "not measured: REFERENCE names no checkout"
-    assert {name for name, why in missing.items() if why == nobody} == {"authors", "no workers"}
-    assert {why for name, why in missing.items() if why != nobody} == {""}
+    against = ["authors", "authors, loader without workers"]
+    limit = ["products, loss, AdamW, noise and masks alone"]
+    everything = epoch(Available("data", "checkout", 3))
+    assert [row["against"] for row in everything] == 2 * [*against, *limit]
+    assert [row["case"] for row in everything][::3] == [
+        "diffrec.train_epoch.float32",
+        "diffrec.train_epoch.bfloat16",
+    ]
+    assert [row["against"] for row in epoch(Available("data"))] == 2 * limit
+    assert epoch(Available()) == []
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    rows = epoch(Available("data", "checkout", 3))
+    assert [row["against"] for row in rows] == [*against, *limit]
+    assert (rows[0]["ours"], rows[0]["other"], rows[0]["ratio"]) == (7.0, 7.0, 1.0)
+    evaluated = all_cases()["l_diffrec.evaluate"](Available("data", "checkout", 3))
+    assert [row["case"] for row in evaluated] == ["l_diffrec.evaluate.float32"]
 
 
 def test_settings_of_models_are_allowed() -> None:
     for name in ("diffrec", "l_diffrec"):
-        for spec in epoch_sides(name, Available("data")).values():
-            create(spec.settings["model"], "model")
+        for _, told in epoch_sides(name, Available("data")).values():
+            create(told["model"], "model")
 
 
 @pytest.mark.parametrize("model", [TINY, LATENT], ids=["diffrec", "l_diffrec"])
-def test_an_epoch_and_an_evaluation_are_laps(wide_data: str, model: dict[str, Any]) -> None:
-    told = {"data": wide_data, "model": model}
-    assert len(laps_of(ours.train_epoch, told, 3)) == 4
-    facts = laps_of(ours.evaluate, {**told, "train_epochs": 1})[-1].facts
-    assert 0 < facts["recall@100"] <= 1
+def test_an_epoch_and_an_evaluation_are_run(wide_data: str, model: dict[str, Any]) -> None:
+    settings = {"data": wide_data, "model": model}
+    seconds: Any = ours.train_epoch(settings)()
+    assert 0.0 < seconds < 60.0
+    metrics: Any = ours.evaluate({**settings, "train_epochs": 1})()
+    assert 0 < metrics["recall@100"] <= 1
 
 
 @pytest.mark.parametrize("model", [TINY, LATENT], ids=["diffrec", "l_diffrec"])
 def test_a_catalogue_is_trained_then_scored(model: dict[str, Any]) -> None:
     section = {**model, "batch_size": 10, "epochs": 3, "validate_every_epochs": 3}
-    told = {"shape": [60, 200, 400], "model": section, "steps": 2, "users": 7}
-    phases = [lap.facts["phase"] for lap in laps_of(ours.catalogue, told, 5)]
-    # the end of the training is reported once more
-    assert phases == ["train", "train", "validate", "validate", "evaluate", "evaluate"]
+    measured = ours.catalogue(synthetic.Shape(60, 200, 400), section, 2, 7)
+    assert set(measured) == {"train", "evaluate", "peak_mib"}
+    assert min(measured.values()) > 0
 
 
 def test_a_large_evaluation_measures_everything_beside_its_scores_alone() -> None:
-    told = {"shape": [60, 200, 400], "batch": 16}
-    facts = laps_of(ours.evaluate_large, told)[1].facts
-    assert facts["users"] == 60
-    assert {f"{name}@100" for name in ("recall", "map", "gini", "diversity")} <= set(facts)
-    assert len(laps_of(ours.scores_and_top_k, told)) == 2
+    settings = {"shape": [60, 200, 400], "batch": 16}
+    metrics: Any = ours.evaluate_large(settings)()
+    assert metrics["users"] == 60
+    assert {f"{name}@100" for name in ("recall", "map", "gini", "diversity")} <= set(metrics)
+    ours.scores_and_top_k(settings)()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_limits_do_an_epoch_a_lap(wide_data: str, precision: str) -> None:
+def test_limits_are_run(wide_data: str, precision: str) -> None:
     model = {"hidden_dims": [2, 5], "batch_size": 5, "precision": precision}
-    assert len(laps_of(limits.train_step, {"data": wide_data, "model": model})) == 2
-    assert laps_of(limits.products, {"model": model, "items": 6})[-1].facts == {"flops": 120}
+    limits.train_step({"data": wide_data, "model": model})()
+    scores: Any = limits.products({"model": model, "items": 6})()
+    assert scores.shape == (5, 6)
 
 
 def test_arithmetic_of_a_training_step_is_what_torch_counts() -> None:
@@ -176,20 +127,16 @@ def test_arithmetic_of_a_training_step_is_what_torch_counts() -> None:
     assert scoring == 2 * 30 * 8 + 2 * 2 * 8 * 8
 
 
+@pytest.mark.usefixtures("laps_without_work")
 def test_a_catalogue_is_scaled_to_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = model_settings("diffrec", "amazon-book-clean")["batch_size"]
-    steps_of_an_epoch = -(-synthetic.AMAZON_BOOK.users // batch)
-    train, evaluation = Lap(8.0, 900.0, {"phase": "train"}), Lap(3.0, 950.0, {"phase": "evaluate"})
-    laps = {"ours": [train, Lap(99.0, 9.0, {"phase": "validate"}), evaluation]}
-    laps["products"] = [Lap(1.0, 1.0, {"flops": 1e12})]
-    turns, _ = take_turns(0)
-    turns._laps = laps
-    monkeypatch.setattr("benchmarks.timing.cases.Turns", lambda sides, rounds: turns)
+    model = model_settings("diffrec", "amazon-book-clean")
+    shape, batch = synthetic.AMAZON_BOOK, model["batch_size"]
+    measured = {"train": 8.0, "evaluate": 3.0, "peak_mib": 950.0}
+    monkeypatch.setattr("benchmarks.timing.cases.in_own_process", lambda *_: measured)
     epoch, users, memory = all_cases()["catalogue.diffrec"](Available())
-    assert epoch["ours"] == pytest.approx(8.0 * steps_of_an_epoch / 4, rel=1e-4)
-    assert epoch["other"] == pytest.approx(
-        10.0 * synthetic.AMAZON_BOOK.items * 1000 * synthetic.AMAZON_BOOK.users / 1e12, rel=1e-4
-    )
+    assert epoch["ours"] == pytest.approx(8.0 * -(-shape.users // batch) / 4, rel=1e-4)
+    # five products of an epoch's users for one of a batch, which took as long as its name
+    assert epoch["other"] == pytest.approx(5 * len("products") * shape.users / batch, rel=1e-4)
     assert users["ours"] == 3.0
     assert (memory["ours"], memory["unit"], memory["met"]) == (950.0, "MiB", True)
 
@@ -215,21 +162,22 @@ def test_synthetic_items_are_of_very_different_popularity() -> None:
     assert counts[500:].sum() > 0.1 * counts.sum()
 
 
-def inputs(out: Path, **options: Any) -> speed.SpeedInputs:
-    return speed.SpeedInputs(data="gone", out=out, **options)
-
-
-def row(case: str, note: str = "", **numbers: Any) -> Row:
-    measured = {"ratio": 1.0, "ours": 1.0, "other": 1.0, "met": None, **numbers}
-    if note:
-        measured = dict.fromkeys(measured)
-    return {"case": case, "against": "it", "target": "", "unit": "s", "note": note, **measured}
+def row(case: str, ratio: float = 1.0, **more: Any) -> Row:
+    numbers = {"ratio": ratio, "ours": 1.0, "other": 1.0, "met": None}
+    return {"case": case, "against": "it", "target": "", "unit": "s", **numbers, **more}
 
 
 @pytest.fixture
 def fake_cases(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def fake(**rows: Row) -> None:
-        cases = {name: lambda available, name=name: [rows[name]] for name in rows}
+    """Cases of one row each; those without one fail."""
+
+    def fake(**rows: Row | None) -> None:
+        def measure(name: str) -> list[Row]:
+            if (row := rows[name]) is None:
+                raise WorkError("ValueError: it is broken")
+            return [row]
+
+        cases = {name: lambda available, name=name: measure(name) for name in rows}
         monkeypatch.setattr(speed, "all_cases", lambda: cases)
 
     return fake
@@ -241,31 +189,31 @@ def test_chosen_cases_are_measured_and_other_rows_stay(
     results = Results(tmp_path / "speed.json", ("case", "against"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     fake_cases(a=row("a"), b=row("b", ratio=2.0))
-    speed.run(inputs(tmp_path))
+    speed.run(speed.SpeedInputs(out=tmp_path))
     fake_cases(a=row("a", ratio=7.0), b=row("b", ratio=7.0))
-    speed.run(inputs(tmp_path, cases=("b",), threads=3))
+    speed.run(speed.SpeedInputs(out=tmp_path, cases=("b",), threads=3))
     assert [(row["case"], row["ratio"]) for row in results.rows()] == [("a", 1.0), ("b", 7.0)]
     assert os.environ["OMP_NUM_THREADS"] == "3"  # of the sides to come
 
 
-def test_a_failure_replaces_a_row_and_a_missing_side_does_not(
-    tmp_path: Path, fake_cases: Callable[..., None]
+def test_a_case_that_fails_does_not_stop_the_others(
+    tmp_path: Path, fake_cases: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    results = Results(tmp_path / "speed.json", ("case", "against"))
-    fake_cases(a=row("a"), b=row("b"))
-    speed.run(inputs(tmp_path))
-    fake_cases(a=row("a", "not measured: no checkout"), b=row("b", "failed: it is broken"))
-    with pytest.raises(speed.SpeedError, match="1 of 2 comparisons failed: b"):
-        speed.run(inputs(tmp_path))
-    assert [(row["ratio"], row["note"]) for row in results.rows()] == [
-        (1.0, ""),
-        (None, "failed: it is broken"),
-    ]
+    fake_cases(a=None, b=row("b"))
+    with pytest.raises(WorkError, match="1 of 2 cases failed: a"):
+        speed.run(speed.SpeedInputs(out=tmp_path))
+    assert "a: ValueError: it is broken" in caplog.text
+    rows = Results(tmp_path / "speed.json", ("case", "against")).rows()
+    assert [row["case"] for row in rows] == ["b"]
+
+
+def test_a_case_that_is_unknown_is_named(fake_cases: Callable[..., None]) -> None:
+    fake_cases(a=row("a"))
+    with pytest.raises(ConfigError, match="--cases: c unknown; known: a"):
+        speed.run(speed.SpeedInputs(cases=("c",)))
 
 
 def test_the_table_shows_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:
-    low = row("a", ratio=1.154, ours=1234.5, target="≤ 1.1", met=False)
-    show(speed.table([low, row("b", "not measured: [none] given")]))
-    first, second = capsys.readouterr().out.splitlines()[2:4]
-    assert first.split() == ["a", "it", "1.15", "≤", "1.1", "no", "1,234", "1", "s"]
-    assert "not measured: [none] given" in second
+    show(speed.table([row("a", ratio=1.154, ours=1234.5, target="≤ 1.1", met=False)]))
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.split() == ["a", "it", "1.154", "≤", "1.1", "no", "1,234", "1", "s"]

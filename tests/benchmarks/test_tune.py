@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.fits.plan import plan
 from benchmarks.ml1m import load_split
-from benchmarks.tune import Tuning
+from benchmarks.tune import TuneInputs, Tuning
 from diffrec_core.models.item_item.ease import EaseConfig
 from pipeline_steps.params.steps import TuneConfig
 
@@ -120,3 +120,9 @@ def test_models_stay_with_recency_or_without(
     tuning.config = EaseConfig.model_validate({"recency": recency})
     assert set(tuning._suggest(asked)) >= {"l2", "recency.kind"}
     assert asked.choices["recency.kind"] == kinds
+
+
+@pytest.mark.parametrize(("given", "read"), [("3", 3), ("22m", "22m")])
+def test_a_budget_of_the_command_line_is_trials_or_a_time(given: str, read: int | str) -> None:
+    budget: Any = given
+    assert TuneInputs(budget=budget).budget == read

@@ -1,36 +1,42 @@
 """Sides and functions that tests start in processes of their own."""
 
 import os
+from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import Laps, Settings
+from benchmarks.processes import Run, Settings
 
 
-def count(settings: Settings, laps: Laps) -> None:
-    """Numbers its laps, and prints."""
-    number = 0
-    while True:
-        print("a library that prints")  # noqa: T201
-        laps.lap(number=number)
-        number += 1
+def note(settings: Settings) -> Run:
+    """Notes its runs in a file that sides share, and says that each took so many seconds."""
+
+    def run() -> float:
+        with Path(settings["path"]).open("a") as file:
+            file.write(f"{settings['name']} {os.getpid()}\n")
+        return float(settings["seconds"])
+
+    return run
 
 
-def fail_in_lap(settings: Settings, laps: Laps) -> None:
-    """Fails in the lap of that number; 0 is the warm-up."""
-    for _ in range(settings["lap"]):
-        laps.lap()
-    raise ValueError("as it is meant to")
+def fail(settings: Settings) -> Run:
+    """Fails in the run of that number; 0 is the warm-up."""
+    numbers = iter(range(settings["run"]))
+
+    def run() -> None:
+        if next(numbers, None) is None:
+            raise ValueError("as it is meant to")
+
+    return run
 
 
-def die(settings: Settings, laps: Laps) -> None:
+def die() -> None:
     """Ends like a process that is killed."""
     os._exit(9)
 
 
-def hold(settings: Settings, laps: Laps) -> None:
-    """Writes the number of its process, and never has a lap."""
-    with open(settings["path"], "w") as file:  # noqa: PTH123
-        file.write(str(os.getpid()))
+def hold(path: str) -> None:
+    """Writes the number of its process, and goes on for ever."""
+    Path(path).write_text(str(os.getpid()))
     while True:
         os.sched_yield()
 
@@ -38,8 +44,3 @@ def hold(settings: Settings, laps: Laps) -> None:
 def describe(*arguments: Any) -> dict[str, Any]:
     """What a process is called with, and which it is."""
     return {"arguments": arguments, "process": os.getpid()}
-
-
-def refuse(message: str) -> None:
-    """Fails."""
-    raise ValueError(message)

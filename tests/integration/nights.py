@@ -223,7 +223,8 @@ def _hold_next_training(story: Story) -> list[int]:
 
 def _kill_task(story: Story) -> None:
     """Airflow's process of the task, and the command that shows the work; wait for the next try."""
-    ti = story.airflow.api.task(DAG, "night-2", "train.diffrec")
+    task = f"/dags/{DAG}/dagRuns/night-2/taskInstances/train.diffrec"
+    ti = story.airflow.api.call("GET", task)
     _kill(story.processes("airflow worker --", ti["id"]))
     _kill(story.processes("pipeline_steps run-stage", "train@diffrec"))
     logs = story.airflow.home / "logs" / f"dag_id={DAG}/run_id=night-2/task_id=train.diffrec"
@@ -242,6 +243,18 @@ def _kill(pids: list[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+def _clear_as_in_the_ui(story: Story, run: str, task: str) -> None:
+    body = {
+        "dry_run": False,
+        "dag_run_id": run,
+        "task_ids": [task],
+        "only_failed": False,
+        "include_downstream": True,
+        "reset_dag_runs": True,
+    }
+    story.airflow.api.call("POST", f"/dags/{DAG}/clearTaskInstances", body)
+
+
 def night_3(story: Story, events: list[Event]) -> None:
     """A tenth of the log is broken; then it is mended."""
     log = _arrive(story.project, 2, events)
@@ -253,7 +266,7 @@ def night_3(story: Story, events: list[Event]) -> None:
     story.note("night-3")
     story.page = story.published("status/status.json")
     log.write_text(good)
-    story.airflow.api.clear(DAG, "night-3", "list_raw")
+    _clear_as_in_the_ui(story, "night-3", "list_raw")
     wait_until(
         lambda: story.airflow.api.state(DAG, "night-3") == "running",
         seconds=600,

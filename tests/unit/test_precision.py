@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pytest
 import torch
 
-from benchmarks.timing.cases import Available, epoch_sides, missing_units
+from benchmarks.timing.cases import Available, epoch_sides
 from diffrec_core.nn import precision as under_test
 from diffrec_core.nn.precision import (
     Precision,
@@ -109,5 +109,5 @@ def test_warns_of_a_gpu_without_units(
 
 def test_benchmark_leaves_out_what_would_be_emulated(units: bool) -> None:
     sides = epoch_sides("diffrec", Available(data="folder"))
-    assert sides["float32"].missing == missing_units("float32") == ""
-    assert bool(sides["bfloat16"].missing) == bool(missing_units("bfloat16")) == (not units)
+    assert "float32" in sides
+    assert ("bfloat16" in sides) == units

@@ -61,12 +61,6 @@ class TestEachLock:
 
         assert not missing, f"run `make lock`: {name}.lock lacks {missing}"
 
-    def test_says_why_each_package_is_asked_for(self, requirements: Path, name: str) -> None:
-        obvious = {"numpy", "torch", "mypy", "pytest"}
-        for line in (requirements / f"{name}.in").read_text().splitlines():
-            if line and not line.startswith(("#", "-r")) and line not in obvious:
-                assert "#" in line, f"{name}.in: say why {line!r} is there"
-
     def test_names_no_index(self, requirements: Path, name: str) -> None:
         for suffix in ("in", "lock"):
             text = (requirements / f"{name}.{suffix}").read_text()

@@ -214,14 +214,6 @@ def test_own_params_of_the_gate_are_its_defaults() -> None:
     assert load_section(params, "gate", GateConfig) == GateConfig()
 
 
-def test_every_equation_of_the_paper_is_in_models_md() -> None:
-    table = MODELS.partition("## Equations")[2].partition("## ")[0]
-    found = {int(n) for line in table.splitlines() for n in re.findall(r"\((\d+)\)", line[:14])}
-    assert found == set(range(1, 15))
-    sections = re.findall(r"^\| section (\d\.\d): ", table, re.MULTILINE)
-    assert sections == ["3.3", "3.5", "3.5", "3.5", "3.6"]  # what the paper gives no number
-
-
 def test_formulas_hold_nothing_that_markdown_would_change() -> None:
     blocks = re.findall(r"\$\$([^$]+)\$\$", MODELS)
     formulas = re.findall(r"\$([^$]+)\$", re.sub(r"\$\$[^$]+\$\$", "", MODELS))
@@ -234,5 +226,4 @@ def test_formulas_hold_nothing_that_markdown_would_change() -> None:
 
 def test_tables_of_metrics_are_those_of_the_registry() -> None:
     text = metric_tables.DOCUMENT.read_text(encoding="utf-8")
-    assert text.count("<!-- metrics: ") == 3
     assert metric_tables.with_tables(text) == text, "run `python -m scripts.metric_tables`"
