@@ -6,12 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from diffrec_core.common.artifacts import read_manifest
-from diffrec_core.data.interactions import (
-    NOTHING_KNOWN,
-    InteractionsConfig,
-    read_known_ids,
-)
-from diffrec_core.data.interactions import build_interactions as interactions_of
+from diffrec_core.data.build_interactions import InteractionsConfig
+from diffrec_core.data.build_interactions import build_interactions as interactions_of
+from diffrec_core.data.interactions import NOTHING_KNOWN, read_known_ids
 from diffrec_core.data.schema import EVENTS_SCHEMA, INTERACTIONS_SCHEMA, TITLES_SCHEMA
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.outputs import output_directory

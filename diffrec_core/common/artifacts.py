@@ -1,9 +1,8 @@
-"""Artifacts: files and directories that appear at once, with a manifest of what is in them.
+"""Artifacts: atomically written files and directories, and their manifests.
 
-A file or directory appears under its name complete or not at all: it is written beside its target
-under a temporary name, synced, and renamed. `manifest.json` holds the schema version, the
-parameters, the fingerprints of the inputs and the SHA-256 of every file; it holds no time and no
-path, so that the same inputs give the same bytes.
+A file or directory is written beside its target under a temporary name, synced, and renamed.
+`manifest.json` holds the schema version, the parameters, the fingerprints of the inputs and the
+SHA-256 of every file; no time and no path, so that the same inputs give the same bytes.
 """
 
 import errno
@@ -24,7 +23,7 @@ from diffrec_core.common.errors import ArtifactError, DiffRecError, StorageError
 MANIFEST_NAME = "manifest.json"
 _TEMPORARY, _RETIRED = ".tmp", ".old"
 _ABANDONED_SECONDS = 86400.0
-"""Age of a temporary file whose writer was surely killed: others of its name may be at work."""
+"""Age from which a temporary file is taken to be left by a killed writer, not in use by another."""
 _STORAGE_ERRORS = {
     errno.ENOSPC: "no space is left on the device",
     errno.EDQUOT: "the disk quota is used up",
@@ -56,12 +55,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text to a file that appears complete or not at all; see `write_bytes`."""
+    """Write a text file atomically; see `write_bytes`."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that appears complete or not at all.
+    """Write a file atomically.
 
     Raises:
         StorageError: the disk is full or not writable; the old file, if any, is untouched.
@@ -75,7 +74,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; the file written there replaces `path` when the block succeeds.
 
     Raises:
-        OSError: it cannot be written; nothing temporary stays behind, `path` is untouched.
+        OSError: it cannot be written; the temporary file is removed, `path` is untouched.
     """
     with temporary_file(path) as temporary:
         yield temporary
@@ -87,7 +86,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def temporary_file(path: Path) -> Iterator[Path]:
     """Yield an unused path beside `path`; the file written there is removed when the block ends.
 
-    Also removes what writers of `path` left that were killed more than a day ago.
+    Temporary files of `path` that are older than a day are removed as well.
 
     Raises:
         OSError: the folder cannot be made.
@@ -120,14 +119,13 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory that becomes `path` when the block ends without an error.
+    """Yield a temporary directory that replaces `path` when the block ends without an error.
 
-    A directory already at `path` is replaced; until then, and if that fails, it stays. What a
-    killed writer left is removed, and the directory that it was about to replace put back. There
-    must be no other writer of `path` at the same time.
+    If that fails, `path` stays as it was. First, temporary files of a killed writer are removed,
+    and a directory that it had moved away is put back. `path` must have no other writer meanwhile.
 
     Raises:
-        StorageError: the disk is full or not writable; nothing half-written stays behind.
+        StorageError: the disk is full or not writable; the temporary directory is removed.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,23 +142,23 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def _exchange(temporary: Path, path: Path) -> None:
-    """Replace `path` by a directory; it is put back if that fails."""
+    """Replace `path` by a directory, or restore it if that fails."""
     retired = _beside(path, _RETIRED)
     try:
         with suppress(FileNotFoundError):
             path.replace(retired)
         temporary.replace(path)
     except BaseException:
-        with suppress(OSError):  # then it stays beside it, and the next writer puts it back
+        with suppress(OSError):  # then the next writer restores it
             retired.replace(path)
         raise
     _recover(path)
 
 
 def _recover(path: Path) -> None:
-    """Put a retired directory back where nothing took its place; remove what else was left.
+    """Restore a retired directory where nothing took its place; remove all other leftovers.
 
-    A directory has the suffix of a retired one only as long as it is whole.
+    A directory has the suffix of a retired one only as long as it is complete.
     """
     with suppress(OSError):
         for retired in _temporaries(path, _RETIRED):
@@ -187,28 +185,16 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except DiffRecError:  # already a clear message
         raise
-    except OSError as error:
-        reason = _STORAGE_ERRORS.get(error.errno or 0) or _storage_reason(str(error))
-        if reason is None:
-            raise
-        raise _storage_error(path, reason) from error
-    except Exception as error:  # Polars and Arrow wrap the operating system's error in their own
-        reason = _storage_reason(str(error))
-        if reason is None:
-            raise
-        raise _storage_error(path, reason) from error
-
-
-def _storage_reason(message: str) -> str | None:
-    matches = (text for code, text in _STORAGE_ERRORS.items() if os.strerror(code) in message)
-    return next(matches, None)
-
-
-def _storage_error(path: Path, reason: str) -> StorageError:
-    return StorageError(
-        f"cannot write {path}: {reason}. Nothing was left half-written; "
-        f"free space or choose another path, then re-run"
-    )
+    except Exception as error:
+        code = getattr(error, "errno", None)
+        for known, reason in _STORAGE_ERRORS.items():
+            # Polars and Arrow wrap the operating system's error in their own
+            if code == known or os.strerror(known) in str(error):
+                raise StorageError(
+                    f"cannot write {path}: {reason}. Nothing was left half-written; "
+                    f"free space or choose another path, then re-run"
+                ) from error
+        raise
 
 
 def write_manifest(
@@ -225,8 +211,8 @@ def write_manifest(
         directory: holds the finished files.
         schema: name and version of the layout, such as ``events/1``.
         params: the parameters that shaped the data.
-        inputs: fingerprints of what was read, by role.
-        extra: further facts, such as the vocabulary's fingerprint.
+        inputs: fingerprints of the inputs, by role.
+        extra: further entries, such as the vocabulary's fingerprint.
     """
     files = {
         file.relative_to(directory).as_posix(): sha256_file(file) for file in _files(directory)
@@ -240,7 +226,7 @@ def read_manifest(directory: Path, schema: str) -> dict[str, Any]:
     """Read a directory's manifest and check its schema.
 
     Raises:
-        ArtifactError: the directory or its manifest is missing, or the schema is another one.
+        ArtifactError: the manifest is missing or has another schema.
     """
     manifest: dict[str, Any] = read_json(directory / MANIFEST_NAME)
     check_schema(manifest, schema, directory, "re-run the stage that writes it")
@@ -248,10 +234,10 @@ def read_manifest(directory: Path, schema: str) -> dict[str, Any]:
 
 
 def check_schema(content: Mapping[str, Any], schema: str, source: Path, remedy: str) -> None:
-    """Check that stored content says the expected schema.
+    """Check the schema version of stored content.
 
     Raises:
-        ArtifactError: it says another one, or none; the message ends with the remedy.
+        ArtifactError: it is another one, or missing; the message ends with the remedy.
     """
     if content.get("schema") != schema:
         raise ArtifactError(
@@ -263,7 +249,7 @@ def verify_files(directory: Path, files: Mapping[str, str]) -> None:
     """Check files against their recorded SHA-256.
 
     Raises:
-        ArtifactError: a file is missing or its bytes are not the ones recorded.
+        ArtifactError: a file is missing or differs.
     """
     for name, expected in files.items():
         file = directory / name
@@ -278,10 +264,10 @@ def verify_files(directory: Path, files: Mapping[str, str]) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """Fingerprint of an artifact: the hash of its manifest, or of the file itself.
+    """SHA-256 of a directory's manifest, or of a file.
 
     Raises:
-        ArtifactError: there is nothing at `path`.
+        ArtifactError: nothing is at `path`.
     """
     if path.is_dir():
         path = path / MANIFEST_NAME
@@ -295,6 +281,6 @@ def _files(directory: Path) -> list[Path]:
 
 
 def sync_file(path: Path) -> None:
-    """Make sure that a file's content is on the disk before it is renamed into place."""
+    """Flush a file's content to the disk, as is due before it is renamed into place."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,15 +1,15 @@
 """Typed, frozen configuration: sections of params.yaml become pydantic models.
 
-Each component keeps its own `Config` beside its code; this module holds only what all share:
-the base class and the translation of validation errors into messages that name the full key,
-the value found and what is allowed.
+Each component keeps its own `Config` beside its code. Here is their base class, whose messages
+name the full key, the value found and what is allowed.
 """
 
 import difflib
 from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
 from diffrec_core.common.errors import ConfigError
@@ -21,6 +21,23 @@ StringTuple = Annotated[tuple[str, ...], Strict(strict=False)]
 """A list of strings in YAML, a tuple in code."""
 
 
+def _as_utc(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("no date or time: write it as 2026-11-24T00:00:00Z") from None
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
+
+
+UtcTime = Annotated[datetime, BeforeValidator(_as_utc)]
+"""What YAML makes of a date or time, or its ISO 8601 text; UTC unless it has an offset."""
+
+
 class Config(BaseModel):
     """Base of every configuration: frozen, strict about types, unknown keys refused."""
 
@@ -30,16 +47,15 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], key: str, file: str = "params.yaml") -> Self:
-        """Build the configuration from a section's values.
+        """Validate a section's values.
 
         Args:
             values: of the section.
-            key: dotted path of the section, for messages, such as ``train.diffrec``.
+            key: dotted path of the section, such as ``train.diffrec``, for messages.
             file: that holds it, likewise.
 
         Raises:
-            ConfigError: a key is unknown or has a value that is not allowed. Every problem is
-                listed, each with its full key.
+            ConfigError: a key is unknown or a value not allowed; every problem is listed.
         """
         try:
             return cls.model_validate(values)
@@ -52,20 +68,14 @@ ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def load_section(params: Mapping[str, Any], key: str, model: type[ConfigT]) -> ConfigT:
-    """Read one section of the parameters into its model.
-
-    Args:
-        params: the whole of params.yaml.
-        key: dotted path of the section, such as ``train.diffrec``.
-        model: the class that describes the section.
+    """Read the section at a dotted key of params.yaml; an empty section has all defaults.
 
     Raises:
-        ConfigError: the section is missing, or a key in it is unknown or has a value that is
-            not allowed. Every problem is listed, each with its full key.
+        ConfigError: the section is missing, a key unknown or a value not allowed; every problem
+            is listed.
     """
     section = lookup(params, key)
-    if section is None:
-        section = {}
+    section = {} if section is None else section
     if not isinstance(section, Mapping):
         raise ConfigError(f"params.yaml: {key} must be a mapping of keys, found {section!r}")
     return model.parse(dict(section), key)
@@ -73,6 +83,9 @@ def load_section(params: Mapping[str, Any], key: str, model: type[ConfigT]) -> C
 
 def lookup(params: Mapping[str, Any], key: str) -> Any:
     """Return the value at a dotted key.
+
+    Raises:
+        ConfigError: it is missing.
 
     >>> lookup({"train": {"ease": {"l2": 1.0}}}, "train.ease.l2")
     1.0
@@ -88,21 +101,22 @@ def lookup(params: Mapping[str, Any], key: str) -> Any:
 
 
 def check_sections(params: Mapping[str, Any], known: Collection[str]) -> None:
-    """Check that the parameters hold no section that nobody reads.
+    """Reject unknown top-level sections.
 
     Raises:
-        ConfigError: there is one; the nearest known name is offered.
-
-    >>> check_sections({"seed": 1, "train": {}}, {"seed", "train"})
+        ConfigError: there is one; the message suggests the nearest known name.
     """
     for name in params:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigError(
-                f"params.yaml: {name} is not a known section{hint}; "
+                f"params.yaml: {name} is not a known section{_nearest(name, known)}; "
                 f"known: {', '.join(sorted(known))}"
             )
+
+
+def _nearest(name: object, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
@@ -121,21 +135,13 @@ def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
 
 
 def _suggest(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """Name the allowed keys of the (sub-)model and the nearest one."""
-    allowed = _allowed_keys(model, detail["loc"][:-1])
-    if not allowed:
-        return ""
-    near = difflib.get_close_matches(str(detail["loc"][-1]), allowed, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{hint}; allowed: {', '.join(sorted(allowed))}"
-
-
-def _allowed_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the field names of the model that `path` leads to, or none when it is not plain."""
-    for part in path:
-        field = model.model_fields.get(str(part))
+    """The nearest and all allowed keys of the (sub-)model; none where it is not a plain model."""
+    *parents, key = detail["loc"]
+    for parent in parents:
+        field = model.model_fields.get(str(parent))
         annotation = field.annotation if field else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
+            return ""
         model = annotation
-    return list(model.model_fields)
+    allowed = sorted(model.model_fields)
+    return f"{_nearest(key, allowed)}; allowed: {', '.join(allowed)}"

@@ -1,14 +1,14 @@
-"""The errors that a user can cause, each with the exit code that a step returns for it.
+"""Errors that a user can fix, each with the exit code that a command returns for it.
 
-A message says what was found, what is allowed and what to do. Anything that is not one of
-these is a bug and keeps its traceback.
+A message says what was found, what is allowed and what to do. Every other exception is a bug and
+keeps its traceback.
 """
 
 from typing import ClassVar
 
 
 class DiffRecError(Exception):
-    """Base of every error that is the user's to mend."""
+    """Base of all errors that the user can fix."""
 
     exit_code: ClassVar[int] = 1
 
@@ -38,23 +38,19 @@ class StorageError(DiffRecError):
 
 
 class NotEnoughMemoryError(DiffRecError):
-    """A fit needs more memory than its limit, or than there is: the model can only be left out."""
+    """A fit needs more memory than its limit, or than there is; the model is left out."""
 
     exit_code = 6
 
 
 class AlarmError(DiffRecError):
-    """The pipeline ran, but what it was fed or what it serves is not as it should be."""
+    """The pipeline ran, but a check of its data or of the served model raised an alarm."""
 
     exit_code = 7
 
 
 class NotFittedError(DiffRecError):
-    """A model was asked to score or save before it was fitted or loaded.
-
-    Args:
-        name: the model, as the user knows it.
-    """
+    """A model was asked to score or save before it was fitted or loaded."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"model {name!r} is not fitted: call fit() or load() first")

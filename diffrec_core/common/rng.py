@@ -9,14 +9,7 @@ import numpy as np
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """Derive a child seed from a parent seed and a path of names.
-
-    Args:
-        seed: the parent.
-        names: what the child is for, such as ``("train", "epoch", 3)``.
-
-    Returns:
-        A whole number in [0, 2**63).
+    """Derive a child seed in [0, 2**63) from a parent seed and names such as ``"epoch", 3``.
 
     >>> derive_seed(1, "a") == derive_seed(1, "a"), derive_seed(1, "a") == derive_seed(1, "b")
     (True, False)

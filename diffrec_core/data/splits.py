@@ -22,10 +22,10 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from diffrec_core.common.artifacts import read_manifest
-from diffrec_core.common.config import Config
+from diffrec_core.common.config import Config, UtcTime
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
-from diffrec_core.data.interactions import UtcTime, read_interaction_table, time_span
+from diffrec_core.data.interactions import read_interaction_table, time_span
 from diffrec_core.data.schema import ITEM, SPLIT_SCHEMA, TIMESTAMP, USER
 
 PARTS: Final = ("train", "validation", "test")

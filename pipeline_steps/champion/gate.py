@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from diffrec_core.common.artifacts import read_json, read_manifest, write_json, write_text
+from diffrec_core.common.config import UtcTime
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.decision import keep
 from diffrec_core.contest.guards import Quality
-from diffrec_core.data.interactions import Interactions, UtcTime, read_interactions
+from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import GATE_SCHEMA, INTERACTIONS_SCHEMA
 from diffrec_core.monitoring.checks import Check
 from diffrec_core.monitoring.config import MonitorConfig

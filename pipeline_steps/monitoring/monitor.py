@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 
 from diffrec_core.common.artifacts import read_json, write_json, write_text
+from diffrec_core.common.config import UtcTime
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, StorageError
 from diffrec_core.contest.config import GateConfig
-from diffrec_core.data.interactions import UtcTime
 from diffrec_core.data.schema import TIMESTAMP
 from diffrec_core.data.tables import INTERACTIONS
 from diffrec_core.monitoring import checks

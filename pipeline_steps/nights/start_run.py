@@ -24,9 +24,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from diffrec_core.common.config import load_section
+from diffrec_core.common.config import UtcTime, load_section
 from diffrec_core.common.errors import ConfigError
-from diffrec_core.data.interactions import UtcTime
 from diffrec_core.ingestion.raw_files import ListRawConfig
 from pipeline_steps.nights.runs import Run, RunSpec, previous_run, run_name
 from pipeline_steps.nights.settings import settings

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from diffrec_core.common.config import Config, check_sections
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.contest.config import GateConfig
-from diffrec_core.data.interactions import InteractionsConfig
+from diffrec_core.data.build_interactions import InteractionsConfig
 from diffrec_core.data.splits import SplitConfig
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.leaderboard import SelectConfig

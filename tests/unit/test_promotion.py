@@ -22,7 +22,7 @@ from diffrec_core.contest.measures import (
     most_popular,
     popularity_before,
 )
-from diffrec_core.data.interactions import InteractionsConfig, build_interactions
+from diffrec_core.data.build_interactions import InteractionsConfig, build_interactions
 from tests.oracle.strategies import effort
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.interactions import InteractionsConfig, build_interactions
+from diffrec_core.data.build_interactions import InteractionsConfig, build_interactions
 from diffrec_core.data.schema import ITEM, TIMESTAMP, USER
 from diffrec_core.data.tables import EVENTS, INTERACTIONS
 

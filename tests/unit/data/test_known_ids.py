@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.interactions import (
-    NOTHING_KNOWN,
-    Interactions,
-    InteractionsConfig,
-    KnownIds,
-    build_interactions,
-    read_known_ids,
-)
+from diffrec_core.data.build_interactions import InteractionsConfig, build_interactions
+from diffrec_core.data.interactions import NOTHING_KNOWN, Interactions, KnownIds, read_known_ids
 from diffrec_core.data.schema import ITEM, USER
 from diffrec_core.data.tables import EVENTS
 

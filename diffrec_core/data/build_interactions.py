@@ -1,0 +1,167 @@
+"""From events to interactions: filter, keep each pair's first, index, sort."""
+
+from typing import Any, Self
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from diffrec_core.common.config import Config, StringTuple, UtcTime
+from diffrec_core.common.errors import DataError
+from diffrec_core.data.interactions import NOTHING_KNOWN, Interactions, KnownIds, time_span
+from diffrec_core.data.schema import (
+    EVENT_TYPE,
+    ITEM,
+    ITEM_ID,
+    TIMESTAMP,
+    TITLE,
+    USER,
+    USER_ID,
+    VALUE,
+    WEIGHT,
+)
+from diffrec_core.data.vocabulary import Vocabulary
+
+
+class InteractionsConfig(Config):
+    """Section `build_interactions` of params.yaml: filters of events, users and items."""
+
+    start: UtcTime | None = None
+    """Start of the half-open window [start, end); null: open."""
+
+    end: UtcTime | None = None
+    """End of the window, exclusive; null: open."""
+
+    event_types: StringTuple | None = None
+    """Keep events of these types only; null: all."""
+
+    min_value: float | None = None
+    """Keep events of at least this value (a rating, say); null: all."""
+
+    min_user_interactions: int = Field(default=5, ge=1)
+    """Users with fewer interactions are dropped; repeated with the item filter until both hold."""
+
+    min_item_interactions: int = Field(default=5, ge=1)
+    """Items with fewer interactions are dropped."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError(f"start = {self.start} must be before end = {self.end}")
+        return self
+
+
+def build_interactions(
+    events: pl.LazyFrame,
+    titles: pl.DataFrame,
+    config: InteractionsConfig,
+    known: KnownIds = NOTHING_KNOWN,
+) -> tuple[Interactions, dict[str, Any]]:
+    """Turn events into interactions.
+
+    Only the first event of a (user, item) pair counts: then the item was new to the user, and new
+    items are what recommendations are judged by. Vocabularies hold the known ids, each at its old
+    index even if no interaction has it any more, then new ones in order of first appearance.
+
+    Args:
+        events: the EVENTS table.
+        titles: `item_id` and `title`, possibly empty.
+        config: the filters.
+        known: ids that have indices already.
+
+    Returns:
+        The interactions, and the counts after each filter.
+
+    Raises:
+        DataError: nothing is left; the counts say after which filter.
+    """
+    filters = _filters(config)
+    counts = _count_after_each(filters, events)
+    kept = events.filter(*filters.values())
+    first = kept.group_by(USER_ID, ITEM_ID).agg(pl.col(TIMESTAMP).min())
+    pairs = first.collect(engine="streaming")
+    counts["pairs"] = len(pairs)
+    frame, rounds = _core(pairs, config)
+    counts |= {"interactions": len(frame), "filter_rounds": rounds}
+    if frame.is_empty():
+        raise DataError(_nothing_left(counts, config))
+    users = _vocabulary(known.users, frame, USER_ID)
+    items = _with_titles(_vocabulary(known.items, frame, ITEM_ID), titles)
+    indexed = _indexed(frame, users, items)
+    ties = len(indexed) - indexed.n_unique([USER, TIMESTAMP])
+    counts |= {"users": len(users), "items": len(items), **time_span(indexed)}
+    counts["tied_timestamps"] = ties
+    return Interactions(indexed, users, items), counts
+
+
+def _filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
+    """The active filters of single events, in order, by the name of their count."""
+    filters: dict[str, pl.Expr] = {}
+    if config.start or config.end:
+        after = [pl.col(TIMESTAMP) >= config.start] if config.start else []
+        before = [pl.col(TIMESTAMP) < config.end] if config.end else []
+        filters["in_window"] = pl.all_horizontal(*after, *before)
+    if config.event_types is not None:
+        filters["of_event_types"] = pl.col(EVENT_TYPE).is_in(config.event_types)
+    if config.min_value is not None:
+        filters["of_min_value"] = pl.col(VALUE) >= config.min_value
+    return filters
+
+
+def _count_after_each(filters: dict[str, pl.Expr], events: pl.LazyFrame) -> dict[str, Any]:
+    """Number of events, and of those that pass the first, the first two, … filters."""
+    passes, left = pl.lit(value=True), []
+    for name, keeps in filters.items():
+        passes = passes & keeps
+        left.append(passes.fill_null(value=False).sum().alias(name))
+    counts = events.select(pl.len().alias("events"), *left).collect(engine="streaming")
+    return counts.row(0, named=True)
+
+
+def _core(pairs: pl.DataFrame, config: InteractionsConfig) -> tuple[pl.DataFrame, int]:
+    """The k-core: drop small users and items until none is small; the rest and the rounds."""
+    rounds = 0
+    while True:
+        rounds += 1
+        large = pairs.filter(pl.len().over(USER_ID) >= config.min_user_interactions).filter(
+            pl.len().over(ITEM_ID) >= config.min_item_interactions
+        )
+        if len(large) == len(pairs):
+            return large, rounds
+        pairs = large
+
+
+def _nothing_left(counts: dict[str, Any], config: InteractionsConfig) -> str:
+    if counts["pairs"] == 0:
+        return (
+            f"none of {counts['events']} events is left by build_interactions: check start, end, "
+            f"event_types and min_value in params.yaml (found start={config.start}, "
+            f"end={config.end}, event_types={config.event_types}, min_value={config.min_value})"
+        )
+    return (
+        f"none of {counts['pairs']} (user, item) pairs is left: no group of users with at least "
+        f"{config.min_user_interactions} items shares items with at least "
+        f"{config.min_item_interactions} users. Lower build_interactions.min_user_interactions "
+        f"or min_item_interactions, or bring more data"
+    )
+
+
+def _vocabulary(known: tuple[str, ...], frame: pl.DataFrame, column: str) -> Vocabulary:
+    """The known ids, then the others of a column in order of first appearance (ties: by id)."""
+    first = frame.group_by(column).agg(pl.col(TIMESTAMP).min()).sort(TIMESTAMP, column)
+    new = first.filter(~pl.col(column).is_in(list(known)))
+    return Vocabulary((*known, *new[column]))
+
+
+def _with_titles(items: Vocabulary, titles: pl.DataFrame) -> Vocabulary:
+    known: dict[str, str] = dict(titles.select(ITEM_ID, TITLE).iter_rows())
+    return Vocabulary(items.ids, tuple(known.get(i) for i in items.ids) if known else ())
+
+
+def _indexed(frame: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> pl.DataFrame:
+    by_user, by_item = users.to_users_frame(), items.to_items_frame()
+    return (
+        frame.join(by_user.rename({"index": USER}), on=USER_ID)
+        .join(by_item.select(pl.col("index").alias(ITEM), ITEM_ID), on=ITEM_ID)
+        .sort(USER, TIMESTAMP, ITEM_ID)
+        .select(USER, ITEM, TIMESTAMP, pl.lit(1.0, pl.Float32).alias(WEIGHT))
+    )
