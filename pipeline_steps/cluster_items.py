@@ -8,7 +8,7 @@ import numpy as np
 from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.item_tables import (
-    read_item_embeddings_of,
+    read_item_embeddings,
     write_item_clusters,
 )
 from diffrec_core.data.schema import CLUSTERS_SCHEMA, EMBEDDINGS_SCHEMA
@@ -39,7 +39,7 @@ def run(inputs: ClusterItemsInputs, seed: Seed, cluster_items: ClusteringConfig)
     """Cluster and write."""
     source = read_manifest(inputs.embeddings, EMBEDDINGS_SCHEMA)
     items = read_items(inputs.interactions / "items.parquet")
-    embeddings = read_item_embeddings_of(inputs.embeddings, items)
+    embeddings = read_item_embeddings(inputs.embeddings, items)
     clusters = clusters_of(embeddings, cluster_items, seed=derive_seed(seed, "cluster_items"))
     sizes = np.bincount(clusters).tolist()
     with output_directory(
@@ -49,7 +49,7 @@ def run(inputs: ClusterItemsInputs, seed: Seed, cluster_items: ClusteringConfig)
         inputs={"embeddings": inputs.embeddings},
     ) as (directory, manifest):
         items.to_items_frame().write_parquet(directory / "items.parquet", compression="zstd")
-        write_item_clusters(directory, items.ids, clusters)
+        write_item_clusters(directory, items, clusters)
         manifest |= {"vocabulary": source["vocabulary"], "embedding_epochs": source["epochs"]}
     log.info("%d items in clusters of %s", len(items), sizes)
     return {"items": len(items), "cluster_sizes": sizes}

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffrec_core.common.artifacts import read_manifest, write_json
 from diffrec_core.data.histories import Histories, concatenate
-from diffrec_core.data.item_tables import read_item_embeddings_of
+from diffrec_core.data.item_tables import read_item_embeddings
 from diffrec_core.data.schema import EVALUATION_SCHEMA, SPLIT_SCHEMA
 from diffrec_core.data.splits import EVALUATED_PARTS, PARTS, read_part
 from diffrec_core.evaluation.evaluator import (
@@ -127,7 +127,7 @@ def _item_facts(
     embeddings: Path | None, model: Recommender, train: Histories, config: EvaluationConfig
 ) -> ItemFacts:
     items = model.catalogue.items
-    vectors = read_item_embeddings_of(embeddings, items) if embeddings else None
+    vectors = read_item_embeddings(embeddings, items) if embeddings else None
     return ItemFacts.from_training(train, len(items), config.popularity_groups, vectors)
 
 

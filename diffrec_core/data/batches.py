@@ -17,8 +17,8 @@ def shuffled_batches(
     [0, 1, 2, 3, 4]
     """
     order = generator(seed, "shuffle", epoch).permutation(n_rows)
-    for start in range(0, n_rows, batch_size):
-        yield order[start : start + batch_size]
+    for rows in batches(n_rows, batch_size):
+        yield order[rows]
 
 
 def batches(n_rows: int, batch_size: int) -> Iterator[NDArray[np.int64]]:

@@ -1,12 +1,12 @@
 """Histories: a batch of users, each an ordered list of items, oldest first.
 
-The one form in which every model is fed and every evaluation is posed. Matrix models derive a
-weighted row from it, sequential models read the order itself.
+The input of every model and evaluation. Matrix models derive a weighted row from it, sequential
+models read the order itself.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import ITEM, MICROSECONDS_PER_DAY, TIMESTAMP, USER, WEIGHT
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +33,10 @@ class Histories:
     weights: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check the shape once, so that no other code has to.
+        """Check that the arrays belong together.
 
         Raises:
-            DataError: the arrays do not belong together.
+            DataError: they do not.
         """
         count = len(self.items)
         if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != count:
@@ -61,7 +59,7 @@ class Histories:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(N,) the row that each entry belongs to."""
+        """(N,) the row of each entry."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, rows: NDArray[np.integer]) -> "Histories":
@@ -76,8 +74,8 @@ class Histories:
         """Return runs of entries as rows of their own.
 
         Args:
-            starts: (R,) place of each run's first entry among all N.
-            lengths: (R,) how many entries it has.
+            starts: (R,) position of each run's first entry among all N.
+            lengths: (R,) its number of entries.
 
         >>> one = Histories.from_lists([[5, 6, 7]])
         >>> one.runs(np.array([1, 0]), np.array([2, 1])).items.tolist()
@@ -97,9 +95,8 @@ class Histories:
         users = interactions[USER].to_numpy()
         if len(users) and (np.any(np.diff(users) < 0) or users[0] < 0 or users[-1] >= n_users):
             raise DataError(f"interactions must be sorted by user index, within [0, {n_users})")
-        counts = np.bincount(users, minlength=n_users)
         return cls(
-            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.searchsorted(users, np.arange(n_users + 1)),
             interactions[ITEM].to_numpy().astype(np.int32),
             interactions[TIMESTAMP].dt.timestamp("us").to_numpy().astype(np.int64),
             interactions[WEIGHT].to_numpy().astype(np.float32),
@@ -112,23 +109,27 @@ class Histories:
         """Build from one list of item indices per user, oldest first.
 
         Without timestamps (microseconds), entries of a row are taken as one day apart.
+
+        Raises:
+            DataError: items and timestamps differ in number.
         """
-        lengths = [len(row) for row in items]
         if timestamps is None:
-            timestamps = [
-                [MICROSECONDS_PER_DAY * position for position in range(length)]
-                for length in lengths
-            ]
-        elif [len(row) for row in timestamps] != lengths:
+            day = MICROSECONDS_PER_DAY
+            timestamps = [range(0, day * len(row), day) for row in items]
+        lengths = [len(row) for row in items]
+        if [len(row) for row in timestamps] != lengths:
             raise DataError("each item needs one timestamp")
-        flat = np.array([item for row in items for item in row], dtype=np.int32)
-        times = np.array([time for row in timestamps for time in row], dtype=np.int64)
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        flat = np.fromiter(chain.from_iterable(items), dtype=np.int32)
+        times = np.fromiter(chain.from_iterable(timestamps), dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         return cls(offsets, flat, times, np.ones(len(flat), dtype=np.float32))
 
 
 def concatenate(earlier: Histories, later: Histories) -> Histories:
     """Append to each row of `earlier` the same row of `later`.
+
+    Raises:
+        DataError: they differ in the number of rows.
 
     >>> a, b = Histories.from_lists([[1], [2]]), Histories.from_lists([[], [3]])
     >>> concatenate(a, b).items.tolist()
@@ -136,18 +137,10 @@ def concatenate(earlier: Histories, later: Histories) -> Histories:
     """
     if len(earlier) != len(later):
         raise DataError(f"cannot join histories of {len(earlier)} and {len(later)} users")
-    offsets = earlier.offsets + later.offsets
-    first = np.arange(len(earlier.items)) + np.repeat(later.offsets[:-1], earlier.lengths)
-    second = np.arange(len(later.items)) + np.repeat(earlier.offsets[1:], later.lengths)
-
-    def merge(left: NDArray[_Scalar], right: NDArray[_Scalar]) -> NDArray[_Scalar]:
-        merged = np.empty(len(left) + len(right), dtype=left.dtype)
-        merged[first], merged[second] = left, right
-        return merged
-
+    order = np.argsort(np.concatenate([earlier.rows, later.rows]), kind="stable")
     return Histories(
-        offsets,
-        merge(earlier.items, later.items),
-        merge(earlier.timestamps, later.timestamps),
-        merge(earlier.weights, later.weights),
+        earlier.offsets + later.offsets,
+        np.concatenate([earlier.items, later.items])[order],
+        np.concatenate([earlier.timestamps, later.timestamps])[order],
+        np.concatenate([earlier.weights, later.weights])[order],
     )

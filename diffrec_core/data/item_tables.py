@@ -1,6 +1,7 @@
 """Item embeddings and clusters on disk, keyed by item id: a re-indexed catalogue permutes none."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import CLUSTER, EMBEDDING, ITEM_ID
 from diffrec_core.data.tables import read_table
-from diffrec_core.data.vocabulary import Vocabulary
+from diffrec_core.data.vocabulary import UNKNOWN, Vocabulary
 
 _EMBEDDINGS, _CLUSTERS = "item_embeddings.parquet", "item_clusters.parquet"
 
@@ -23,53 +24,39 @@ def write_item_embeddings(
     frame.write_parquet(directory / _EMBEDDINGS, compression="zstd")
 
 
-def read_item_embeddings(directory: Path) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-    """Read item ids and their (I, D) embeddings."""
-    frame = read_table(directory / _EMBEDDINGS, ITEM_ID, EMBEDDING)
-    return tuple(frame[ITEM_ID]), frame[EMBEDDING].to_numpy().astype(np.float32)
-
-
-def read_item_embeddings_of(directory: Path, items: Vocabulary) -> NDArray[np.float32]:
-    """Read embeddings in the order of `items`.
-
-    Returns:
-        (I, D) float32.
+def read_item_embeddings(directory: Path, items: Vocabulary) -> NDArray[np.float32]:
+    """Read (I, D) embeddings in the order of `items`.
 
     Raises:
-        ArtifactError: an item has no embedding, as after a change of the catalogue.
+        ArtifactError: an item has none, as after a change of the catalogue.
     """
-    ids, embeddings = read_item_embeddings(directory)
-    row_of = {item: row for row, item in enumerate(ids)}
-    missing = [item for item in items.ids if item not in row_of]
-    if missing:
-        raise ArtifactError(
-            f"{directory} has no embedding for {len(missing)} items, among them {missing[:3]}: "
-            f"run `dvc repro pretrain_item_embeddings`"
-        )
-    return embeddings[[row_of[item] for item in items.ids]]
+    values = _read(directory / _EMBEDDINGS, EMBEDDING, items, stage="pretrain_item_embeddings")
+    return values.astype(np.float32)
 
 
-def write_item_clusters(directory: Path, ids: tuple[str, ...], clusters: NDArray[np.int64]) -> None:
-    """Write (I,) cluster numbers."""
-    frame = pl.DataFrame({ITEM_ID: ids, CLUSTER: clusters.astype(np.int32)})
+def write_item_clusters(directory: Path, items: Vocabulary, clusters: NDArray[np.int64]) -> None:
+    """Write (I,) cluster numbers in vocabulary order."""
+    frame = pl.DataFrame({ITEM_ID: items.ids, CLUSTER: clusters.astype(np.int32)})
     frame.write_parquet(directory / _CLUSTERS, compression="zstd")
 
 
 def read_item_clusters(directory: Path, items: Vocabulary) -> NDArray[np.int64]:
-    """Read clusters in the order of `items`.
-
-    Returns:
-        (I,) int64.
+    """Read (I,) cluster numbers in the order of `items`.
 
     Raises:
-        ArtifactError: an item has no cluster, as after a change of the catalogue.
+        ArtifactError: an item has none, as after a change of the catalogue.
     """
-    frame = read_table(directory / _CLUSTERS, ITEM_ID, CLUSTER)
-    by_id = dict(frame.select(ITEM_ID, CLUSTER).iter_rows())
-    missing = [item for item in items.ids if item not in by_id]
+    values = _read(directory / _CLUSTERS, CLUSTER, items, stage="cluster_items")
+    return values.astype(np.int64)
+
+
+def _read(path: Path, column: str, items: Vocabulary, *, stage: str) -> NDArray[Any]:
+    frame = read_table(path, ITEM_ID, column)
+    rows = Vocabulary(tuple(frame[ITEM_ID])).indices(items.ids)
+    missing = [item for item, row in zip(items.ids, rows, strict=True) if row == UNKNOWN]
     if missing:
         raise ArtifactError(
-            f"{directory} has no cluster for {len(missing)} items, among them {missing[:3]}: "
-            f"run `dvc repro cluster_items`"
+            f"{path.parent} has no {column} for {len(missing)} items, among them {missing[:3]}: "
+            f"run `dvc repro {stage}`"
         )
-    return np.array([by_id[item] for item in items.ids], dtype=np.int64)
+    return frame[column].to_numpy()[rows]
