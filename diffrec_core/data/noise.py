@@ -1,8 +1,8 @@
-"""False positives: interactions that are no preferences, to measure their effect on a model.
+"""False positives, added to train and validation to measure their effect on a model.
 
-The paper's second claim (noisy training, section 4.1) is tested with two kinds of them, added to
-train and validation while test stays clean: *natural* ones, which users had and rated low, and
-*random* ones, pairs of a user and an item that never met.
+Two kinds test the paper's second claim (noisy training, section 4.1), while test stays clean:
+*natural* ones, which users rated low, and *random* ones, pairs of a user and an item that never
+met.
 """
 
 from typing import NamedTuple
@@ -21,13 +21,7 @@ _ROUNDS = 50
 
 
 class Pairs(NamedTuple):
-    """Interactions without order: arrays of one length.
-
-    Attributes:
-        rows: of the histories that they belong to.
-        items: item indices.
-        timestamps: microseconds since 1970 UTC.
-    """
+    """Interactions in any order, as arrays of one length; `rows` are those of the histories."""
 
     rows: NDArray[np.int64]
     items: NDArray[np.int64]
@@ -35,7 +29,7 @@ class Pairs(NamedTuple):
 
 
 def add_pairs(histories: Histories, pairs: Pairs) -> Histories:
-    """Insert interactions of weight 1 by their time; of equal times, after what is there.
+    """Insert interactions of weight 1 by time; of equal times, after those that are there.
 
     >>> pairs = Pairs(np.array([0]), np.array([9]), np.array([1]))
     >>> add_pairs(Histories.from_lists([[4, 5]], [[0, 2]]), pairs).items.tolist()
@@ -54,15 +48,14 @@ def add_pairs(histories: Histories, pairs: Pairs) -> Histories:
 def random_pairs(
     histories: Histories, known: Histories, *, share: float, n_items: int, seed: int
 ) -> Pairs:
-    """Draw pairs uniformly among those that never met, `share` times as many as there are.
+    """Draw user-item pairs that never met, `share` times as many as there are interactions.
 
-    Users are drawn by the length of their histories, so that each gets about the same share;
-    times lie within the user's own span.
+    Users are drawn in proportion to the length of their histories, items uniformly, times
+    uniformly within the user's own span.
 
     Args:
-        histories: to which they are to be added; rows without items get none.
-        known: all that a row ever had, validation and test included: a pair of those would be
-            no false positive.
+        histories: to which they are to be added.
+        known: every interaction of the same rows, validation and test included.
         share: of the number of interactions, 0 or more.
         n_items: I.
         seed: of the draw.
@@ -85,8 +78,8 @@ def random_pairs(
         drawn = np.concatenate([drawn, fresh[np.sort(first)][:missing]])
     if len(drawn) < wanted:
         raise DataError(
-            f"random noise of {share:g}: {wanted} pairs are wanted, and hardly {len(drawn)} users "
-            f"and items never met; lower robustness.random_shares"
+            f"random noise of {share:g} needs {wanted} user-item pairs that never met, found "
+            f"{len(drawn)}: lower robustness.random_shares"
         )
     rows, items = drawn // n_items, drawn % n_items
     first_entry, last_entry = histories.offsets[rows], histories.offsets[rows + 1] - 1
@@ -97,16 +90,10 @@ def random_pairs(
 def low_rated_pairs(
     events: pl.DataFrame, below: float, users: Vocabulary, items: Vocabulary, known: Histories
 ) -> Pairs:
-    """Select the events with a value below a bound whose user and item are in the vocabularies.
+    """Select the EVENTS with a value below a bound, of known users and items.
 
-    Of several events of one pair the first counts; pairs in `known` are excluded.
-
-    Args:
-        events: the EVENTS table.
-        below: positive events have at least this value.
-        users: row u of the histories is user index u.
-        items: the item vocabulary.
-        known: all that a row ever had.
+    Of several events of one pair the first counts; pairs in `known`, whose row u is user index u,
+    are excluded.
     """
     low = events.filter(pl.col(VALUE) < below).sort(TIMESTAMP)
     rows = users.indices(low[USER_ID]).astype(np.int64)
@@ -122,9 +109,9 @@ def low_rated_pairs(
 
 
 def divide(pairs: Pairs, train: Histories, validation: Histories) -> tuple[Pairs, Pairs]:
-    """Share out pairs by time: up to a row's last train entry, then up to its last validation one.
+    """Assign pairs to train, up to a row's last train entry, or validation, up to its last one.
 
-    What is later is left out: it belongs to the time of test, which stays clean.
+    Later ones are dropped: they belong to the time of test, which stays clean.
     """
     train_end, end = _last(train), np.maximum(_last(train), _last(validation))
     in_train = pairs.timestamps <= train_end[pairs.rows]
@@ -136,7 +123,7 @@ def divide(pairs: Pairs, train: Histories, validation: Histories) -> tuple[Pairs
 
 
 def _last(histories: Histories) -> NDArray[np.int64]:
-    """(B,) time of each row's last entry; the least there is for rows without any."""
+    """(B,) time of each row's last entry; the smallest integer for an empty row."""
     last = np.full(len(histories), np.iinfo(np.int64).min)
     filled = histories.lengths > 0
     last[filled] = histories.timestamps[histories.offsets[1:][filled] - 1]

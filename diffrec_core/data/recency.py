@@ -1,8 +1,8 @@
-"""Recency: how much of each history entry a model is shown, by its place or its age.
+"""Recency: weights of history entries by their position or age.
 
-The temporal extension of the paper (section 3.6) weights a user's interactions
-linearly by position. Decay that is exponential in position or in age is offered beside it, and
-both to every model, since on some data recency of the input is worth more than the model.
+The temporal extension of the paper (section 3.6) weights a user's interactions linearly by
+position. Beside it stands decay that is exponential in position or age. All are offered to every
+model, since on some data recency of the input is worth more than the model.
 """
 
 from typing import Any, Literal, Self
@@ -18,7 +18,7 @@ from diffrec_core.data.schema import MICROSECONDS_PER_DAY
 
 
 class RecencyConfig(Config):
-    """Which weight an entry gets; the newest entry of a history always has the largest."""
+    """Weights of history entries; the newest always has the largest."""
 
     kind: Literal["none", "linear", "exponential_position", "exponential_age"] = "none"
     """none: 1; linear: from weight_min (oldest) to weight_max (newest), as in the paper;
@@ -34,8 +34,8 @@ class RecencyConfig(Config):
     """exponential_position: in interactions; exponential_age: in days."""
 
     keep_total: bool = False
-    """Scale a history's weights so that they add up to its length: a network that is not linear
-    in its input then gets as much of it as without recency. Linear models rank the same."""
+    """Scale a history's weights to add up to its length, so that the input of a nonlinear network
+    is as large as without recency. Linear models rank the same."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -47,10 +47,7 @@ class RecencyConfig(Config):
 
 
 def recency_weights(histories: Histories, config: RecencyConfig) -> NDArray[np.float32]:
-    """Weight every entry of every history.
-
-    Returns:
-        (N,) float32, aligned with `histories.items`; to be multiplied with `histories.weights`.
+    """(N,) float32 weights, aligned with `histories.items`; multiply them by `histories.weights`.
 
     >>> linear = RecencyConfig(kind="linear", weight_min=0.0)
     >>> recency_weights(Histories.from_lists([[4, 5, 6], [7]]), linear).tolist()
@@ -90,7 +87,7 @@ def _decayed(halvings: NDArray[np.float64], config: RecencyConfig) -> NDArray[np
 
 
 def suggest_recency(trial: Trial) -> dict[str, Any]:
-    """Recency is tuned for every model: on some data it is worth more than the model."""
+    """Settings of `recency` to try: the kind, and its minimum or half-life."""
     kinds = ("none", "linear", "exponential_position", "exponential_age")
     kind = trial.suggest_categorical("recency.kind", kinds)
     values: dict[str, Any] = {"recency.kind": kind}

@@ -1,17 +1,17 @@
 """Splitting by time. Every method keeps each user's past before the user's future.
 
-    per_user_time    each user's own line of interactions is cut by share (paper, section 4.1.1)
+    per_user_time    each user's own interactions are cut by share (paper, section 4.1.1)
         user a   t t t t t t t v T T
         user b      t t t t v T
     global_time      one cut for everyone, [.., validation_start) [.., test_start) [.., end)
         user a   t t t t | v v | T
         user b           | v   | T T
-    leave_last_out   the last interaction tests, the one before validates
+    leave_last_out   the last interaction is test, the one before validation
         user a   t t t t t v T
-    predefined       a column-free split by given half-open times, as global_time with dates
+    predefined       as global_time, at given times
 
-t train, v validation, T test. Validation is scored from the train history; test from train and
-validation, that is, from everything that came before it.
+t train, v validation, T test. Validation is scored from the train history, test from train and
+validation.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,6 @@ PARTS: Final = ("train", "validation", "test")
 """In the order of time."""
 
 EVALUATED_PARTS: Final = PARTS[1:]
-"""Parts that models are measured on."""
 
 _FILE = "interactions.parquet"
 
@@ -50,10 +49,10 @@ class SplitConfig(Config):
     """Likewise for the newest part."""
 
     validation_start: UtcTime | None = None
-    """predefined: train is before it, validation from it on."""
+    """predefined: end of train, exclusive."""
 
     test_start: UtcTime | None = None
-    """predefined: test from it on."""
+    """predefined: end of validation, exclusive."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -62,14 +61,11 @@ class SplitConfig(Config):
                 f"validation_share = {self.validation_share} and test_share = {self.test_share} "
                 f"must leave something to train on: together less than 1"
             )
-        given = self.validation_start is not None and self.test_start is not None
-        if self.method == "predefined" and not given:
+        start, test_start = self.validation_start, self.test_start
+        if self.method == "predefined" and not (start and test_start):
             raise ValueError("method = predefined needs validation_start and test_start")
-        if self.validation_start and self.test_start and self.validation_start >= self.test_start:
-            raise ValueError(
-                f"validation_start = {self.validation_start} must be before "
-                f"test_start = {self.test_start}"
-            )
+        if start and test_start and start >= test_start:
+            raise ValueError(f"validation_start = {start} must be before test_start = {test_start}")
         return self
 
 
@@ -83,14 +79,10 @@ class Split:
 
 
 def split_interactions(interactions: pl.DataFrame, config: SplitConfig) -> Split:
-    """Divide interactions into train, validation and test.
-
-    Args:
-        interactions: the INTERACTIONS table, sorted by (user, timestamp, item id).
-        config: the method and its shares or times.
+    """Divide the INTERACTIONS table, sorted by (user, timestamp, item id), by a method.
 
     Raises:
-        DataError: a part is empty; the message says which and how large the others are.
+        DataError: a part is empty.
     """
     part = {
         "per_user_time": _per_user_time,
@@ -130,12 +122,8 @@ def _per_user_time(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
 def _leave_last_out(_: pl.DataFrame, config: SplitConfig) -> pl.Expr:
     """Users with fewer than three interactions only train."""
     count = pl.len().over(USER)
-    large = count >= 3
-    return _number(
-        _position(),
-        pl.when(large).then(count - 2).otherwise(count),
-        pl.when(large).then(count - 1).otherwise(count),
-    )
+    held_out = pl.when(count >= 3).then(1).otherwise(0)
+    return _number(_position(), count - 2 * held_out, count - held_out)
 
 
 def _global_time(interactions: pl.DataFrame, config: SplitConfig) -> pl.Expr:

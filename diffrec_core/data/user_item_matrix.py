@@ -1,4 +1,4 @@
-"""The user-item matrix in compressed sparse rows; never dense, however small."""
+"""The user-item matrix in compressed sparse rows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +10,15 @@ from diffrec_core.data.histories import Histories
 def user_item_matrix(
     histories: Histories, n_items: int, weights: NDArray[np.float32] | None = None
 ) -> sparse.csr_matrix:
-    """Build x_BI from histories.
+    """Build x_BI, (B, I) float32, from B histories.
+
+    An item that occurs twice in a history has the larger value. Weights of 0 are stored: an item
+    with an entry was seen, whatever its weight.
 
     Args:
         histories: B users.
         n_items: I, the size of the item vocabulary.
-        weights: (N,) value of each entry; 1 when absent. Explicit zeros are stored: an
-            item with an entry was seen, whatever its weight.
-
-    Returns:
-        (B, I) float32; an item that occurs twice in a history has the larger (newer) value.
+        weights: (N,) value of each entry; None: 1.
     """
     values = np.ones(len(histories.items), np.float32) if weights is None else weights
     order = np.lexsort((values, histories.items, histories.rows))

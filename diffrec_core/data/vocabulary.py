@@ -1,4 +1,4 @@
-"""Vocabularies: the only place where external ids and indices meet."""
+"""Vocabularies: the only place where external ids become indices and back."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ class Vocabulary:
 
     Attributes:
         ids: the id of index 0, 1, …; each occurs once.
-        titles: the title of each, or none where there is none. Empty: no titles at all.
+        titles: of each id, or None; empty: no titles at all.
     """
 
     ids: tuple[str, ...]
@@ -48,7 +48,7 @@ class Vocabulary:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the ids in order: two vocabularies with it give every id the same index."""
+        """Hash of the ids in order."""
         digest = hashlib.sha256()
         for external in self.ids:
             encoded = external.encode()
@@ -68,7 +68,7 @@ class Vocabulary:
         return [self.ids[index] for index in indices]
 
     def title(self, index: int) -> str:
-        """Title of an index, or its id where there is no title."""
+        """Title of an index, or else its id."""
         return (self.titles[index] if self.titles else None) or self.ids[index]
 
     def to_items_frame(self) -> pl.DataFrame:

@@ -59,7 +59,7 @@ def test_random_pairs_differ_by_seed_and_are_spread_over_all_items() -> None:
 
 def test_too_many_random_pairs_are_refused() -> None:
     train = Histories.from_lists([[0, 1, 2]])
-    with pytest.raises(DataError, match="3 pairs are wanted, and hardly 1 users"):
+    with pytest.raises(DataError, match="needs 3 user-item pairs that never met, found 1"):
         random_pairs(train, train, share=1.0, n_items=4, seed=0)
 
 
