@@ -29,7 +29,7 @@ from benchmarks.settings import BenchInputs, read_settings
 from diffrec_core.common.artifacts import sha256_json
 from diffrec_core.common.trial import Trial as Suggesting
 from diffrec_core.data.histories import Histories, concatenate
-from diffrec_core.evaluation.measuring import recall_at
+from diffrec_core.evaluation.evaluator import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.kinds import parse_config

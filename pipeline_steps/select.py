@@ -11,12 +11,8 @@ from diffrec_core.common.artifacts import read_json, read_manifest, write_json, 
 from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.schema import EVALUATION_SCHEMA, HISTORY_SCHEMA
 from diffrec_core.data.splits import EVALUATED_PARTS
-from diffrec_core.evaluation.leaderboard import (
-    SelectConfig,
-    build_leaderboard,
-    leaderboard_csv,
-    with_significance,
-)
+from diffrec_core.evaluation.comparison import with_significance
+from diffrec_core.evaluation.leaderboard import SelectConfig, build_leaderboard, leaderboard_csv
 from diffrec_core.evaluation.per_user import read_per_user
 from diffrec_core.report.changes import (
     Changes,

@@ -1,6 +1,6 @@
-"""Evaluation of one model on one task: ranking, metrics, and the facts that a report shows."""
+"""Evaluation of one model on one task: ranking, metrics, slices and coverage."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -11,15 +11,25 @@ from pydantic import Field
 
 from diffrec_core.common.config import Config, PositiveTuple
 from diffrec_core.common.errors import DataError
+from diffrec_core.data.batches import batches
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
-from diffrec_core.evaluation.beyond_accuracy import catalogue_metrics, history_shares
+from diffrec_core.evaluation.beyond_accuracy import (
+    catalogue_metrics,
+    history_shares,
+    item_counts,
+    list_metrics,
+)
 from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts, PopularityGroupsConfig
-from diffrec_core.evaluation.measuring import Measurements, measure_users
-from diffrec_core.evaluation.metrics import PerUser, mean_metrics
-from diffrec_core.evaluation.per_user import per_user_frame
-from diffrec_core.evaluation.ranking import RankingTask, Score
-from diffrec_core.evaluation.slices import Slice, group_slices, user_slices
+from diffrec_core.evaluation.metrics import (
+    ACCURACY,
+    PerUser,
+    hits,
+    mean_metrics,
+    per_user_metrics,
+)
+from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
+from diffrec_core.evaluation.slices import Slice, group_slices, on_groups, user_slices
 
 
 class EvaluationConfig(Config):
@@ -29,7 +39,7 @@ class EvaluationConfig(Config):
     """The k of every metric."""
 
     batch_size: int = Field(default=1024, ge=1)
-    """Users scored at a time; does not change results."""
+    """Users scored and measured at a time; does not change results."""
 
     average: Literal["with_targets", "all_users"] = "with_targets"
     """with_targets: over users with an interaction to predict; all_users: over all users, those
@@ -54,11 +64,11 @@ class Evaluation:
 
     Attributes:
         metrics: mean of each metric, and `users`, the number averaged over.
-        coverage: counts of users and targets, and of those that the histories do not know.
-        per_user: `user` and a column of values for each accuracy metric.
-        slices: recall and NDCG of slices of users and targets, see `evaluation.slices`.
-        popularity_groups: of head, torso and tail: number of items, and shares of histories and
-            of recommendations at each cutoff, means over users.
+        coverage: counts of users and targets, and of those without a history.
+        per_user: see `evaluation.per_user`.
+        slices: see `evaluation.slices`.
+        popularity_groups: of head, torso and tail: number of items, and shares of the training
+            interactions and, means over users, of histories and of recommendations.
         top_items: `user`, `rank`, `item`, `hit`; one row per user and rank.
     """
 
@@ -94,56 +104,78 @@ def evaluate_task(
 ) -> Evaluation:
     """Rank every item for every user with targets, and measure.
 
-    One pass in chunks of users, of which values and top items are kept. Results do not depend on
-    the size of the chunks.
-
     Args:
         score: the model.
         task: histories to feed and targets to predict.
         config: cutoffs and averaging.
         items: the catalogue; without it, accuracy and slices of users alone.
-        on_batch: called with the number of users done.
+        on_batch: called with the number of users ranked.
 
     Raises:
         DataError: no user has a target.
     """
-    users = task.users
+    users, cutoffs, size = task.users, config.cutoffs, config.batch_size
     if len(users) == 0:
         raise DataError(f"{task.name}: no user has an interaction to predict")
-    measured = measure_users(
-        score, task, config.cutoffs, batch_size=config.batch_size, items=items, on_batch=on_batch
-    )
-    averaged, accuracy = _averaged_over(task, measured.of("accuracy"), config)
+    top_items = rank_task(score, task, max(cutoffs), batch_size=size, on_batch=on_batch)
+    past, targets = task.histories.take(users), task.targets.take(users)
+    measured = _measure(top_items, past, targets, items, config)
+    averaged, accuracy = users, measured["accuracy"]
+    if config.average == "all_users":
+        averaged = np.arange(len(task.targets))
+        accuracy = {key: _zeros_but(v, users, len(averaged)) for key, v in accuracy.items()}
     metrics = {"users": float(len(averaged)), **mean_metrics(accuracy)}
     slices = user_slices(task.histories, averaged, accuracy, config.slice_bins)
     groups: dict[str, dict[str, float]] = {}
-    if items is not None and measured.item_counts is not None:
-        metrics |= _means_of_those_with_a_value(measured.of("lists"))
-        metrics |= catalogue_metrics(measured.item_counts, config.cutoffs)
-        slices["target_popularity"] = group_slices({name: measured.of(name) for name in GROUPS})
-        groups = _group_facts(metrics, task.histories.take(users), items, config.cutoffs)
+    if items is not None:
+        metrics |= _means_of_those_with_a_value(measured["lists"])
+        metrics |= catalogue_metrics(item_counts(top_items, len(items), cutoffs), cutoffs)
+        slices["target_popularity"] = group_slices({name: measured[name] for name in GROUPS})
+        groups = _group_facts(metrics, past, items, config)
     return Evaluation(
         metrics=metrics,
         coverage=_coverage(task),
-        per_user=per_user_frame(averaged, accuracy),
+        per_user=pl.DataFrame({USER: averaged.astype(np.int32), **accuracy}),
         slices=slices,
         popularity_groups=groups,
-        top_items=_top_items_frame(users, measured),
+        top_items=_top_items_frame(users, top_items, targets),
     )
 
 
-def _averaged_over(
-    task: RankingTask, accuracy: PerUser, config: EvaluationConfig
-) -> tuple[NDArray[np.int64], PerUser]:
-    """Users that means are over, and their values; with `all_users`, 0 without targets."""
-    users = task.users
-    if config.average == "with_targets":
-        return users, accuracy
-    spread: PerUser = {}
-    for key, values in accuracy.items():
-        spread[key] = np.zeros(len(task.targets))
-        spread[key][users] = values
-    return np.arange(len(task.targets)), spread
+def recall_at(score: Score, task: RankingTask, k: int = 20, *, batch_size: int = 1024) -> float:
+    """Mean recall@k of a task: the metric of early stopping."""
+    top_items = rank_task(score, task, k, batch_size=batch_size)
+    targets = task.targets.take(task.users)
+    return float(ACCURACY["recall"].compute(hits(top_items, targets), targets.lengths).mean())
+
+
+def _measure(
+    top_items: NDArray[np.int32],
+    past: Histories,
+    targets: Histories,
+    items: ItemFacts | None,
+    config: EvaluationConfig,
+) -> dict[str, PerUser]:
+    """Values per user: `accuracy`, `lists` and each popularity group; batches bound the memory."""
+    parts = []
+    for rows in batches(len(top_items), config.batch_size):
+        top, wanted = top_items[rows], targets.take(rows)
+        hit = hits(top, wanted)
+        part = {"accuracy": per_user_metrics(hit, wanted.lengths, config.cutoffs)}
+        if items is not None:
+            part["lists"] = list_metrics(top, past.take(rows), items, config.cutoffs)
+            part |= on_groups(top, hit, wanted, items, config.cutoffs)
+        parts.append(part)
+    return {
+        name: {key: np.concatenate([part[name][key] for part in parts]) for key in values}
+        for name, values in parts[0].items()
+    }
+
+
+def _zeros_but(values: NDArray[np.float64], rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    spread = np.zeros(n)
+    spread[rows] = values
+    return spread
 
 
 def _means_of_those_with_a_value(per_user: PerUser) -> dict[str, float]:
@@ -153,7 +185,7 @@ def _means_of_those_with_a_value(per_user: PerUser) -> dict[str, float]:
 
 
 def _group_facts(
-    metrics: Mapping[str, float], past: Histories, items: ItemFacts, cutoffs: Sequence[int]
+    metrics: Mapping[str, float], past: Histories, items: ItemFacts, config: EvaluationConfig
 ) -> dict[str, dict[str, float]]:
     """Shares of each popularity group in recommendations and in the same users' histories."""
     shares = history_shares(past, items)
@@ -167,22 +199,23 @@ def _group_facts(
             **({"history_share": float(shares[:, number].mean())} if len(shares) else {}),
             **{
                 f"recommended_share@{k}": metrics[f"{name}_share@{k}"]
-                for k in cutoffs
+                for k in config.cutoffs
                 if f"{name}_share@{k}" in metrics
             },
         }
     return facts
 
 
-def _top_items_frame(users: NDArray[np.int64], measured: Measurements) -> pl.DataFrame:
-    top_items, hit = np.concatenate(measured.top_items), np.concatenate(measured.hit)
+def _top_items_frame(
+    users: NDArray[np.int64], top_items: NDArray[np.int32], targets: Histories
+) -> pl.DataFrame:
     depth = top_items.shape[1]
     frame = pl.DataFrame(
         {
             USER: np.repeat(users.astype(np.int32), depth),
             RANK: np.tile(np.arange(1, depth + 1, dtype=np.int32), len(users)),
             ITEM: top_items.ravel(),
-            HIT: hit.ravel(),
+            HIT: hits(top_items, targets).ravel(),
         }
     )
     return frame.filter(pl.col(ITEM) != NO_ITEM)

@@ -1,30 +1,27 @@
-"""The leaderboard: metrics of all models, the choice of the winner, and its significance."""
+"""The leaderboard: metrics of all models and the choice of the winner."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-import polars as pl
 from pydantic import Field
 
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.splits import EVALUATED_PARTS
-from diffrec_core.evaluation.comparison import Resampling, compare_models
 from diffrec_core.evaluation.metrics import MetricKey, is_accuracy
-from diffrec_core.evaluation.significance import SeedSpread
 
 
 class SelectConfig(Config):
-    """How the winner is chosen; always on the validation part."""
+    """The choice of the winner, always on validation, and tests of its significance."""
 
     metric: MetricKey = "recall@20"
     """An accuracy metric at one of the cutoffs of `evaluate`."""
 
     significance_level: float = Field(default=0.05, gt=0.0, lt=1.0)
-    """Differences with a p-value up to this, after Holm's correction, are significant; intervals
-    hold 1 less this. Chooses nothing: the winner has the best value, sure or not."""
+    """Largest p-value, after Holm's correction, of a significant difference; confidence intervals
+    have the level 1 - this. The winner has the best value, significant or not."""
 
     resamples: int = Field(default=10_000, ge=100, le=1_000_000)
     """Of the bootstrap and of the permutation test; no p-value is below 1 / (1 + resamples)."""
@@ -76,57 +73,6 @@ def build_leaderboard(
         "models": rows,
         "left_out": left_out,
     }
-
-
-def with_significance(
-    leaderboard: Mapping[str, Any],
-    per_user: Mapping[str, Mapping[str, pl.DataFrame]],
-    config: SelectConfig,
-    *,
-    seed: int,
-) -> dict[str, Any]:
-    """Add intervals and significance tests on both parts to a leaderboard.
-
-    Args:
-        leaderboard: from `build_leaderboard`.
-        per_user: part → model → per-user values (`evaluation.per_user`).
-        config: the metric, the level and the number of resamples.
-        seed: of the resamples.
-
-    Returns:
-        The leaderboard with `significance`, which names the tests and the groups on each part;
-        its models have `intervals` and `against_winner` (`evaluation.comparison`), by part.
-
-    Raises:
-        DataError: the models were measured on different users.
-    """
-    resampling = Resampling(level=config.significance_level, resamples=config.resamples, seed=seed)
-    models: Mapping[str, Mapping[str, Any]] = leaderboard["models"]
-    rows = {n: {**row, "intervals": {}, "against_winner": {}} for n, row in models.items()}
-    groups = {}
-    for part, tables in per_user.items():
-        ranked = {name: tables[name] for name in rows}
-        spreads = {
-            name: SeedSpread(row["sd"][part].get(config.metric, 0.0), row["seeds"])
-            for name, row in rows.items()
-        }
-        compared = compare_models(
-            ranked, spreads, leaderboard["selected"], config.metric, resampling
-        )
-        groups[part] = compared.groups
-        for name, row in rows.items():
-            row["intervals"][part] = compared.intervals[name]
-            row["against_winner"][part] = compared.against_winner[name]
-    significance = {
-        "metric": config.metric,
-        "level": config.significance_level,
-        "resamples": config.resamples,
-        "intervals": "bootstrap over users, percentiles",
-        "test": "paired sign-flip permutation over users and Welch's t over seeds, two-sided, the "
-        "larger p; Holm's correction over models",
-        "groups": groups,
-    }
-    return {**leaderboard, "significance": significance, "models": rows}
 
 
 def rank_models(

@@ -1,16 +1,15 @@
 """Accuracy metrics with binary relevance: one function each, in the registry `ACCURACY`.
 
-A metric takes a chunk of U users: `hit` (U, k), whether each of the first k ranks holds a target,
-and `n_targets` (U,), the number of targets, at least 1. It returns (U,) values between 0 and 1, of
-which more is better. Its name is the function's, its definition the docstring.
+A metric takes `hit` (U, k), whether each of the first k ranks of U users holds a target, and
+`n_targets` (U,), the number of targets, at least 1. It returns (U,) values between 0 and 1, the
+more the better. Its name is the function's, its definition the docstring.
 
-All else follows from the registry: what `evaluate` measures and writes per user, what may choose
-the winner (`select.metric`, `gate.metric`), leaderboard, CSV, report, significance, MLflow, and the
-table in docs/evaluation-protocol.md (`python -m scripts.metric_tables` writes it).
-
-The evaluator says over which users the mean is taken; their number stands beside it.
+All else follows from the registry: values per user, `select.metric` and `gate.metric`, leaderboard,
+CSV, report, significance, MLflow, and the table in docs/evaluation-protocol.md, which
+`python -m scripts.metric_tables` writes.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import getdoc
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+from scipy import sparse
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
@@ -33,19 +33,11 @@ PerUser = dict[str, Values]
 Compute = TypeVar("Compute", bound=Callable[..., Any])
 
 _USUAL_CUTOFF = 20
-_CELLS_AT_A_TIME = 2**22
-"""Of the table that hits are looked up in, a byte each: what fits into the cache of a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric(Generic[Compute]):
-    """A registered metric.
-
-    Attributes:
-        name: of the metric, without @k.
-        definition: formula and edge cases, one paragraph.
-        compute: the function.
-    """
+    """A registered metric: name without @k, formula and edge cases in one paragraph, function."""
 
     name: str
     definition: str
@@ -136,47 +128,39 @@ def _sum(terms: Values) -> Values:
 
 
 def is_accuracy(key: str) -> bool:
-    """Check that a key such as `recall@20` is that of an accuracy metric.
+    """True for a key of an accuracy metric.
 
     >>> is_accuracy("recall@20"), is_accuracy("gini@20"), is_accuracy("users")
     (True, False, False)
     """
-    name, at, k = key.partition("@")
-    return name in ACCURACY and bool(at) and k.isdecimal() and str(int(k)) == k and k != "0"
+    name, _, k = key.partition("@")
+    return name in ACCURACY and re.fullmatch("[1-9][0-9]*", k) is not None
 
 
 def split_key(key: str) -> tuple[str, int]:
-    """Divide the key of an accuracy metric into its name and k.
-
-    Raises:
-        ValueError: it is none; the message lists the metrics.
+    """Split the key of an accuracy metric into its name and k.
 
     >>> split_key("ndcg@20")
     ('ndcg', 20)
     """
-    if not is_accuracy(key):
-        raise ValueError(
-            f"must be one of {', '.join(ACCURACY)}, with @ and a whole number from 1 on, such as "
-            f"recall@20"
-        )
     name, _, k = key.partition("@")
     return name, int(k)
 
 
-def _checked_key(key: str) -> str:
-    try:
-        split_key(key)
-    except ValueError as error:
-        raise PydanticCustomError("metric", "{reason}", {"reason": str(error)}) from error
+def _check_key(key: str) -> str:
+    if not is_accuracy(key):
+        names = {"names": ", ".join(ACCURACY)}
+        text = "must be one of {names}, with @ and a whole number from 1 on, such as recall@20"
+        raise PydanticCustomError("metric", text, names)
     return key
 
 
-MetricKey = Annotated[str, AfterValidator(_checked_key)]
+MetricKey = Annotated[str, AfterValidator(_check_key)]
 """Field of a configuration: the key of an accuracy metric."""
 
 
 def shown_cutoff(chosen: str, cutoffs: Collection[int]) -> int:
-    """The k that summaries show: 20 where it was measured, else that of the metric of the choice.
+    """The k that summaries show: 20 if it was measured, else that of the chosen metric.
 
     >>> shown_cutoff("ndcg@10", [10, 20]), shown_cutoff("ndcg@10", [10, 50])
     (20, 10)
@@ -226,37 +210,21 @@ def mean_metrics(per_user: PerUser) -> dict[str, float]:
     return {key: float(values.mean()) for key, values in per_user.items()}
 
 
-def hits(
-    top_items: NDArray[np.integer], targets: Histories, *, cells_at_a_time: int = _CELLS_AT_A_TIME
-) -> Hits:
-    """Mark which recommended items are targets.
-
-    A table of users by items is ticked and looked up, some users at a time: no sorting.
+def hits(top_items: NDArray[np.integer], targets: Histories) -> Hits:
+    """Mark which recommended items are targets: (U, k) bool.
 
     Args:
         top_items: (U, k) item indices, best first, `NO_ITEM` for none.
         targets: U rows.
-        cells_at_a_time: size of that table; does not change results.
-
-    Returns:
-        (U, k) bool.
 
     Raises:
         DataError: the numbers of rows differ.
     """
     if len(top_items) != len(targets):
         raise DataError(f"{len(top_items)} rankings but {len(targets)} users with targets")
-    # one column more than items: NO_ITEM, -1, looks up the last one, which is never ticked
+    # one column more than items: NO_ITEM, -1, looks up the last one, which is empty
     width = 2 + max(int(top_items.max(initial=0)), int(targets.items.max(initial=0)))
-    rows = max(1, min(cells_at_a_time // width, len(top_items)))
-    wanted = np.zeros((rows, width), dtype=np.bool_)
-    hit = np.empty(top_items.shape, dtype=np.bool_)
-    user_of = targets.rows
-    for start in range(0, len(top_items), rows):
-        end = min(start + rows, len(top_items))
-        entries = slice(targets.offsets[start], targets.offsets[end])
-        ticked = user_of[entries] - start, targets.items[entries]
-        wanted[ticked] = True
-        hit[start:end] = wanted[np.arange(end - start)[:, None], top_items[start:end]]
-        wanted[ticked] = False
-    return hit
+    entries = np.ones(len(targets.items), dtype=np.bool_), targets.items, targets.offsets
+    wanted = sparse.csr_matrix(entries, shape=(len(targets), width))
+    rows = np.repeat(np.arange(len(top_items)), top_items.shape[1])
+    return np.asarray(wanted[rows, top_items.ravel()]).reshape(top_items.shape)

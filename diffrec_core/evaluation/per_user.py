@@ -1,8 +1,8 @@
 """Per-user values on disk, the input of comparisons between models.
 
 One table per part, a row for each user that the metrics are averaged over, in the order of their
-indices: `user` and a column for each metric, in full precision, so that the mean of a column is
-the metric.
+indices: `user` and a column for each accuracy metric, in full precision, so that the mean of a
+column is the metric.
 """
 
 from collections.abc import Mapping
@@ -17,21 +17,9 @@ from diffrec_core.data.schema import USER
 from diffrec_core.data.tables import read_table
 
 
-def per_user_file(part: str) -> str:
-    """Name of a part's table in the folder of an evaluation."""
-    return f"per_user_{part}.parquet"
-
-
-def per_user_frame(
-    users: NDArray[np.integer], values: Mapping[str, NDArray[np.float64]]
-) -> pl.DataFrame:
-    """Put users and their values together."""
-    return pl.DataFrame({USER: users.astype(np.int32), **values})
-
-
 def write_per_user(directory: Path, part: str, frame: pl.DataFrame) -> None:
     """Write the table of a part."""
-    frame.write_parquet(directory / per_user_file(part), compression="zstd")
+    frame.write_parquet(_path(directory, part), compression="zstd")
 
 
 def read_per_user(directory: Path, part: str) -> pl.DataFrame:
@@ -40,7 +28,11 @@ def read_per_user(directory: Path, part: str) -> pl.DataFrame:
     Raises:
         ArtifactError: it is missing, or not such a table.
     """
-    return read_table(directory / per_user_file(part), USER)
+    return read_table(_path(directory, part), USER)
+
+
+def _path(directory: Path, part: str) -> Path:
+    return directory / f"per_user_{part}.parquet"
 
 
 def side_by_side(tables: Mapping[str, pl.DataFrame], metric: str) -> NDArray[np.float64]:
@@ -58,5 +50,4 @@ def side_by_side(tables: Mapping[str, pl.DataFrame], metric: str) -> NDArray[np.
                 f"{name} and {first_name} were measured on different users: no pairing. Run "
                 f"`dvc repro` to evaluate all models on the same split"
             )
-    columns = [table[metric].to_numpy() for table in tables.values()]
-    return np.column_stack(columns).astype(np.float64)
+    return np.column_stack([table[metric].to_numpy() for table in tables.values()])

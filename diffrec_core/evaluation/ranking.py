@@ -196,12 +196,8 @@ def rank_task(
     *,
     batch_size: int = 1024,
     on_batch: Callable[[int], None] | None = None,
-) -> NDArray[np.int64]:
-    """Rank for the users that have targets.
-
-    Returns:
-        (U', k) item indices, row j for user `task.users[j]`.
-    """
+) -> NDArray[np.int32]:
+    """Rank for the users that have targets: (U', k) items, row j for user `task.users[j]`."""
     users = task.users
     ranked = rank(
         score,
@@ -211,5 +207,5 @@ def rank_task(
         excluded=None if task.excluded is None else task.excluded.take(users),
         on_batch=on_batch,
     )
-    parts = [items for _, items, _ in ranked]
-    return np.concatenate(parts) if parts else np.empty((0, k), dtype=np.int64)
+    parts = [items.astype(np.int32) for _, items, _ in ranked]
+    return np.concatenate(parts) if parts else np.empty((0, k), dtype=np.int32)

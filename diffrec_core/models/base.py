@@ -35,7 +35,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.data.recency import RecencyConfig, recency_weights, suggest_recency
 from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
-from diffrec_core.evaluation.measuring import recall_at
+from diffrec_core.evaluation.evaluator import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.kinds import parse_config
 from diffrec_core.nn.sparse_rows import SparseRows

@@ -9,15 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from diffrec_core.common.errors import ArtifactError, ConfigError, DataError
-from diffrec_core.evaluation.comparison import Resampling, compare_models
+from diffrec_core.evaluation.comparison import compare_models, with_significance
 from diffrec_core.evaluation.leaderboard import (
     SelectConfig,
     build_leaderboard,
     leaderboard_csv,
-    with_significance,
 )
 from diffrec_core.evaluation.per_user import (
-    per_user_frame,
     read_per_user,
     side_by_side,
     write_per_user,
@@ -122,17 +120,17 @@ def table(seed: int, mean: float, users: int = 200) -> pl.DataFrame:
     levels = np.random.default_rng(0).normal(size=users)
     noise = np.random.default_rng(seed).normal(0.0, 0.1, size=users)
     values = levels - levels.mean() + noise - noise.mean() + mean
-    return per_user_frame(np.arange(users), {"recall@20": values, "ndcg@20": values / 2})
+    return pl.DataFrame({"user": np.arange(users), "recall@20": values, "ndcg@20": values / 2})
 
 
-RESAMPLING = Resampling(level=0.05, resamples=2000, seed=3)
+CONFIG = SelectConfig(metric="recall@20", significance_level=0.05, resamples=2000)
 ONCE = SeedSpread()
 """Of a model that was trained from one seed."""
 
 
 def test_models_are_held_against_the_winner_and_grouped() -> None:
     tables = {"a": table(1, 0.3), "b": table(2, 0.301), "c": table(3, 0.1), "d": table(4, 0.102)}
-    result = compare_models(tables, dict.fromkeys(tables, ONCE), "a", "recall@20", RESAMPLING)
+    result = compare_models(tables, dict.fromkeys(tables, ONCE), "a", CONFIG, seed=3)
     assert result.groups == [["b", "a"], ["d", "c"]]
     rows = result.against_winner
     assert {name: row["group"] for name, row in rows.items()} == {
@@ -158,14 +156,14 @@ def test_models_are_held_against_the_winner_and_grouped() -> None:
 def test_a_winner_who_is_not_the_best_here_may_be_in_a_later_group() -> None:
     """As on the test part, which did not choose."""
     tables, spreads = {"a": table(1, 0.1), "b": table(2, 0.4)}, {"a": ONCE, "b": ONCE}
-    result = compare_models(tables, spreads, "a", "recall@20", RESAMPLING)
+    result = compare_models(tables, spreads, "a", CONFIG, seed=3)
     assert result.groups == [["b"], ["a"]]
     assert result.against_winner["a"] == {"group": "B"}
     assert result.against_winner["b"]["difference"] == pytest.approx(0.3)
 
 
 def test_a_single_model_has_intervals_and_no_rival() -> None:
-    result = compare_models({"a": table(1, 0.3)}, {"a": ONCE}, "a", "recall@20", RESAMPLING)
+    result = compare_models({"a": table(1, 0.3)}, {"a": ONCE}, "a", CONFIG, seed=3)
     assert result.groups == [["a"]]
     assert result.against_winner == {"a": {"group": "A"}}
     assert set(result.intervals["a"]) == {"recall@20", "ndcg@20"}
@@ -175,7 +173,7 @@ def test_what_users_tell_apart_another_seed_may_not() -> None:
     """Means .2 apart: far beyond the users' chance, and within that of two seeds ± .1."""
     tables = {"a": table(1, 0.3), "b": table(2, 0.1), "c": table(3, 0.1)}
     spreads = {"a": SeedSpread(0.1, 2), "b": SeedSpread(0.1, 2), "c": SeedSpread(0.001, 3)}
-    result = compare_models(tables, spreads, "a", "recall@20", RESAMPLING)
+    result = compare_models(tables, spreads, "a", CONFIG, seed=3)
     row = result.against_winner["b"]
     assert row["p_users"] == 1 / 2001
     # Welch: t = .2 / .1 with two degrees of freedom, whose p is 1 - t / sqrt(2 + t²)
@@ -183,7 +181,7 @@ def test_what_users_tell_apart_another_seed_may_not() -> None:
     assert row["p"] == row["p_seeds"]
     assert result.groups == [["a", "b", "c"]]
     steadier = {**spreads, "a": SeedSpread(0.001, 3), "b": SeedSpread(0.001, 3)}
-    result = compare_models(tables, steadier, "a", "recall@20", RESAMPLING)
+    result = compare_models(tables, steadier, "a", CONFIG, seed=3)
     assert result.groups[0] == ["a"]
     assert result.against_winner["b"]["p"] == 1 / 2001
 

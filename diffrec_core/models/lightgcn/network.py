@@ -13,7 +13,7 @@ from torch.optim import Adam
 
 from diffrec_core.common.rng import generator
 from diffrec_core.data.histories import Histories
-from diffrec_core.evaluation.measuring import recall_at
+from diffrec_core.evaluation.evaluator import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency, propagate
 from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, pair_scores, softmax_loss

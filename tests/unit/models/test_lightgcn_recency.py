@@ -5,7 +5,7 @@ import pytest
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.vocabulary import Vocabulary
-from diffrec_core.evaluation.measuring import recall_at
+from diffrec_core.evaluation.evaluator import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.kinds import create

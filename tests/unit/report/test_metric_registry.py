@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.beyond_accuracy import CATALOGUE, LISTS, Lists
+from diffrec_core.evaluation.comparison import with_significance
 from diffrec_core.evaluation.evaluator import Evaluation, EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.items import ItemFacts, PopularityGroupsConfig
 from diffrec_core.evaluation.leaderboard import (
     SelectConfig,
     build_leaderboard,
     leaderboard_csv,
-    with_significance,
 )
 from diffrec_core.evaluation.metrics import (
     ACCURACY,
