@@ -1,7 +1,4 @@
-"""Recommendations for people: external ids in, external ids and scores out.
-
-The same code answers a consumer of the registry, writes the nightly table and fills the report.
-"""
+"""Recommendations by external ids, for consumers of the registry and for the nightly table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,11 +38,7 @@ class Recommendation:
 
 
 class RecommendationService:
-    """A model together with the histories of the users that it knows.
-
-    Args:
-        model: fitted.
-        interactions: everything that the model may be asked about.
+    """A fitted model together with the histories of the users that it knows.
 
     Raises:
         ArtifactError: model and interactions have different item vocabularies.
@@ -62,16 +55,18 @@ class RecommendationService:
 
     @classmethod
     def load(cls, model: Recommender, interactions: Path) -> Self:
-        """Join a model with a folder of interactions."""
+        """Combine a model with a folder of interactions."""
         return cls(model, read_interactions(interactions))
 
     def for_users(
         self, user_ids: Sequence[str], k: int, *, exclude_seen: bool = True
     ) -> list[Recommendation]:
-        """Recommend for users by external id; an unknown user gets what is popular."""
+        """Recommend for users by external id; unknown users get popular items."""
         indices = self.users.indices(user_ids)
-        histories = self.histories.take(np.maximum(indices, 0))
-        return self._recommend(_emptied(histories, indices == UNKNOWN), k, exclude_seen)
+        rows = np.maximum(indices, 0)
+        lengths = np.where(indices == UNKNOWN, 0, self.histories.lengths[rows])
+        histories = self.histories.runs(self.histories.offsets[rows], lengths)
+        return self._recommend(histories, k, exclude_seen)
 
     def for_items(
         self,
@@ -84,11 +79,11 @@ class RecommendationService:
         """Recommend for histories given as external item ids, oldest first.
 
         Args:
-            item_ids: one list per person; ids that the model does not know are left out, and of
-                an item that occurs more than once the last occurrence counts.
+            item_ids: one list per user; unknown ids are ignored, and of an item that occurs more
+                than once the last occurrence counts.
             k: how many items to recommend.
-            timestamps: seconds since 1970 UTC of each item; without them items count as one day
-                apart, which matters to models with recency by age only.
+            timestamps: seconds since 1970 UTC of each item; None: one day apart, which matters to
+                models with recency by age only.
             exclude_seen: do not recommend items of the history.
 
         Raises:
@@ -97,23 +92,19 @@ class RecommendationService:
         if timestamps is not None and [len(t) for t in timestamps] != [len(i) for i in item_ids]:
             raise DataError("timestamps must be given for every item of a history, or for none")
         known, times = [], []
-        for person, ids in enumerate(item_ids):
+        for user, ids in enumerate(item_ids):
             indices = self.items.indices(ids)
             kept = _last_of_each(indices)
             known.append(indices[kept].tolist())
             if timestamps is not None:
-                times.append([int(timestamps[person][place] * 1e6) for place in kept.tolist()])
+                times.append([int(timestamps[user][place] * 1e6) for place in kept.tolist()])
         histories = Histories.from_lists(known, times if timestamps is not None else None)
         return self._recommend(histories, k, exclude_seen)
 
     def table(
         self, k: int, *, batch_size: int, on_batch: Callable[[int], None] | None = None
     ) -> pl.DataFrame:
-        """Recommend for every known user.
-
-        Returns:
-            The RECOMMENDATIONS table, users in vocabulary order, ranks from 1.
-        """
+        """The RECOMMENDATIONS of every known user, in vocabulary order, ranks from 1."""
         ids, item_ids = np.array(self.users.ids), np.array(self.items.ids)
         parts = []
         for rows, items, scores in rank(
@@ -153,15 +144,3 @@ def _last_of_each(indices: NDArray[np.int32]) -> NDArray[np.int64]:
     _, from_end = np.unique(indices[::-1], return_index=True)
     last: NDArray[np.int64] = np.sort(len(indices) - 1 - from_end)
     return np.compress(indices[last] != UNKNOWN, last)
-
-
-def _emptied(histories: Histories, empty: NDArray[np.bool_]) -> Histories:
-    """Take the entries out of the rows that are marked."""
-    kept = ~empty[histories.rows]
-    lengths = np.where(empty, 0, histories.lengths)
-    return Histories(
-        np.concatenate([[0], np.cumsum(lengths)]),
-        histories.items[kept],
-        histories.timestamps[kept],
-        histories.weights[kept],
-    )

@@ -6,8 +6,8 @@
     of each user: ········ history ···│······ history ······│··· targets ····│
                                       └ window ─────────────┴────────────────┘
 
-Models score from histories, so the earlier interactions of the window may be fed to them: they
-were not trained on. So there are cases also where users visit only once.
+Models score from histories, which may hold earlier interactions of the window: no model was trained
+on them. So users have cases even if they visit only once.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TICK, TIMESTAMP, USER
 
 ITEMS, TIMESTAMPS, TARGETS = "items", "timestamps", "targets"
 _CUT = "cut"
+_SECONDS = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
 
 
 class UnfairComparisonError(DataError):
@@ -37,7 +38,7 @@ class Window:
 
     Attributes:
         start: one microsecond, the resolution of all data, after the latest training end.
-        end: itself outside.
+        end: exclusive.
         cut_by: the model whose training end determined the start.
         cut_seconds: how much later the window starts than the earliest training end would allow.
     """
@@ -67,8 +68,8 @@ def window(
 
     Args:
         facts: see `by_external_ids`.
-        training_ends: last interaction that each model was trained on, inclusive, by its name.
-        end: end of the window, itself outside; None: all data that there are.
+        training_ends: by model, time of the last interaction that it was trained on.
+        end: of the window, exclusive; None: all data.
 
     Raises:
         UnfairComparisonError: nothing happened after the latest training end.
@@ -92,12 +93,12 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     """Build a case for each user who is active in the window.
 
     Of a user's n interactions in the window, the latest ceil(target_share · n) are targets, and
-    all that are as late as the first of them; everything earlier, in the window and before it, is
+    all at the same time as the first of them; all earlier ones, in the window and before it, are
     the history. Users without a history are excluded.
 
     Args:
         facts: see `by_external_ids`.
-        window: the time to take targets from.
+        window: the time of the targets.
         config: target_share, min_users and max_users.
         seed: of the sample, if there are more than max_users.
 
@@ -113,12 +114,11 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     cut = in_window.group_by(USER_ID).agg(_first_target(config.target_share).alias(_CUT))
     divided = facts.join(cut, on=USER_ID).sort(USER_ID, TIMESTAMP, ITEM_ID)
     is_target = pl.col(TIMESTAMP) >= pl.col(_CUT)
-    seconds = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
     result = (
         divided.group_by(USER_ID, maintain_order=True)
         .agg(
             pl.col(ITEM_ID).filter(~is_target).alias(ITEMS),
-            seconds.filter(~is_target).alias(TIMESTAMPS),
+            _SECONDS.filter(~is_target).alias(TIMESTAMPS),
             pl.col(ITEM_ID).filter(is_target).alias(TARGETS),
         )
         .filter(pl.col(ITEMS).list.len() > 0)
@@ -133,23 +133,15 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
 
 
 def histories(facts: pl.DataFrame) -> pl.DataFrame:
-    """Whole histories of all users as cases without targets, users sorted by id.
-
-    Args:
-        facts: see `by_external_ids`.
-
-    Returns:
-        A row per user: `user_id`, `items` (oldest first), `timestamps` (seconds since 1970).
-    """
-    seconds = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
+    """Whole histories of all users as `cases` without targets; of `by_external_ids`."""
     return facts.group_by(USER_ID, maintain_order=True).agg(
-        pl.col(ITEM_ID).alias(ITEMS), seconds.alias(TIMESTAMPS)
+        pl.col(ITEM_ID).alias(ITEMS), _SECONDS.alias(TIMESTAMPS)
     )
 
 
 def _first_target(share: float) -> pl.Expr:
     """Time of the first of the latest ceil(share · n) interactions."""
-    # less a little: 0.1 · 30 is 3.0000000000000004 in floating point, which is not to become 4
+    # less a little: 0.1 · 30 is 3.0000000000000004 in floating point, which must not become 4
     count = (pl.len() * share - 1e-9).ceil().clip(lower_bound=1).cast(pl.Int64)
     return pl.col(TIMESTAMP).sort().get(pl.len().cast(pl.Int64) - count)
 

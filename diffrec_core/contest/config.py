@@ -9,21 +9,21 @@ from diffrec_core.evaluation.metrics import MetricKey, split_key
 
 
 class GuardsConfig(Config):
-    """Limits besides accuracy. Ratios are to the champion and are checked where there is one."""
+    """Limits besides accuracy. Ratios are to the champion, if there is one."""
 
     min_coverage_ratio: float = Field(default=0.8, ge=0.0)
-    """Different recommended items: at least so many times the champion's."""
+    """Different recommended items, in relation to the champion's."""
 
     min_served_share: float = Field(default=0.9, ge=0.0, le=1.0)
-    """Share of the users whose answer comes from their history, not from popularity because the
-    model knows none of their items."""
+    """Share of the users whose answer comes from their history; popularity answers the others, of
+    whose items the model knows none."""
 
     max_popularity_ratio: float = Field(default=1.25, gt=0.0)
-    """Mean popularity of the recommended items: at most so many times the champion's."""
+    """Mean popularity of the recommended items, in relation to the champion's."""
 
     max_latency_ratio: float = Field(default=10.0, gt=0.0)
-    """Time per user: at most so many times the champion's. Wide, since machines are noisy and a
-    linear model is much faster than any network."""
+    """Time per user, in relation to the champion's. Wide, since machines are noisy and a linear
+    model is much faster than any network."""
 
     max_latency_ms: float = Field(default=50.0, gt=0.0)
     """Milliseconds per user, scored in requests of many users."""
@@ -35,8 +35,8 @@ class GuardsConfig(Config):
     """Share of the raw rows that `ingest` rejected."""
 
     min_seed_sds: float = Field(default=1.0, ge=0.0)
-    """Where the run trained its winner from several seeds: the difference, in units of their
-    standard deviation. A smaller one may be due to the seed."""
+    """If the run trained its winner from several seeds: the difference in standard deviations over
+    them. A smaller one may be due to the seed."""
 
     allowed_flags: StringTuple = ("popularity_drift", "history_drift")
     """Flags of data quality that do not block a candidate; every other flag does. A real drift

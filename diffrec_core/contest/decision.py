@@ -16,14 +16,7 @@ from diffrec_core.evaluation.significance import Floats, bootstrap_means
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision with its reason.
-
-    Attributes:
-        promote: the candidate becomes champion.
-        reason: in plain words.
-        numbers: of the comparison; empty without one.
-        guards: every guard with its verdict.
-    """
+    """A decision, its reason in words, and the numbers and guards of the comparison, if any."""
 
     promote: bool
     reason: str
@@ -32,7 +25,7 @@ class Decision:
 
 
 def keep(reason: str) -> Decision:
-    """Keep the champion, if any, without a comparison."""
+    """Keep the champion, if there is one, without a comparison."""
     return Decision(promote=False, reason=reason, numbers={})
 
 
@@ -57,7 +50,7 @@ def decide(
         config: metric, margin, level and guards.
         quality: of the data.
         seed: of the bootstrap.
-        seed_sd: of the metric, between the seeds of the candidate's run; None if there was one.
+        seed_sd: see `check_seeds`.
 
     Raises:
         DataError: they were measured on different numbers of users.

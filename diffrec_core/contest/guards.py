@@ -9,6 +9,13 @@ from diffrec_core.contest.measures import Measures
 
 Sense = Literal["at least", "at most"]
 
+_RATIOS = (
+    ("coverage ratio", "min_coverage_ratio", "coverage"),
+    ("popularity ratio", "max_popularity_ratio", "popularity"),
+    ("latency ratio", "max_latency_ratio", "latency_ms"),
+)
+"""Name, limit and measure of the ratios to the champion."""
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
@@ -18,7 +25,7 @@ class Guard:
         name: in words.
         key: of the limit, in `gate.guards`.
         value: as measured; None for a ratio to 0.
-        sense: the allowed side of the limit; the limit itself is allowed.
+        sense: the allowed side of the limit, which is itself allowed.
         limit: the bound.
         kept: the verdict.
         detail: terms of the value; may be empty.
@@ -40,12 +47,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Quality of the night's data.
-
-    Attributes:
-        rejected_share: of the raw rows; None if unknown.
-        flags: names of other problems.
-    """
+    """Quality of the night's data: share of rejected raw rows, None if unknown; other problems."""
 
     rejected_share: float | None = None
     flags: Sequence[str] = ()
@@ -54,27 +56,33 @@ class Quality:
 def check_guards(
     candidate: Measures, champion: Measures | None, quality: Quality, limits: GuardsConfig
 ) -> tuple[Guard, ...]:
-    """Give every guard's verdict; those that are ratios to the champion only where there is one."""
-    absolute = [
+    """Check every limit whose value was measured; ratios only if there is a champion."""
+    relative = (
+        _ratio(name, key, getattr(candidate, value), getattr(champion, value), limits)
+        for name, key, value in _RATIOS
+        if champion
+    )
+    absolute = (
         _limited("users served", "min_served_share", candidate.served_share, limits),
         _limited("ms per user", "max_latency_ms", candidate.latency_ms, limits),
         _limited("size in MiB", "max_size_mib", candidate.size_mib, limits),
         _limited("rejected rows", "max_rejected_share", quality.rejected_share, limits),
-    ]
-    relative = _ratios(candidate, champion, limits) if champion else []
-    measured = [guard for guard in [*relative, *absolute] if guard is not None]
-    return (*measured, _flags(quality, limits))
+    )
+    flags = sorted(set(quality.flags) - set(limits.allowed_flags))
+    name, count = "flags of data quality", float(len(flags))
+    flagged = Guard(name, "allowed_flags", count, "at most", 0.0, not flags, ", ".join(flags))
+    return (*filter(None, (*relative, *absolute)), flagged)
 
 
 def check_seeds(
     difference: float, seed_sd: float | None, limits: GuardsConfig
 ) -> tuple[Guard, ...]:
-    """Compare the difference with the spread over seeds; no guard for one seed.
+    """Compare a difference, candidate less rival, with the spread over seeds.
 
     Args:
-        difference: of the means, candidate less rival.
-        seed_sd: standard deviation of the metric between the seeds of the candidate's run, on its
-            validation part; None if there was one.
+        difference: of the means.
+        seed_sd: standard deviation of the metric over the seeds of the candidate's run, on its
+            validation part; None for one seed: no guard.
         limits: the limits.
 
     >>> guards = check_seeds(0.02, 0.01, GuardsConfig())
@@ -83,50 +91,32 @@ def check_seeds(
     """
     if seed_sd is None:
         return ()
-    key, limit = "min_seed_sds", limits.min_seed_sds
-    value = difference / seed_sd if seed_sd else None
-    kept, detail = difference >= limit * seed_sd, f"{difference:.4g} against {seed_sd:.4g}"
-    name = "difference in seeds' standard deviations"
-    return (Guard(name, key, value, "at least", limit, kept, detail),)
+    name, detail = "difference in seeds' standard deviations", f"against {seed_sd:.4g}"
+    guard = _limited(name, "min_seed_sds", difference, limits, (seed_sd, detail))
+    return (guard,) if guard else ()
 
 
-def _ratios(candidate: Measures, champion: Measures, limits: GuardsConfig) -> list["Guard | None"]:
-    return [
-        _ratio("coverage", "min_coverage_ratio", candidate.coverage, champion.coverage, limits),
-        _ratio(
-            "popularity", "max_popularity_ratio", candidate.popularity, champion.popularity, limits
-        ),
-        _ratio("latency", "max_latency_ratio", candidate.latency_ms, champion.latency_ms, limits),
-    ]
-
-
-def _limited(name: str, key: str, value: float | None, limits: GuardsConfig) -> Guard | None:
-    """Guard of a value; None where it was not measured."""
+def _limited(
+    name: str,
+    key: str,
+    value: float | None,
+    limits: GuardsConfig,
+    base: tuple[float, str] | None = None,
+) -> Guard | None:
+    """Guard of a value, or of its ratio to a base; None where it was not measured."""
     if value is None:
         return None
-    limit, sense = float(getattr(limits, key)), _sense(key)
-    kept = value >= limit if sense == "at least" else value <= limit
-    return Guard(name, key, value, sense, limit, kept)
+    limit = float(getattr(limits, key))
+    unit, against = base or (1.0, "")
+    sense: Sense = "at least" if key.startswith("min_") else "at most"
+    kept = value >= limit * unit if sense == "at least" else value <= limit * unit
+    ratio = value / unit if unit else None  # the ratio to 0 is undefined
+    return Guard(name, key, ratio, sense, limit, kept, against and f"{value:.4g} {against}")
 
 
 def _ratio(
     name: str, key: str, value: float | None, base: float | None, limits: GuardsConfig
 ) -> Guard | None:
-    """Guard of a value relative to the champion's; the ratio to 0 is undefined."""
-    if value is None or base is None:
+    if base is None:
         return None
-    limit, sense = float(getattr(limits, key)), _sense(key)
-    kept = value >= limit * base if sense == "at least" else value <= limit * base
-    ratio = value / base if base else None
-    detail = f"{value:.4g} against the champion's {base:.4g}"
-    return Guard(f"{name} ratio", key, ratio, sense, limit, kept, detail)
-
-
-def _sense(key: str) -> Sense:
-    return "at least" if key.startswith("min_") else "at most"
-
-
-def _flags(quality: Quality, limits: GuardsConfig) -> Guard:
-    raised = sorted(set(quality.flags) - set(limits.allowed_flags))
-    name, count = "flags of data quality", float(len(raised))
-    return Guard(name, "allowed_flags", count, "at most", 0.0, not raised, ", ".join(raised))
+    return _limited(name, key, value, limits, (base, f"against the champion's {base:.4g}"))

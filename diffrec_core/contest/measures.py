@@ -1,9 +1,8 @@
 """Measures of a model's answers: the metric of each user, and the values that guards check."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import polars as pl
@@ -23,10 +22,10 @@ class Answers:
     """A model's answers to U cases, in their order.
 
     Attributes:
-        item_ids: external ids, best first; nothing of the history.
+        item_ids: external ids, best first, without items of the history.
         sources: `history`, or `popularity` where the model knew no item of the history.
-        seconds_per_user: how long it took; None where it does not matter.
-        size_bytes: of the model directory, likewise.
+        seconds_per_user: latency; None if not measured.
+        size_bytes: of the model directory; None if not measured.
     """
 
     item_ids: Sequence[Sequence[str]]
@@ -41,7 +40,7 @@ class PriorPopularity:
 
     Attributes:
         shares: of the users who had the item, by its id; items without an interaction are absent.
-        n_items: number of different items in the whole data.
+        n_items: in the whole data.
     """
 
     shares: dict[str, float]
@@ -56,9 +55,9 @@ class Measures:
         per_user: (U,) the metric.
         coverage: share of all items that are recommended to at least one user.
         served_share: of the users whose answer comes from their history.
-        popularity: mean over users of the mean popularity of what they are recommended.
-        latency_ms: per user; None where it does not matter.
-        size_mib: likewise.
+        popularity: mean over users of the mean popularity of their recommendations.
+        latency_ms: per user; None if not measured.
+        size_mib: of the model directory; None if not measured.
     """
 
     per_user: NDArray[np.float64]
@@ -70,12 +69,7 @@ class Measures:
 
 
 def popularity_before(facts: pl.DataFrame, window: Window) -> PriorPopularity:
-    """Count the users of each item before the window.
-
-    Args:
-        facts: see `cases.by_external_ids`.
-        window: its start is the first moment that does not count.
-    """
+    """Share of the users who had each item before the window; of `cases.by_external_ids`."""
     before = facts.filter(pl.col(TIMESTAMP) < window.start)
     users = max(1, before[USER_ID].n_unique())
     counts = before.group_by(ITEM_ID).agg(pl.col(USER_ID).n_unique())
@@ -89,19 +83,15 @@ def most_popular(cases: pl.DataFrame, prior: PriorPopularity, k: int) -> Answers
     Equally popular items are in the order of their ids.
     """
     ranked = sorted(prior.shares, key=lambda item: (-prior.shares[item], item))
-    answers = []
-    for history in cases[ITEMS]:
-        seen = set(history)
-        answers.append(list(islice((item for item in ranked if item not in seen), k)))
+    histories = map(set, cases[ITEMS])
+    answers = [list(islice((i for i in ranked if i not in seen), k)) for seen in histories]
     return Answers(answers, ["popularity"] * len(answers))
 
 
 def measure(
     answers: Answers, cases: pl.DataFrame, prior: PriorPopularity, config: GateConfig
 ) -> Measures:
-    """Compare answers with the targets of the cases.
-
-    A target that the model does not know counts as a miss.
+    """Compare answers with the targets of the cases; an unknown target counts as a miss.
 
     Raises:
         DataError: the answers are not as many as the cases.
@@ -127,7 +117,8 @@ def measure(
 def _per_user(
     top: Sequence[Sequence[str]], targets: Sequence[Sequence[str]], config: GateConfig
 ) -> NDArray[np.float64]:
-    index = _indices(item for lists in (top, targets) for items in lists for item in items)
+    ids = dict.fromkeys(chain.from_iterable([*top, *targets]))
+    index = {item: number for number, item in enumerate(ids)}
     ranked = np.full((len(top), config.k), NO_ITEM, dtype=np.int64)
     for row, items in enumerate(top):
         ranked[row, : len(items)] = [index[item] for item in items]
@@ -135,10 +126,6 @@ def _per_user(
     hit = hits(ranked, wanted)
     values = per_user_metrics(hit, wanted.lengths, [config.k], [config.metric_name])
     return values[config.metric]
-
-
-def _indices(items: Iterable[str]) -> dict[str, int]:
-    return {item: index for index, item in enumerate(Counter(items))}
 
 
 def _mean_popularity(top: Sequence[Sequence[str]], prior: PriorPopularity) -> float:

@@ -1,11 +1,9 @@
-"""Metrics beyond accuracy: properties of the recommended lists, whether or not they hold hits.
+"""Metrics beyond accuracy: properties of the recommended lists, with or without hits.
 
-`LISTS` has the metrics of one user's list. They are averaged over the users that have a value, for
-most a list of at least one item. `CATALOGUE` has those of all lists together. A function that is
-registered is measured, reported and documented; see `diffrec_core.evaluation.metrics`.
-
-Popularity and the groups are those of `diffrec_core.evaluation.items`. A list may hold fewer than
-k items; means are over those that it holds.
+`LISTS` has the metrics of one user's list, averaged over the users that have a value; `CATALOGUE`
+those of all lists together. A function that is registered is measured, reported and documented; see
+`evaluation.metrics`. Popularity and its groups are those of `evaluation.items`. Means are over the
+items that a list holds, which may be fewer than k.
 
 Sources: Zhou et al. (PNAS 2010) for novelty, Ziegler et al. (WWW 2005) for intra-list diversity,
 Steck (RecSys 2018) and Abdollahpouri et al. (UMAP 2021) for calibration and its deviation.
@@ -30,7 +28,7 @@ class Lists:
     Attributes:
         items: (U, k) item indices, best first, `NO_ITEM` for none.
         history_shares: (U, 3) share of each user's history by popularity group; NaN without one.
-        catalogue: what is known of the items.
+        catalogue: facts about the items.
     """
 
     items: NDArray[np.integer]
@@ -57,7 +55,7 @@ LISTS: Final[MetricRegistry[Callable[[Lists], Values | None]]] = MetricRegistry(
 """From U lists to (U,) values, NaN for a user without one; None where the metric is undefined."""
 
 CATALOGUE: Final[MetricRegistry[Callable[[NDArray[np.int64]], float]]] = MetricRegistry()
-"""From (I,) counts, in how many lists each item of the catalogue stands, to one value."""
+"""From (I,) counts, how many lists hold each item of the catalogue, to one value."""
 
 
 @CATALOGUE.register
@@ -145,16 +143,13 @@ def popularity_deviation(lists: Lists) -> Values:
 def list_metrics(
     top_items: NDArray[np.integer], histories: Histories, items: ItemFacts, cutoffs: Sequence[int]
 ) -> PerUser:
-    """Compute the metrics of each user's list, at every cutoff.
+    """Compute the metrics of each user's list, (U,) each, at every cutoff; NaN for no value.
 
     Args:
         top_items: (U, K) item indices, best first, `NO_ITEM` for none; K at least every cutoff.
         histories: U rows, the users' earlier items.
         items: the catalogue.
         cutoffs: the k of each metric.
-
-    Returns:
-        (U,) for each metric; NaN for a user that has no value.
     """
     past = history_shares(histories, items)
     values: PerUser = {}
@@ -175,7 +170,7 @@ def history_shares(histories: Histories, items: ItemFacts) -> Values:
 
 
 def jensen_shannon(p: Values, q: Values) -> Values:
-    """Divergence of distributions, row by row, in bits; NaN where one of them is.
+    """Divergence of distributions, row by row, in bits; NaN where one of them is NaN.
 
     >>> jensen_shannon(np.array([[1.0, 0.0], [0.5, 0.5]]), np.array([[0.0, 1.0], [0.5, 0.5]]))
     array([1., 0.])

@@ -1,9 +1,8 @@
 """Facts about the items from the training part: popularity, its groups, embeddings.
 
-Popularity is counted in the training part, whatever part is evaluated: number of users who had the
-item, as a share of the users who had any. Items are divided into head, torso and tail by what they
-have of all training interactions: ordered by popularity, the lower index first where it is equal,
-an item belongs to the group in which its interactions begin.
+Popularity is the share of the users with a training interaction who had the item there. Items are
+divided into head, torso and tail by their shares of all training interactions: ordered by
+popularity, ties by the lower index, an item belongs to the group in which its interactions begin.
 
     interactions  0 ........ head_share ........................... 1 - tail_share ........ 1
     items         |- head -|------------------ torso ------------------|------- tail -------|
@@ -27,7 +26,7 @@ GROUPS: Final = ("head", "torso", "tail")
 """Of items by popularity."""
 
 NO_ITEM: Final = -1
-"""Item index in the places of a list for which no unseen item is left."""
+"""Item index at the ranks for which no unseen item is left."""
 
 
 class PopularityGroupsConfig(Config):
@@ -51,14 +50,13 @@ class PopularityGroupsConfig(Config):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemFacts:
-    """The catalogue as the training part shows it.
+    """The catalogue in the training part.
 
     Attributes:
         popularity: (I,) training users who had the item.
         n_users: training users who had any item.
         group: (I,) position in GROUPS.
-        embeddings: (I, D) float32 of length 1, or 0 for an item without direction; None if there
-            are no embeddings.
+        embeddings: (I, D) float32 of length 1 or 0; None if there are none.
     """
 
     popularity: NDArray[np.int64]
@@ -77,16 +75,16 @@ class ItemFacts:
         config: PopularityGroupsConfig,
         embeddings: NDArray[np.float32] | None = None,
     ) -> Self:
-        """Count.
+        """Count popularity.
 
         Args:
-            training: of every user, an item at most once each.
+            training: of every user, each item at most once.
             n_items: I.
-            config: where the groups end.
+            config: bounds of the groups.
             embeddings: (I, D) of any length.
 
         Raises:
-            DataError: no interaction to count, or embeddings of another number of items.
+            DataError: there is no interaction, or a number of items differs.
         """
         if len(training.items) == 0:
             raise DataError("the training part holds no interaction to count popularity in")
@@ -107,7 +105,7 @@ class ItemFacts:
 
     @property
     def self_information(self) -> NDArray[np.float64]:
-        """(I,) bits: -log2 of an item's popularity; an item without users counts as having one."""
+        """(I,) bits: -log2 of the popularity; an item without users counts as having one."""
         information: NDArray[np.float64] = -np.log2(np.maximum(self.popularity, 1) / self.n_users)
         return information
 

@@ -1,8 +1,6 @@
-"""Means and spread of a model that was trained from several seeds.
+"""Mean and sample standard deviation of results over a model's training seeds.
 
-What one number says of such a model is the mean over its seeds; beside it stands their sample
-standard deviation. The values of a user are likewise means over the seeds, so that tests over users
-compare models, not lucky draws.
+Per-user values are means over the seeds, too, so that tests over users compare models, not draws.
 """
 
 import statistics
@@ -23,7 +21,7 @@ def mean_of(values: Sequence[Any]) -> Any:
     {'map@5': 0.2, 'bins': [{'users': 3}]}
 
     Raises:
-        DataError: they are not built alike.
+        DataError: they differ in structure.
     """
     first = values[0]
     if all(value == first for value in values):
@@ -38,7 +36,7 @@ def mean_of(values: Sequence[Any]) -> Any:
 
 
 def spread_of(summaries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Sample standard deviation over the seeds of every number at the top; none for one seed.
+    """Sample standard deviation over the seeds of every top-level number; empty for one seed.
 
     >>> spread_of([{"recall@20": 0.1, "slices": []}, {"recall@20": 0.3, "slices": []}])
     {'recall@20': 0.1414213562373095}
@@ -62,5 +60,5 @@ def mean_per_user(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _shared(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys that all have: a metric without any value under one seed is absent there."""
+    """Keys of all: a metric is absent from a seed without any value."""
     return [key for key in mappings[0] if all(key in mapping for mapping in mappings)]

@@ -1,18 +1,16 @@
 """Significance of differences between models: paired resampling over users, corrected.
 
-    bootstrap     users are drawn with replacement, the same draws for every model; the interval
-                  lies between the quantiles of the resampled means (percentile interval)
+    bootstrap     users are drawn with replacement, the same for every model: percentile intervals
     permutation   under the null hypothesis the two models are exchangeable for every user: signs
                   of the users' differences are flipped, two-sided
-    seeds         another seed of training would have given other means: Welch's t-test, of the
-                  standard deviations between the seeds; two-sided
-    Holm          bounds the chance of any false alarm among several tests
+    seeds         Welch's t-test of the means over training seeds, two-sided
+    Holm          bounds the probability of any false positive among several tests
     groups        the best model and all that do not differ from it significantly; then the best
                   of the rest, and so on
 
-Chance has two sources, who the users are and which seeds the models were trained from. A difference
-must be more than either can make: the larger of both p-values counts (an intersection-union test,
-Berger 1982). The seed of a model that was trained once says nothing.
+Differences vary with the sample of users and with the training seeds. They must be significant by
+both: the larger p-value counts (an intersection-union test, Berger 1982). The seed of a model that
+was trained once says nothing.
 
 Equal seeds give equal draws, whatever the models are: so differences are paired, and p of (a, b)
 is p of (b, a).
@@ -35,20 +33,15 @@ from diffrec_core.common.rng import generator
 Floats = NDArray[np.float64]
 
 _ENTRIES_AT_A_TIME = 2**20
-"""Resamples × users that are in memory at once; does not change results."""
+"""Resamples × users in memory at once; does not change results."""
 
 _ROUNDING = 1e-12
-"""Sums that differ by less, relative to the sum of what they are made of, count as equal."""
+"""Sums that differ by less, relative to the sum of their absolute terms, count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """Spread of a model's metric over the seeds that it was trained from.
-
-    Attributes:
-        sd: sample standard deviation; 0 for one seed or a deterministic model.
-        seeds: their number.
-    """
+    """Sample standard deviation of a metric over training seeds, 0 for one, and their number."""
 
     sd: float = 0.0
     seeds: int = 1
@@ -57,16 +50,13 @@ class SeedSpread:
 def bootstrap_means(
     values: Floats, *, resamples: int, seed: int, entries_at_a_time: int = _ENTRIES_AT_A_TIME
 ) -> Floats:
-    """Mean of each column over users drawn with replacement, the same users for all columns.
+    """(R, M) means over users drawn with replacement, the same users for all columns.
 
     Args:
-        values: (U, M) one column for each model, or for each model and metric.
+        values: (U, M) a column for each model, or for each model and metric.
         resamples: R.
         seed: of the draws.
         entries_at_a_time: bounds memory.
-
-    Returns:
-        (R, M).
 
     Raises:
         DataError: there is no user.
@@ -85,15 +75,7 @@ def bootstrap_means(
 
 
 def interval(resampled: Floats, level: float) -> Floats:
-    """The (1 - level) percentile interval of resampled means.
-
-    Args:
-        resampled: (R, M), or differences of two such columns.
-        level: share of the resamples outside, half of it on each side.
-
-    Returns:
-        (2, M) lower and upper ends.
-    """
+    """(2, M) ends of the (1 - level) percentile interval of (R, M) means or their differences."""
     ends: Floats = np.quantile(resampled, [level / 2, 1 - level / 2], axis=0)
     return ends
 
@@ -107,9 +89,9 @@ def permutation_p_values(
 ) -> Floats:
     """Two-sided paired permutation test of "the mean difference is 0", for each column.
 
-    Where all 2^n ways of flipping n users' signs are no more than `resamples`, they are all
-    counted, and p is exact: the share of them whose |mean| is at least the one observed.
-    Otherwise that share is estimated as (1 + count) / (1 + resamples), which is never 0.
+    If there are at most `resamples` ways, 2^n, of flipping n users' signs, p is exact: the share of
+    them whose |mean| is at least the observed one. Otherwise that share is estimated as
+    (1 + count) / (1 + resamples), which is never 0.
 
     Args:
         differences: (U, M) each user's value of one model less that of another.
@@ -124,7 +106,7 @@ def permutation_p_values(
         DataError: there is no user.
     """
     _count_users(differences)
-    # a difference of 0 is 0 with either sign: such users change no sum
+    # users without a difference change no sum
     differences = differences[(differences != 0.0).any(axis=1)]
     n_users = len(differences)
     total = differences.sum(axis=0)
@@ -141,14 +123,14 @@ def permutation_p_values(
 
 
 def _all_flips(n_users: int, rows: int) -> Iterator[Floats]:
-    """Every way to flip signs: (rows, U) of 0 and 1, a chunk at a time."""
+    """All ways to flip signs: (rows, U) of 0 and 1, a chunk at a time."""
     for start in range(0, 2**n_users, rows):
         numbers = np.arange(start, min(start + rows, 2**n_users))
         yield (numbers[:, None] >> np.arange(n_users) & 1).astype(np.float64)
 
 
 def _flips(n_users: int, resamples: int, rows: int, seed: int) -> Iterator[Floats]:
-    """Ways to flip signs drawn at random: (rows, U) of 0 and 1, a chunk at a time."""
+    """Random ways to flip signs: (rows, U) of 0 and 1, a chunk at a time."""
     rng = generator(seed, "permutation")
     words = -(-n_users // 64)
     for start in range(0, resamples, rows):
@@ -158,18 +140,9 @@ def _flips(n_users: int, resamples: int, rows: int, seed: int) -> Iterator[Float
 
 
 def seed_p_value(difference: float, one: SeedSpread, other: SeedSpread) -> float:
-    """Two-sided Welch test of "the means over all seeds are equal".
+    """Two-sided Welch test of a difference between two models' means over seeds.
 
-    A model without spread is taken as known exactly; of two such, any difference is significant
-    over seeds.
-
-    Args:
-        difference: of the two means over the seeds.
-        one: of one model.
-        other: of the other.
-
-    Returns:
-        p, between 0 and 1.
+    The mean of a model without spread counts as exact; between two such models p is 0.
 
     >>> three = SeedSpread(sd=0.01, seeds=3)
     >>> round(seed_p_value(0.02, three, three), 4)
@@ -188,10 +161,10 @@ def seed_p_value(difference: float, one: SeedSpread, other: SeedSpread) -> float
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Adjust p-values of a family of tests: reject where the adjusted one is at most the level.
+    """Holm's adjusted p-values of a family of tests: reject those up to the level.
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none may be less than one
-    before it, nor more than 1.
+    The smallest of m is multiplied by m, the next by m - 1, and so on; they never decrease and are
+    at most 1.
 
     >>> holm([0.01, 0.04, 0.03, 0.5]).tolist()
     [0.04, 0.09, 0.09, 0.5]
@@ -213,18 +186,15 @@ def difference_p_values(
     resamples: int,
     seed: int,
 ) -> tuple[Floats, Floats]:
-    """Compare models with one of them: tests over users and over seeds.
+    """Compare one model with N others: p-values (N,) over users, by permutation, and over seeds.
 
     Args:
         values: (U, M) one column for each model, means over its seeds.
-        own: the column of that one.
-        others: (N,) the columns of the others.
+        own: the column of the one.
+        others: the columns of the others.
         spreads: (M,) of each model's seeds.
         resamples: of the permutation test.
         seed: likewise.
-
-    Returns:
-        (N,) p-values of the permutation test over users and (N,) of Welch's test over seeds.
 
     Raises:
         DataError: there is no user.
@@ -241,13 +211,12 @@ def difference_p_values(
 def group_models(
     values: Floats, spreads: Sequence[SeedSpread], *, level: float, resamples: int, seed: int
 ) -> list[list[int]]:
-    """Group models with the best among them where they do not differ significantly.
+    """Group models that do not differ significantly from the best among them.
 
-    The first group is the model with the highest mean and every other whose difference to it is
-    not significant: Holm's correction over all models compared with that one.
-    The next group is made likewise of the rest. Within a group, and so between groups, "not told
-    apart" is not "equal"; and a model may stand in a later group than one with a lower mean, whose
-    users vary more.
+    The first group is the model with the highest mean and all whose difference to it is not
+    significant, by Holm's correction over all comparisons with it; the next is made likewise of the
+    rest. Models of one group are not shown to be equal, and a model may be in a later group than one
+    with a lower mean, whose users vary more.
 
     Args:
         values: (U, M) one column for each model.

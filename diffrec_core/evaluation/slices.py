@@ -1,15 +1,15 @@
 """Slices: accuracy by groups of users and of target items.
 
-    history_length          users with a history, by how many items it holds: quantile bins
-    days_since_last_action  users with a history, by the days from its last interaction to the last
-                            one in any history: quantile bins
     history                 warm users, who have a history, and new ones, who have none
+    history_length          warm users by the number of items: quantile bins
+    days_since_last_action  warm users by the days from their last interaction to the last of all:
+                            quantile bins
     target_popularity       targets that are head, torso, tail: recall and NDCG as if the user had
                             no other targets, over the users that have such targets
 
-The histories are those that the model is fed: train for validation, train and validation for
-test. Bins hold about as many users each; equal values stand in one bin, so that bins may be fewer
-and of unlike size. Either kind of bins divides the warm users. A slice says how many users it has.
+The histories are the input of the model: train for validation, train and validation for test.
+Quantile bins hold about as many users each; equal values are in one bin, so that there may be fewer
+bins, of unequal size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import MICROSECONDS_PER_DAY
-from diffrec_core.evaluation.items import GROUPS, NO_ITEM, ItemFacts
+from diffrec_core.evaluation.items import GROUPS, ItemFacts
 from diffrec_core.evaluation.metrics import HEADLINE, PerUser, per_user_metrics
 
 Slice = dict[str, Any]
@@ -36,7 +36,7 @@ def user_slices(
         histories: of all users.
         users: (U,) rows of the users that are averaged over.
         per_user: (U,) for each metric.
-        bins: how many quantile bins, at most.
+        bins: most quantile bins.
     """
     lengths = histories.lengths[users]
     warm = lengths > 0
@@ -53,7 +53,7 @@ def user_slices(
 
 
 def days_since_last_action(histories: Histories, users: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(U,) days from the last interaction of users with a history to the last one of all."""
+    """(U,) days from the last interaction of warm users to the last one of all."""
     last = histories.timestamps[histories.offsets[users + 1] - 1]
     days: NDArray[np.float64] = (histories.timestamps.max(initial=0) - last) / MICROSECONDS_PER_DAY
     return days
@@ -93,7 +93,7 @@ def on_groups(
     items: ItemFacts,
     cutoffs: Sequence[int],
 ) -> dict[str, PerUser]:
-    """Compute metrics with the targets of one popularity group only.
+    """Metrics with the targets of one popularity group only, by group.
 
     Args:
         top_items: (U, K), best first.
@@ -103,20 +103,15 @@ def on_groups(
         cutoffs: the k of each metric.
 
     Returns:
-        For each group, (U,) for each metric; NaN for users without such a target.
+        (U,) for each metric of each group; NaN for users without such a target.
     """
     measured = {}
-    group_of = np.where(top_items != NO_ITEM, items.group[top_items], -1)
     for number, name in enumerate(GROUPS):
-        n_targets = np.bincount(
-            targets.rows[items.group[targets.items] == number], minlength=len(targets)
-        )
-        values = per_user_metrics(
-            hit & (group_of == number), np.maximum(n_targets, 1), cutoffs, HEADLINE
-        )
-        measured[name] = {
-            key: np.where(n_targets > 0, value, np.nan) for key, value in values.items()
-        }
+        of_group = items.group == number
+        n_targets = np.bincount(targets.rows[of_group[targets.items]], minlength=len(targets))
+        own_hit = hit & of_group[top_items]  # NO_ITEM, -1, reads the last item, but is no hit
+        values = per_user_metrics(own_hit, np.maximum(n_targets, 1), cutoffs, HEADLINE)
+        measured[name] = {key: np.where(n_targets > 0, v, np.nan) for key, v in values.items()}
     return measured
 
 
