@@ -95,7 +95,7 @@ def _leaderboard(
     config: SelectConfig,
     seed: int,
 ) -> dict[str, Any]:
-    leaderboard = build_leaderboard(list(evaluations), evaluations, fits, config)
+    leaderboard = build_leaderboard(evaluations, fits, config)
     per_user = {
         part: {
             name: read_per_user(inputs.evaluation / name, part) for name in leaderboard["models"]

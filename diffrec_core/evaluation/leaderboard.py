@@ -1,7 +1,7 @@
 """The leaderboard: metrics of all models and the choice of the winner."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
@@ -11,6 +11,8 @@ from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.metrics import MetricKey, is_accuracy
+
+_OF_FIT = ("config", "fit_seconds", "parameters", "peak_memory_mib", "epochs", "best_epoch")
 
 
 class SelectConfig(Config):
@@ -31,7 +33,6 @@ class SelectConfig(Config):
 
 
 def build_leaderboard(
-    names: Sequence[str],
     evaluations: Mapping[str, Mapping[str, Any]],
     fits: Mapping[str, Mapping[str, Any]],
     config: SelectConfig,
@@ -39,8 +40,7 @@ def build_leaderboard(
     """Combine the results and choose the winner.
 
     Args:
-        names: the models of the run, in order.
-        evaluations: results of `evaluate` by model, means over its seeds.
+        evaluations: results of `evaluate` by model, in the order of the run; means over seeds.
         fits: reports of `train` by model.
         config: the metric to choose by.
 
@@ -52,20 +52,20 @@ def build_leaderboard(
         ConfigError: the metric was not measured.
         DataError: the models were not evaluated alike, or all were left out.
     """
-    left_out = {n: evaluations[n]["left_out"] for n in names if "left_out" in evaluations[n]}
-    names = [name for name in names if name not in left_out]
-    if not names:
+    left_out = {name: e["left_out"] for name, e in evaluations.items() if "left_out" in e}
+    measured = {name: e for name, e in evaluations.items() if name not in left_out}
+    if not measured:
         raise DataError(f"every model was left out: {'; '.join(left_out.values())}")
-    protocols = [evaluations[name]["protocol"] for name in names]
+    protocols = [evaluation["protocol"] for evaluation in measured.values()]
     if any(protocol != protocols[0] for protocol in protocols):
         raise DataError("the models were evaluated on different data or protocols: dvc repro")
-    ranked = rank_models(names, {n: evaluations[n]["validation"] for n in names}, config.metric)
+    ranked = rank_models({n: e["validation"] for n, e in measured.items()}, config.metric)
     rows = {}
     for name in ranked:
-        keys = ("config", "fit_seconds", "parameters", "peak_memory_mib", "epochs", "best_epoch")
-        parts = {part: _metrics(evaluations[name][part]) for part in EVALUATED_PARTS}
-        over_seeds = {key: evaluations[name][key] for key in ("seeds", "sd")}
-        rows[name] = {**parts, **over_seeds, **{key: fits[name][key] for key in keys}}
+        evaluation, fit = measured[name], fits[name]
+        parts = {part: _metrics(evaluation[part]) for part in EVALUATED_PARTS}
+        over_seeds = {key: evaluation[key] for key in ("seeds", "sd")}
+        rows[name] = {**parts, **over_seeds, **{key: fit[key] for key in _OF_FIT}}
     return {
         "selected": ranked[0],
         "selected_on": f"validation {config.metric}",
@@ -75,19 +75,20 @@ def build_leaderboard(
     }
 
 
-def rank_models(
-    names: Sequence[str], validation: Mapping[str, Mapping[str, Any]], metric: str
-) -> list[str]:
-    """Order models by a validation metric, best first; ties keep the order of `names`.
+def rank_models(validation: Mapping[str, Mapping[str, Any]], metric: str) -> list[str]:
+    """Order models by a validation metric, best first; ties keep their order.
 
-    >>> rank_models(["a", "b"], {"a": {"ndcg@5": 0.1}, "b": {"ndcg@5": 0.2}}, "ndcg@5")
+    Raises:
+        ConfigError: the metric was not measured.
+
+    >>> rank_models({"a": {"ndcg@5": 0.1}, "b": {"ndcg@5": 0.2}}, "ndcg@5")
     ['b', 'a']
     """
-    for name in names:
-        if metric not in validation[name]:
-            known = ", ".join(sorted(filter(is_accuracy, validation[name])))
+    for values in validation.values():
+        if metric not in values:
+            known = ", ".join(sorted(filter(is_accuracy, values)))
             raise ConfigError(f"params.yaml: select.metric = {metric!r} is not among {known}")
-    return sorted(names, key=lambda name: -float(validation[name][metric]))
+    return sorted(validation, key=lambda name: -float(validation[name][metric]))
 
 
 def leaderboard_csv(leaderboard: Mapping[str, Any]) -> str:

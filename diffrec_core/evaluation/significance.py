@@ -215,8 +215,8 @@ def group_models(
 
     The first group is the model with the highest mean and all whose difference to it is not
     significant, by Holm's correction over all comparisons with it; the next is made likewise of the
-    rest. Models of one group are not shown to be equal, and a model may be in a later group than one
-    with a lower mean, whose users vary more.
+    rest. Models of one group are not shown to be equal, and a model may be in a later group than
+    one with a lower mean, whose users vary more.
 
     Args:
         values: (U, M) one column for each model.

@@ -44,7 +44,7 @@ def evaluation(validation: float, test: float, protocol: str = "p") -> dict[str,
 
 def board(evaluations: dict[str, Any], metric: str = "recall@20") -> dict[str, Any]:
     fits = dict.fromkeys(evaluations, FIT)
-    return build_leaderboard(list(evaluations), evaluations, fits, SelectConfig(metric=metric))
+    return build_leaderboard(evaluations, fits, SelectConfig(metric=metric))
 
 
 def test_validation_decides_and_test_does_not() -> None:

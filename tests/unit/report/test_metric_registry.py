@@ -86,7 +86,7 @@ def leaderboard(evaluation: Evaluation) -> dict[str, Any]:
     config = SelectConfig(metric="last_rank@2", resamples=100)
     parts = dict.fromkeys(("validation", "test"), evaluation.summary)
     evaluations = {"ease": {"protocol": {}, "seeds": 1, "sd": {p: {} for p in parts}, **parts}}
-    board = build_leaderboard(["ease"], evaluations, {"ease": FIT}, config)
+    board = build_leaderboard(evaluations, {"ease": FIT}, config)
     per_user = {part: {"ease": evaluation.per_user} for part in parts}
     return with_significance(board, per_user, config, seed=1)
 
