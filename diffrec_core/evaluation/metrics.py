@@ -226,5 +226,5 @@ def hits(top_items: NDArray[np.integer], targets: Histories) -> Hits:
     width = 2 + max(int(top_items.max(initial=0)), int(targets.items.max(initial=0)))
     entries = np.ones(len(targets.items), dtype=np.bool_), targets.items, targets.offsets
     wanted = sparse.csr_matrix(entries, shape=(len(targets), width))
-    rows = np.repeat(np.arange(len(top_items)), top_items.shape[1])
+    rows = np.repeat(np.arange(len(top_items), dtype=np.int32), top_items.shape[1])
     return np.asarray(wanted[rows, top_items.ravel()]).reshape(top_items.shape)
