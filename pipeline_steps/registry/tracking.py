@@ -4,7 +4,6 @@ The winner is registered from code (`served_model`). The store is a database, `s
 unless MLFLOW_TRACKING_URI says otherwise.
 """
 
-import csv
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 import mlflow
 import pandas as pd
+import polars as pl
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric
@@ -266,13 +266,11 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _log_curve(run_id: str, path: Path) -> None:
-    with path.open(encoding="utf-8", newline="") as file:
-        metrics = [
-            Metric(f"training_{name}", float(value), 0, int(row["epoch"]))
-            for row in csv.DictReader(file)
-            for name, value in row.items()
-            if name != "epoch" and value
-        ]
+    curve = pl.read_csv(path, infer_schema=False).unpivot(index="epoch").drop_nulls()
+    metrics = [
+        Metric(f"training_{name}", float(value), 0, int(epoch))
+        for epoch, name, value in curve.iter_rows()
+    ]
     client = MlflowClient()
     for start in range(0, len(metrics), 1000):  # the most that one batch may hold
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
