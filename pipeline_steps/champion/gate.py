@@ -128,11 +128,7 @@ def _check_data(
 
 
 def _rejected_share(path: Path) -> float | None:
-    """Of the rows that `ingest` read; None where it read none.
-
-    Raises:
-        ArtifactError: the file is not what `ingest` writes.
-    """
+    """Share of the rows that `ingest` has read; None if there were none."""
     counts = read_json(path)
     try:
         read = counts["accepted"] + counts["rejected"]

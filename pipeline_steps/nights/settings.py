@@ -78,13 +78,7 @@ def settings(project: Path | None = None) -> Settings:
 
 
 def _absolute(uri: str, root: Path) -> str:
-    """The address of a SQLite file with an absolute path; any other unchanged.
-
-    >>> _absolute("sqlite:///other.db?timeout=9", Path("/project"))
-    'sqlite:////project/other.db?timeout=9'
-    >>> _absolute("sqlite:////var/mlflow.db", Path("/project"))
-    'sqlite:////var/mlflow.db'
-    """
+    """The address of a SQLite file with an absolute path; any other unchanged."""
     scheme, _, path = uri.partition(":///")
     is_file = scheme.partition("+")[0] == "sqlite" and path and not path.startswith(":memory:")
     return f"{scheme}:///{root / path}" if is_file else uri

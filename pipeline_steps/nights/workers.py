@@ -135,11 +135,7 @@ class BackgroundJob:
             time.sleep(_POLL_SECONDS)
 
     def _end_other_job(self) -> None:
-        """End a job of an earlier specification of the run.
-
-        Raises:
-            LostWorkError: it cannot be ended.
-        """
+        """End a job of an earlier specification of the run."""
         for holder in self._holders():
             if holder.digest == self._digest:
                 return

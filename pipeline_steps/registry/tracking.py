@@ -104,7 +104,7 @@ def _sqlite_file(uri: str) -> Path:
 
 
 def _is_misread(uri: str) -> bool:
-    """True for a database's address of which a password's part would be taken for the host."""
+    """True if a part of a database's password would be taken for the host."""
     try:
         return not uri.startswith("http") and "@" in (make_url(uri).host or "")
     except (ArgumentError, ValueError):
@@ -113,12 +113,7 @@ def _is_misread(uri: str) -> bool:
 
 @contextmanager
 def _connected(uri: str) -> Iterator[None]:
-    """Point MLflow at a store; its errors become a StorageError if transient, else a ConfigError.
-
-    Raises:
-        ConfigError: the address is not valid, or MLflow refuses a name or a value.
-        StorageError: a retry may succeed.
-    """
+    """Point MLflow at a store; its errors become StorageError if transient, else ConfigError."""
     if _is_misread(uri):
         raise ConfigError(
             f"MLFLOW_TRACKING_URI = {public(uri)!r}: not a valid address. Write special characters "
@@ -140,8 +135,8 @@ def _connected(uri: str) -> Iterator[None]:
 def _create_experiment(uri: str, name: str) -> None:
     """Keep the files of an experiment beside its SQLite database.
 
-    MLflow's own choice is `mlruns` in the folder that happens to be the current one, and a
-    workspace is removed when its stage is done. A server decides for itself.
+    MLflow's default is `mlruns` in the current folder, and a workspace is removed when its stage
+    is done. A server decides for itself.
     """
     client = MlflowClient()
     if not uri.startswith("sqlite:///") or client.get_experiment_by_name(name) is not None:
@@ -150,7 +145,7 @@ def _create_experiment(uri: str, name: str) -> None:
     try:
         client.create_experiment(name, artifact_location=str(folder / quote(name, safe="")))
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another was quicker
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by another process
             raise
 
 
