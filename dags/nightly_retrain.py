@@ -25,7 +25,7 @@ shows how old they are.
 | a file has changed since list_raw | clear `list_raw` and all after it |
 | these files differ from the commit | commit or stash them, clear `start_run` and all after it |
 | no space is left | free space, clear the task; nothing was left half-written |
-| the work was killed | out of memory? clear the task: a training goes on from its checkpoint |
+| the job was killed | out of memory? clear the task: a training resumes from its checkpoint |
 | the champion has moved | somebody promoted or rolled back meanwhile: clear `gate` and after |
 | is not the champion's | the same, after the table was made: clear `recommend` and after |
 | MLflow cannot be reached | it was retried: is MLflow up? clear the task |

@@ -17,7 +17,7 @@ VERBS: Final = {
         "run-stage": "nights.run_stage",
         "end-work": "nights.end_work",
         "restore": "nights.restore",
-        "write-graph": "nights.write_graph",
+        "write-graph": "nights.stage_graph",
     },
     "Champion": {
         "gate": "champion.gate",

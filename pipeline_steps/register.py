@@ -62,7 +62,10 @@ def run(
     tags = _tags(inputs, seed, identity)
     with tracking.tracking(register.experiment) as uri:
         version, made = versions.find_version(name, identity), None
-        run_id = tracking.log_run(_record(inputs, params, tags))
+        leaderboard = read_json(inputs.leaderboard)
+        files = [inputs.leaderboard, inputs.html, inputs.selection, params, Path("dvc.lock")]
+        logged = [path for path in files if path.is_file()]
+        run_id = tracking.log_run(leaderboard, inputs.curves, tags, logged)
         if version is None:
             made = _register(inputs, name, run_id, tags, Path(models[tags["model"]].code))
             version = versions.keep_first(name, identity, made)
@@ -74,15 +77,10 @@ def run(
     log.info("%s version %s is now %s", name, number, alias)
     registration = {"name": name, "version": number, "alias": alias}
     where = {"run_id": version.run_id, "tracking_uri": public(uri)}
-    write_json(inputs.out, {**registration, "seed_sd": _seed_sd(inputs.leaderboard), **where})
+    # of the winner's validation metrics; empty if it had one seed
+    seed_sd = leaderboard["models"][leaderboard["selected"]]["sd"]["validation"]
+    write_json(inputs.out, {**registration, "seed_sd": seed_sd, **where})
     return registration
-
-
-def _seed_sd(path: Path) -> dict[str, float]:
-    """Standard deviations of the winner's validation metrics; empty if it had one seed."""
-    leaderboard = read_json(path)
-    sd: dict[str, float] = leaderboard["models"][leaderboard["selected"]]["sd"]["validation"]
-    return sd
 
 
 def _allowed_alias(config: RegisterConfig, number: str) -> str:
@@ -120,18 +118,6 @@ def _tags(inputs: RegisterInputs, seed: int, identity: str) -> dict[str, str]:
         "dvc_lock_sha256": sha256_file(lock) if lock.is_file() else "none",
         **({"run": os.environ[Variable.RUN]} if Variable.RUN in os.environ else {}),
     }
-
-
-def _record(inputs: RegisterInputs, params: Path, tags: dict[str, str]) -> tracking.RunRecord:
-    leaderboard = read_json(inputs.leaderboard)
-    files = [inputs.leaderboard, inputs.html, inputs.selection, params, Path("dvc.lock")]
-    return tracking.RunRecord(
-        leaderboard=leaderboard,
-        params={name: row["config"] for name, row in leaderboard["models"].items()},
-        curves={name: inputs.curves / f"{name}.csv" for name in leaderboard["models"]},
-        tags=tags,
-        files=tuple(path for path in files if path.is_file()),
-    )
 
 
 def _register(

@@ -54,6 +54,10 @@ _DEFAULTS = {
 """Locations below the project's folder."""
 
 
+DEFAULT_TRACKING_URI: Final = "sqlite:///mlflow.db"
+"""MLflow's store, below the project's folder, where MLFLOW_TRACKING_URI is not set."""
+
+
 class OperationName(StrEnum):
     """Steps of a run outside the DVC graph: they read or change external state."""
 

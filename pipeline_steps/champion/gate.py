@@ -1,20 +1,19 @@
 """Compare the newest version with the champion and decide which of them is to serve.
 
 Both are loaded from the registry, each in a process of its own, and score the same histories, given
-by external ids, in a window that neither was trained on. What the gate decides goes to a file, to
-the version's tags, to the report and to the version's MLflow run; nothing is promoted here:
+by external ids, in a window that neither was trained on. The decision goes to a file, to the
+version's tags, to the report and to the version's MLflow run; nothing is promoted here:
 `python -m pipeline_steps promote --gate reports/gate.json` carries it out.
 
-With `--now`, the data of the night are looked at as the monitor looks at them (freshness, row
-counts, drift); an alarm is a flag, and keeps the candidate back like one of `--flag`.
+With `--now`, the monitor's data checks run too (freshness, row counts, drift); an alarm is a flag,
+and keeps the candidate back like one of `--flag`.
 
 Exit codes: 0 decided, either way; 2 bad parameters; 3 bad data; 4 a version cannot be loaded; 5
-MLflow is away.
+MLflow is unavailable.
 """
 
 import logging
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +23,6 @@ from diffrec_core.common.artifacts import read_json, read_manifest, write_json, 
 from diffrec_core.common.config import UtcTime
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.config import GateConfig
-from diffrec_core.contest.decision import keep
 from diffrec_core.contest.guards import Quality
 from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import GATE_SCHEMA, INTERACTIONS_SCHEMA
@@ -62,12 +60,12 @@ class GateInputs(Inputs):
     """JSON to write."""
 
     flag: tuple[str, ...] = ()
-    """Something wrong with the data of the night; keeps the candidate back unless
+    """A problem with the data of the night; keeps the candidate back unless
     gate.guards.allowed_flags has it; may be repeated."""
 
     now: UtcTime | None = None
-    """The end of the night's data (ISO 8601): look for flags of that moment by the limits of the
-    section monitor; without it, nobody looks."""
+    """The end of the night's data (ISO 8601): run the data checks of the section monitor as of
+    then; without it, none run."""
 
 
 def run(
@@ -79,22 +77,23 @@ def run(
     monitor: MonitorConfig,
     params: Path,
 ) -> None:
-    """Compare, decide, and write the decision wherever it is looked for."""
+    """Compare, decide, and write the decision to the file, the report, the run and the tags."""
     registration = read_json(inputs.registration)
     read_manifest(inputs.interactions, INTERACTIONS_SCHEMA)
     interactions = read_interactions(inputs.interactions)
-    looked = _look(interactions, inputs.now, monitor)
-    quality = Quality(_rejected_share(inputs.ingest_report), [*inputs.flag, *_flags(looked)])
+    checks = _check_data(interactions, inputs.now, monitor)
+    alarms = [check.name for check in checks if check.status == "alarm"]
+    quality = Quality(_rejected_share(inputs.ingest_report), [*inputs.flag, *alarms])
     with open_promotions(register, params) as promotions:
         promotions.check_model(registration["name"], inputs.registration)
         based_on = promotions.settle()
         candidate = versions.get_version(promotions.model, str(registration["version"]))
         champion = versions.by_alias(promotions.model, versions.CHAMPION)
-        comparison = _decide(
+        comparison = compare(
             interactions,
-            gate,
             candidate,
             champion,
+            gate,
             quality=quality,
             seed=seed,
             seed_sd=registration["seed_sd"].get(gate.metric),
@@ -104,7 +103,7 @@ def run(
             "model": promotions.model,
             "based_on": based_on,
             "config": gate.model_dump(mode="json"),
-            "quality": {**asdict(quality), "checks": [check.to_json() for check in looked]},
+            "quality": {**asdict(quality), "checks": [check.to_json() for check in checks]},
             **_content(comparison, candidate, champion),
         }
         write_json(inputs.out, content)
@@ -115,55 +114,22 @@ def run(
     log.info("gate: %s: %s", content["decision"], content["reason"])
 
 
-def _look(
+def _check_data(
     interactions: Interactions, now: datetime | None, config: MonitorConfig
 ) -> tuple[Check, ...]:
     """Check the data of the night, as they were at its end."""
     if now is None:
         return ()
     rows = interactions.frame.lazy()
-    found = check_data(rows, rows, now, config)
-    for check in found:
+    checks = check_data(rows, rows, now, config)
+    for check in checks:
         level = logging.WARNING if check.status in ("warn", "alarm") else logging.INFO
         log.log(level, "%s: %s: %s", check.name, check.status, check.message)
-    return found
-
-
-def _flags(looked: Sequence[Check]) -> list[str]:
-    return [check.name for check in looked if check.status == "alarm"]
-
-
-def _decide(
-    interactions: Interactions,
-    config: GateConfig,
-    candidate: Version,
-    champion: Version | None,
-    *,
-    quality: Quality,
-    seed: int,
-    seed_sd: float | None,
-) -> Comparison:
-    if champion is not None and champion.number == candidate.number:
-        return Comparison(keep(f"version {champion.number} is champion already"))
-    with tempfile.TemporaryDirectory(prefix="gate-") as folder:
-        return compare(
-            interactions,
-            candidate,
-            champion,
-            config,
-            quality=quality,
-            seed=seed,
-            seed_sd=seed_sd,
-            folder=Path(folder),
-        )
+    return checks
 
 
 def _rejected_share(path: Path) -> float | None:
-    """Of the rows that `ingest` read; None where it read none.
-
-    Raises:
-        ArtifactError: the file is not what `ingest` writes.
-    """
+    """Share of the rows that `ingest` has read; None if there were none."""
     counts = read_json(path)
     try:
         read = counts["accepted"] + counts["rejected"]
@@ -189,13 +155,13 @@ def _content(
         "numbers": dict(decision.numbers),
         "guards": [asdict(guard) for guard in decision.guards],
         "window": comparison.window,
-        "candidate": _side(candidate, measures.get("candidate")),
-        "champion": None if champion is None else _side(champion, measures.get("champion")),
+        "candidate": _contender(candidate, measures.get("candidate")),
+        "champion": None if champion is None else _contender(champion, measures.get("champion")),
         "popularity": {"measures": measures.get("popularity")},
     }
 
 
-def _side(version: Version, measures: Mapping[str, float | None] | None) -> dict[str, Any]:
+def _contender(version: Version, measures: Mapping[str, float | None] | None) -> dict[str, Any]:
     return {
         "version": version.number,
         "uri": version.uri,
@@ -206,7 +172,7 @@ def _side(version: Version, measures: Mapping[str, float | None] | None) -> dict
 
 
 def _tags(gate: Mapping[str, Any]) -> dict[str, str]:
-    """What the version says about the decision."""
+    """The decision, as tags of the version."""
     tags = {versions.GATE_DECISION: gate["decision"], versions.GATE_REASON: gate["reason"]}
     champion, numbers, window = gate["champion"], gate["numbers"], gate["window"]
     tags["gate_against"] = f"version {champion['version']}" if champion else "popularity"

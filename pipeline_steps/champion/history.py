@@ -1,7 +1,7 @@
-"""Who became champion when, why, and by how much: the log of promotions and rollbacks.
+"""Show the log of promotions and rollbacks: which version became champion when, why, by how much.
 
-It first makes aliases and log agree, if a promotion was interrupted or the alias was moved by hand,
-and says so.
+If a promotion was interrupted or an alias was moved by hand, it first makes aliases and log agree,
+and warns.
 """
 
 import json
@@ -18,17 +18,17 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_steps.champion.promotion_log import open_promotions
-from pipeline_steps.champion.promotion_record import Record
+from pipeline_steps.champion.promotion_store import Record
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.runtime.command import Inputs
 
 
 class HistoryInputs(Inputs):
-    """The form of the answer."""
+    """The output format."""
 
     as_json: bool = Field(default=False, alias="json")
-    """As JSON, to standard output."""
+    """Print JSON to standard output."""
 
 
 def run(inputs: HistoryInputs, register: RegisterConfig, params: Path) -> None:
@@ -47,7 +47,7 @@ def run(inputs: HistoryInputs, register: RegisterConfig, params: Path) -> None:
 
 
 def _table(model: str, records: Sequence[Record]) -> Group:
-    """A line for each record, then why, in full."""
+    """A row per record, then their reasons."""
     table = Table(title=f"Promotions of {model}", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("#", "version", "before"):
         table.add_column(heading, justify="right")
@@ -59,11 +59,11 @@ def _table(model: str, records: Sequence[Record]) -> Group:
         cells += [record.action, when, record.by, _metric(record.numbers)]
         table.add_row(*map(Text, cells))
     reasons = [Text(f" {record.sequence}  {record.reason}") for record in records]
-    return Group(table, *reasons, Text())  # a reason is no markup
+    return Group(table, *reasons, Text())  # Text: a reason is not markup
 
 
 def _metric(numbers: Mapping[str, Any]) -> str:
-    """What the gate measured, in short.
+    """The gate's result, in short.
 
     >>> numbers = {"metric": "recall@20", "candidate": 0.25, "difference": 0.015}
     >>> _metric(numbers)
@@ -79,7 +79,6 @@ def _nothing(model: str) -> Text:
 
 
 def _aliases(aliases: Mapping[str, str]) -> Text:
-    """Where each alias points to, the champion first."""
-    named = (versions.CHAMPION, versions.CHALLENGER, versions.PREVIOUS)
-    found = [f"{name} version {aliases[name]}" for name in named if name in aliases]
-    return Text(f"Now: {', '.join(found) or 'no alias points to any version'}", style="dim")
+    names = (versions.CHAMPION, versions.CHALLENGER, versions.PREVIOUS)
+    targets = [f"{name} version {aliases[name]}" for name in names if name in aliases]
+    return Text(f"Now: {', '.join(targets) or 'no alias points to any version'}", style="dim")

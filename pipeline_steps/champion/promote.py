@@ -4,12 +4,12 @@
     promote 7 --reason "the fix for holidays"   a version that the gate would promote
     promote 7 --force --reason "..."            any version, whatever the gate says
 
-The champion becomes `previous`; `rollback` returns to it. A decision counts for the
-champion that it was compared with only: if another was promoted since, this is refused, and of two
-promotions at once one fails. Promoting again what is promoted changes nothing.
+The champion becomes `previous`; `rollback` returns to it. A decision is valid only against the
+champion of its comparison: if another was promoted since, it is refused, and of two promotions at
+once one fails. Promoting the champion again changes nothing.
 
 Exit codes: 0 promoted, 99 the gate's decision is to keep the champion (Airflow counts that as
-skipped), 2 refused, 4 there is no such version or file, 5 MLflow is away.
+skipped), 2 refused, 4 there is no such version or file, 5 MLflow is unavailable.
 """
 
 import logging
@@ -20,11 +20,8 @@ from typing import Annotated, Any
 from diffrec_core.common.artifacts import check_schema, read_json
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.data.schema import GATE_SCHEMA
-from pipeline_steps.champion.promotion_log import (
-    ChampionMovedError,
-    Promotions,
-    open_promotions,
-)
+from pipeline_steps.champion.promotion_log import Promotions, open_promotions
+from pipeline_steps.champion.promotion_store import ChampionMovedError
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.runtime.command import POSITIONAL, Inputs
@@ -34,23 +31,23 @@ log = logging.getLogger("pipeline")
 
 
 class PromoteInputs(Inputs):
-    """What to promote."""
+    """A decision of the gate, or a version."""
 
     version: Annotated[str | None, POSITIONAL] = None
     """Number of a registered version."""
 
     gate: Path | None = None
-    """Promote as decided there."""
+    """The gate's decision to carry out."""
 
     reason: str | None = None
     """Why, for the log; needed with a version."""
 
     force: bool = False
-    """Promote what the gate would not."""
+    """Promote a version that the gate would not."""
 
 
 def run(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> None:
-    """Promote as the arguments say."""
+    """Carry out the gate's decision, or promote a version by hand."""
     if (inputs.version is None) == (inputs.gate is None):
         raise ConfigError("promote needs either a version or --gate FILE; see --help")
     if inputs.gate is not None:
@@ -60,7 +57,8 @@ def run(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> None:
 
 
 def _as_decided(path: Path, register: RegisterConfig, params: Path) -> None:
-    gate = _read_gate(path)
+    gate = read_json(path)
+    check_schema(gate, GATE_SCHEMA, path, "run python -m pipeline_steps gate")
     if gate["decision"] != "promote":
         log.warning("not promoted: %s", gate["reason"])
         sys.exit(SKIPPED)  # the decision was to keep the champion
@@ -79,7 +77,7 @@ def _as_decided(path: Path, register: RegisterConfig, params: Path) -> None:
             reason=gate["reason"],
             numbers=gate["numbers"],
         )
-        _say(promotions, number)
+        _log_promotion(promotions, number)
 
 
 def _manually(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> None:
@@ -95,17 +93,11 @@ def _manually(inputs: PromoteInputs, register: RegisterConfig, params: Path) -> 
         promotions.add(
             based_on=newest, version=version.number, action="promote", reason=inputs.reason
         )
-        _say(promotions, version.number)
-
-
-def _read_gate(path: Path) -> dict[str, Any]:
-    gate: dict[str, Any] = read_json(path)
-    check_schema(gate, GATE_SCHEMA, path, "run python -m pipeline_steps gate")
-    return gate
+        _log_promotion(promotions, version.number)
 
 
 def _is_done(promotions: Promotions, gate: dict[str, Any]) -> bool:
-    """Whether this very decision was carried out: a retry after a kill finds that."""
+    """True if this very decision was carried out, such as before a kill."""
     newest = promotions.newest()
     return (
         newest is not None
@@ -146,7 +138,7 @@ def _check_gate(version: versions.Version, *, force: bool) -> None:
     log.warning("version %s bypasses the gate, which %s", version.number, found)
 
 
-def _say(promotions: Promotions, number: str) -> None:
+def _log_promotion(promotions: Promotions, number: str) -> None:
     previous = versions.aliases(promotions.model).get(versions.PREVIOUS)
     log.info(
         "%s version %s is now champion; before it was %s",

@@ -1,4 +1,4 @@
-"""The log of promotions: who became champion when and why, and the aliases that follow from it.
+"""The log of promotions: which version became champion when and why, and the aliases that follow.
 
 The registry's aliases cannot be moved conditionally: of two that promote at once, the later one
 would win, whatever it was compared with. So a promotion is a file in the store that all machines
@@ -6,10 +6,10 @@ share, `promotions/<model>/000007.json`. It names the number that it is based on
 only one process can create that file. Aliases are moved afterwards. If a process dies in between,
 the next command moves them: a mark beside the record says whether that has been done.
 
-A process may also be slow, or killed, with an alias half moved while others promote and roll back:
-so each announces that it moves aliases, and looks at the log once more afterwards. An alias that
-agrees with what somebody may have been moving is moved to where the newest record has it. Any other
-was moved by a person, outside of this log: the log then records where it points.
+A process may also be slow, or killed, with its aliases half moved while others promote and roll
+back: so each announces that it moves aliases, and reads the log once more afterwards. An alias that
+a process may have been moving is moved to where the newest record has it. Any other was moved by a
+person, outside of this log: the log then records where it points.
 """
 
 import logging
@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from diffrec_core.common.errors import ConfigError
-from pipeline_steps.champion.promotion_record import Action, Record
-from pipeline_steps.champion.promotion_store import PromotionStore, Snapshot
+from pipeline_steps.champion.promotion_store import Action, PromotionStore, Record, Snapshot
 from pipeline_steps.nights.settings import settings
-from pipeline_steps.nights.store import ExistsError, Store
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.registry.tracking import tracking
@@ -31,28 +29,17 @@ from pipeline_steps.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 log = logging.getLogger("pipeline")
 
 
-class ChampionMovedError(ConfigError):
-    """Another champion was promoted since the one that a promotion is based on."""
-
-
-class Promotions:
+class Promotions(PromotionStore):
     """The log of one model, and the aliases of its registered versions.
 
     MLflow must have been pointed at its store (`tracking.tracking`).
-
-    Args:
-        store: that all machines share.
-        model: name of the registered model.
     """
 
-    def __init__(self, store: Store, model: str) -> None:
-        self._log, self.model = PromotionStore(store, model), model
-
     def check_model(self, name: str, file: Path) -> None:
-        """Refuse a file that is about another model than this log.
+        """Check that a file is about the model of this log.
 
         Raises:
-            ConfigError: it is.
+            ConfigError: it is about another one.
         """
         if name != self.model:
             raise ConfigError(
@@ -60,29 +47,17 @@ class Promotions:
                 f"{self.model!r}"
             )
 
-    def records(self) -> list[Record]:
-        """The whole log, oldest first.
-
-        Raises:
-            ArtifactError: a record is not one.
-        """
-        return self._log.records()
-
-    def newest(self) -> Record | None:
-        """The last record, None in an empty log."""
-        return self._log.newest()
-
     def settle(self) -> int:
-        """Make the aliases and the log agree, whatever was interrupted or moved by a person.
+        """Make the aliases and the log agree, after an interruption or a move by a person.
 
         Returns:
-            Number of the record that they agree with; 0: the log is empty. Another command may have
-            added one since, whose aliases are not moved yet: what is decided now is based on this.
+            Number of the record that they agree with, for decisions to be based on; 0: the log is
+            empty. Another command may have added one since, whose aliases are not moved yet.
 
         Raises:
-            ChampionMovedError: another command added a record in this very moment.
+            ChampionMovedError: another command added a record at this moment.
         """
-        snapshot = self._log.snapshot()
+        snapshot = self.snapshot()
         if snapshot is None:
             return 0
         aliases = versions.aliases(self.model)
@@ -93,12 +68,12 @@ class Promotions:
             newest = self.apply()
         elif aliases.get(CHAMPION) != snapshot.newest.version:
             return self._record_move(snapshot.newest, aliases.get(CHAMPION)).sequence
-        self._log.close(snapshot)
+        self.close(snapshot)
         return newest.sequence if newest else 0
 
     def interrupted(self) -> Record | None:
-        """The newest record, if its aliases are still to be moved: `settle` will do that."""
-        snapshot = self._log.snapshot()
+        """The newest record, if its aliases are still to be moved, which `settle` does."""
+        snapshot = self.snapshot()
         if snapshot and _is_interrupted(snapshot, versions.aliases(self.model)):
             return snapshot.newest
         return None
@@ -119,7 +94,7 @@ class Promotions:
             ArtifactError: there is no such version.
         """
         versions.get_version(self.model, version)
-        record = Record.now(
+        record = Record(
             sequence=based_on + 1,
             version=version,
             previous=self._champion(based_on),
@@ -127,31 +102,31 @@ class Promotions:
             reason=reason,
             numbers=numbers or {},
         )
-        self._create(record)
+        self.create(record)
         self.apply()
         return record
 
     def apply(self) -> Record | None:
-        """Move the aliases to where the newest record has them; again and again if need be.
+        """Move the aliases to where the newest record has them, repeatedly if another is added.
 
-        Whoever moves them looks at the log once more afterwards. So of several processes that
+        Each process reads the log once more after it has moved them. So of several processes that
         apply different records, the last one to do so has applied the newest.
 
         Returns:
             The newest record; None in an empty log.
         """
-        with self._log.applying():
+        with self.applying():
             record, applied = self.newest(), None
             while record != applied and record is not None:
                 self._move_aliases(record)
-                self._log.mark_applied(record)
+                self.mark_applied(record)
                 record, applied = self.newest(), record
         return applied
 
     def _champion(self, sequence: int) -> str | None:
         """The champion from a record on; before the first, where the alias points."""
         if sequence:
-            return self._log.read(sequence).version
+            return self.read(sequence).version
         return versions.aliases(self.model).get(CHAMPION)
 
     def _record_move(self, newest: Record, champion: str | None) -> Record:
@@ -162,29 +137,17 @@ class Promotions:
             f"the log had version {newest.version}"
         )
         log.warning("%s: %s. The log now says so", self.model, reason)
-        self._log.mark_applied(newest)  # it was replaced: moving its aliases now would be too late
-        record = Record.now(
+        self.mark_applied(newest)  # it was replaced: moving its aliases now would be too late
+        record = Record(
             sequence=newest.sequence + 1,
             version=champion,
             previous=newest.version,
             action="found",
             reason=reason,
-            numbers={},
         )
-        self._create(record)
+        self.create(record)
         self.apply()
         return record
-
-    def _create(self, record: Record) -> None:
-        try:
-            self._log.create(record)
-        except ExistsError as error:
-            other = self._log.read(record.sequence)
-            raise ChampionMovedError(
-                f"{self.model}: {other.by} was quicker: number {other.sequence} of the promotions "
-                f"made version {other.version} champion ({other.action}, {other.time}). Nothing "
-                f"was changed here. Compare with the new champion: python -m pipeline_steps gate"
-            ) from error
 
     def _move_aliases(self, record: Record) -> None:
         current = versions.aliases(self.model)
@@ -203,7 +166,7 @@ class Promotions:
 
 
 def _is_interrupted(snapshot: Snapshot, aliases: Mapping[str, str]) -> bool:
-    """True if the aliases are where a process has left them that moved, or is moving, them."""
+    """True if the aliases are where a process that moved, or is moving, them has left them."""
     newest, champion = snapshot.newest, aliases.get(CHAMPION)
     if not snapshot.is_applied:
         # of a move by a person, the alias is moved already

@@ -1,23 +1,95 @@
 """The files of a log of promotions, in the store that all machines share.
 
-promotions/MODEL/000007.json          a record; one process alone can create it
+promotions/MODEL/000007.json          a record; only one process can create it
 promotions/MODEL/applied/000007       the aliases were moved as the record says
 promotions/MODEL/applying/000007-ID   a process is moving aliases, or was killed while it did
 """
 
+import getpass
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Self
 from uuid import uuid4
 
-from pipeline_steps.champion.promotion_record import Record
-from pipeline_steps.nights.store import Store
+from diffrec_core.common.errors import ArtifactError, ConfigError
+from pipeline_steps.nights.store import ExistsError, Store
 
 _RECORD = re.compile(r"\d{6,}\.json")
 _ABANDONED = timedelta(days=1)
 """Age of an announcement whose process has surely ended."""
+
+Action = Literal["promote", "rollback", "found"]
+"""`found`: the alias was moved by a person, or by `register`, and the log followed."""
+
+
+class ChampionMovedError(ConfigError):
+    """Another champion was promoted since the one that a promotion is based on."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _author() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An entry of the log.
+
+    Attributes:
+        sequence: its number, from 1.
+        version: the champion from here on; None if there is none.
+        previous: the champion before.
+        action: what happened.
+        reason: in plain words.
+        time: ISO 8601, UTC.
+        by: user@host.
+        numbers: what the gate measured; empty without a comparison.
+    """
+
+    sequence: int
+    version: str | None
+    previous: str | None
+    action: Action
+    reason: str
+    time: str = field(default_factory=_now)
+    by: str = field(default_factory=_author)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def based_on(self) -> int:
+        """The number that was the newest when this one was decided."""
+        return self.sequence - 1
+
+    def to_bytes(self) -> bytes:
+        """JSON, in UTF-8."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, content: bytes, name: str) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            ArtifactError: it is something else; `name` is that of its file.
+        """
+        try:
+            return cls(**json.loads(content))
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{name} in the store is not a record of a promotion ({error}): it was edited or "
+                f"is of another version of this program"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +99,7 @@ class Snapshot:
     Attributes:
         newest: the last record.
         is_applied: True if the aliases were once moved as it says.
-        late: older records whose aliases a process may move yet, or may have moved just now.
+        late: older records whose aliases a process may still move, or may have moved just now.
     """
 
     newest: Record
@@ -44,7 +116,7 @@ class PromotionStore:
     """
 
     def __init__(self, store: Store, model: str) -> None:
-        self._store, self._folder = store, f"promotions/{model}"
+        self.model, self._store, self._folder = model, store, f"promotions/{model}"
 
     def records(self) -> list[Record]:
         """The whole log, oldest first.
@@ -72,15 +144,23 @@ class PromotionStore:
         """Add a record.
 
         Raises:
-            ExistsError: its number is taken.
+            ChampionMovedError: its number is taken. Nothing was changed.
         """
-        self._store.create(self._name(record.sequence), record.to_bytes())
+        try:
+            self._store.create(self._name(record.sequence), record.to_bytes())
+        except ExistsError as error:
+            other = self.read(record.sequence)
+            raise ChampionMovedError(
+                f"{self.model}: {other.by} was first: number {other.sequence} of the promotions "
+                f"made version {other.version} champion ({other.action}, {other.time}). Nothing "
+                f"was changed here. Compare with the new champion: python -m pipeline_steps gate"
+            ) from error
 
     def snapshot(self) -> Snapshot | None:
         """The log as it is, None if it is empty.
 
         Aliases that are read afterwards, and that agree neither with the newest record nor with a
-        late one, were moved by somebody else.
+        late one, were moved by a person.
         """
         newest = self.newest()  # first of all: whoever announces a move later applies no older one
         if newest is None:
@@ -113,7 +193,7 @@ class PromotionStore:
     def close(self, snapshot: Snapshot) -> None:
         """Now that the aliases agree with the log, forget who may have been moving them.
 
-        Whoever announced that less than a day ago may be at it still.
+        A process that announced that less than a day ago may still be doing so.
         """
         for record in snapshot.late:
             self.mark_applied(record)

@@ -1,17 +1,17 @@
-"""Make a run's recommendations the current ones, and note that the run came to its end.
+"""Make a run's recommendations the current ones, and mark the run as finished.
 
-The table lies among what is published already, under the run's name. It is checked, and then
-`recommendations/latest.json` names it: whoever reads that file first, and the table that it names
-second, sees one whole night or the other.
+`recommend-champion` has uploaded the table under the run's name. It is checked, and then
+`recommendations/latest.json` names it: a consumer that reads that file first, and the table that it
+names second, sees one whole night or the other.
 
   published/recommendations/latest.json                        {"run": …, "path": …, …}
   published/recommendations/RUN/recommendations.parquet        user_id, rank, item_id, score
 
-Refused is a table that is not the champion's: somebody promoted or rolled back since it was made.
-Where the champion's table of a later window is the current one, that stays.
+A table of another version is refused: the champion has changed since. If the champion's table of a
+later window is the current one, that stays.
 
 Exit codes: 0 published; 99 a newer table is the current one; 2 another version is champion; 4 the
-table is missing or damaged; 5 MLflow is away.
+table is missing or damaged; 5 MLflow is unavailable.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from diffrec_core.common.artifacts import canonical_json
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import RANK, USER_ID
 from diffrec_core.data.tables import RECOMMENDATIONS
-from pipeline_steps.champion.promotion_log import ChampionMovedError
+from pipeline_steps.champion.promotion_store import ChampionMovedError
 from pipeline_steps.nights.runs import Run, RunSpec, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
@@ -47,7 +47,7 @@ class PublishInputs(Inputs):
     """The run."""
 
     run: str
-    """Whose table to publish."""
+    """The run whose table to publish."""
 
 
 def run(inputs: PublishInputs, register: RegisterConfig) -> None:
@@ -55,32 +55,36 @@ def run(inputs: PublishInputs, register: RegisterConfig) -> None:
 
     Raises:
         ArtifactError: the table is missing, damaged or empty; the current one stays.
-        ChampionMovedError: the table is another version's than the champion's.
+        ChampionMovedError: the table was not made by the champion.
     """
-    found, name = settings(), run_name(inputs.run)
-    run = Run.load(found.store, name)
+    config, name = settings(), run_name(inputs.run)
+    run, published = Run.load(config.store, name), config.published
     path = f"recommendations/{name}/recommendations.parquet"
-    manifest = _checked(found.published, path)
+    manifest = _checked(published, path)
     _check_champion(manifest, register.model_name, path)
-    current = _current(found.published)
+    current = _current(published)
     if _is_newer(current, manifest, run.spec):
         run.finish()
         log.warning(
-            "not published: %(path)s, of run %(run)s, is of data until %(end)s, which is later, "
-            "and of the champion too",
+            "not published: the champion's %(path)s, of run %(run)s, is of data until %(end)s, "
+            "which is later",
             current,
         )
         sys.exit(SKIPPED)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     latest = {**manifest, "path": path, "published": now, "end": _end(run.spec)}
-    found.published.write(_LATEST, canonical_json(latest).encode())
+    published.write(_LATEST, canonical_json(latest).encode())
     run.finish()
     log.info("published %s: %d users, %s", path, manifest["users"], manifest["model"])
 
 
 def _checked(published: Store, path: str) -> dict[str, Any]:
-    """The manifest of a table that is what it says."""
-    manifest = _manifest(published.read(f"{path.rpartition('/')[0]}/manifest.json"), path)
+    """The manifest of a table, after the table was checked against it."""
+    try:
+        text = published.read(f"{path.rpartition('/')[0]}/manifest.json")
+        manifest: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(f"the manifest of {path} is damaged: {error}") from error
     content = published.read(path)
     if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
         raise ArtifactError(f"{path} fails its checksum: run recommend-champion again")
@@ -89,7 +93,7 @@ def _checked(published: Store, path: str) -> dict[str, Any]:
 
 
 def _check_champion(manifest: Mapping[str, Any], name: str, path: str) -> None:
-    """Refuse the table of a version that serves no more."""
+    """Refuse the table of a version that is no longer champion."""
     with registry():
         champion = versions.aliases(name).get(versions.CHAMPION)
     made = (manifest["model"]["name"], str(manifest["model"]["version"]))
@@ -102,7 +106,7 @@ def _check_champion(manifest: Mapping[str, Any], name: str, path: str) -> None:
 
 
 def _current(published: Store) -> dict[str, Any]:
-    """What is published now; nothing where that is not known."""
+    """The content of latest.json; empty if there is none."""
     content = published.read_if_there(_LATEST)
     try:
         current: dict[str, Any] = json.loads(content or b"{}")
@@ -113,9 +117,9 @@ def _current(published: Store) -> dict[str, Any]:
 
 
 def _is_newer(current: Mapping[str, Any], manifest: Mapping[str, Any], spec: RunSpec) -> bool:
-    """Whether the current table is as good as this one, and of later data.
+    """True if the current table is of the same version and of later data.
 
-    A run that was specified anew replaces its own table, whatever its window is now.
+    A run that was specified again replaces its own table, whatever its window is now.
     """
     if "end" not in current or current["run"] == spec.run or current["model"] != manifest["model"]:
         return False
@@ -123,16 +127,8 @@ def _is_newer(current: Mapping[str, Any], manifest: Mapping[str, Any], spec: Run
 
 
 def _end(spec: RunSpec) -> str:
-    """The end of a run's data: where it is open, all that there was when the run was specified."""
+    """The end of a run's data; of an open window, when the run was specified."""
     return spec.end or spec.created
-
-
-def _manifest(content: bytes, path: str) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads(content)
-    except ValueError as error:
-        raise ArtifactError(f"the manifest of {path} is damaged: {error}") from error
-    return manifest
 
 
 def check_table(table: pl.DataFrame, manifest: dict[str, object], path: str) -> None:
@@ -140,7 +136,7 @@ def check_table(table: pl.DataFrame, manifest: dict[str, object], path: str) -> 
 
     Raises:
         ArtifactError: it has other columns or another number of rows, or is empty, or a user's
-            ranks do not count 1, 2, 3, ….
+            ranks are not 1, 2, 3, ….
     """
     if table.schema != RECOMMENDATIONS or len(table) != manifest["rows"] or table.is_empty():
         raise ArtifactError(

@@ -1,16 +1,18 @@
-"""The champion's best unseen items for every user, from the histories of this run.
+"""Recommend unseen items to every user with the champion, from the histories of this run.
 
-The champion may be older than the run: its items are those that it knows, its histories are
-tonight's. Written to RUN/ among what is published; `publish` then makes it the current table.
+The champion may be older than the run: it recommends the items that it knows. The table is uploaded
+to recommendations/RUN; `publish` then makes it the current one.
 """
 
+import hashlib
+import io
 import logging
 import tempfile
 from pathlib import Path
 
 import polars as pl
 
-from diffrec_core.common.artifacts import canonical_json, sha256_file
+from diffrec_core.common.artifacts import canonical_json
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.cases import by_external_ids, histories
 from diffrec_core.data.interactions import read_interactions
@@ -30,44 +32,46 @@ class RecommendChampionInputs(Inputs):
     """The histories and the run."""
 
     interactions: Path
-    """Everybody's history."""
+    """Histories of all users."""
 
     run: str
-    """Name of the run, for the folder to write."""
+    """Name of the run and of the folder to write."""
 
 
 def run(
     inputs: RecommendChampionInputs, recommend: RecommendConfig, register: RegisterConfig
 ) -> None:
-    """Ask the champion, write its answers and what they are.
+    """Ask the champion; upload its answers and their manifest.
 
     Raises:
         ArtifactError: there is no champion.
     """
-    published = settings().published
     cases = histories(by_external_ids(read_interactions(inputs.interactions)))
-    with tracking(register.experiment) as uri, tempfile.TemporaryDirectory() as folder:
+    with tracking(register.experiment), tempfile.TemporaryDirectory() as folder:
         champion = versions.by_alias(register.model_name, versions.CHAMPION)
         if champion is None:
             raise ArtifactError(
                 f"{register.model_name} has no champion: `python -m pipeline_steps promote VERSION "
                 f"--reason TEXT` makes one, and so does a night whose gate promotes"
             )
-        answers, _ = answer(cases, champion.uri, recommend.k, Path(folder), tracking_uri=uri)
-        path = Path(folder) / "recommendations.parquet"
-        table = recommendations(answers)
-        table.write_parquet(path, compression="zstd")
-        manifest = {
-            "schema": RECOMMENDATIONS_SCHEMA,
-            "run": inputs.run,
-            "model": {"name": champion.name, "version": champion.number},
-            "users": table[USER_ID].n_unique(),
-            "rows": len(table),
-            "sha256": sha256_file(path),
+        answers = answer(cases, champion.uri, recommend.k, Path(folder))
+    table, content = recommendations(answers), io.BytesIO()
+    table.write_parquet(content, compression="zstd")
+    manifest = {
+        "schema": RECOMMENDATIONS_SCHEMA,
+        "run": inputs.run,
+        "model": {"name": champion.name, "version": champion.number},
+        "users": table[USER_ID].n_unique(),
+        "rows": len(table),
+        "sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
+    }
+    path = f"recommendations/{inputs.run}"
+    settings().published.write_all(
+        {
+            f"{path}/recommendations.parquet": content.getvalue(),
+            f"{path}/manifest.json": canonical_json(manifest).encode(),
         }
-        folder_name = f"recommendations/{inputs.run}"
-        published.upload(f"{folder_name}/recommendations.parquet", path)
-        published.write(f"{folder_name}/manifest.json", canonical_json(manifest).encode())
+    )
     log.info("%(rows)d recommendations for %(users)d users", manifest)
 
 

@@ -1,13 +1,14 @@
-"""Return to the champion before, or to any version, at once and without asking the gate.
+"""Return to the previous champion, or to any version, at once and without the gate.
 
     rollback                     to the version that the alias `previous` points to
     rollback --to 3 --reason "clicks fell by half"
 
-The version that is left becomes `previous`: a second rollback undoes the first. If one was killed,
-the same command completes it, and does no other. Consumers who load `models:/<name>@champion` get
+The version that is left becomes `previous`: a second rollback undoes the first. After a kill, the
+same command completes the rollback, and does no other. Consumers of `models:/<name>@champion` get
 the other version when they load it next.
 
-Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is away.
+Exit codes: 0 done, or nothing to do; 2 refused; 4 there is no such version; 5 MLflow is
+unavailable.
 """
 
 import logging
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.champion.promotion_log import Promotions, open_promotions
-from pipeline_steps.champion.promotion_record import Record
+from pipeline_steps.champion.promotion_store import Record
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.runtime.command import Inputs
@@ -24,17 +25,17 @@ log = logging.getLogger("pipeline")
 
 
 class RollbackInputs(Inputs):
-    """Where to return to."""
+    """The target version."""
 
     to: str | None = None
-    """Number of a version, instead of previous."""
+    """Number of a version; by default `previous`."""
 
     reason: str = "no reason given"
     """Why, for the log."""
 
 
 def run(inputs: RollbackInputs, register: RegisterConfig, params: Path) -> None:
-    """Roll back as the arguments say."""
+    """Roll back, or complete an interrupted rollback."""
     with open_promotions(register, params) as promotions:
         interrupted = promotions.interrupted()
         newest = promotions.settle()

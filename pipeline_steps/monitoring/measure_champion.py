@@ -10,7 +10,7 @@ import polars as pl
 from diffrec_core.common.errors import ArtifactError, StorageError
 from diffrec_core.contest.cases import UnfairComparisonError, Window, by_external_ids, cases
 from diffrec_core.contest.config import GateConfig
-from diffrec_core.contest.measures import Answers, measure, popularity_before
+from diffrec_core.contest.measures import measure, popularity_before
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import TICK
 from diffrec_core.monitoring.champion import ChampionScore, champion_metric
@@ -30,12 +30,10 @@ class Champion:
     Attributes:
         version: as the registry has it.
         metrics: what was logged when it was registered.
-        tracking_uri: the store.
     """
 
     version: Version
     metrics: Mapping[str, float]
-    tracking_uri: str
 
 
 def measure_champion(
@@ -112,10 +110,9 @@ def _value(
     champion: Champion, facts: pl.DataFrame, asked: pl.DataFrame, window: Window, gate: GateConfig
 ) -> float:
     """Mean of the metric over the users asked."""
-    uri, store = champion.version.uri, champion.tracking_uri
+    uri = champion.version.uri
     with TemporaryDirectory(prefix="champion-") as folder:
-        scored = score_versions(asked, [uri], gate.k, Path(folder), tracking_uri=store)
-    answers = Answers(scored[uri].item_ids, scored[uri].sources)
+        answers = score_versions(asked, [uri], gate.k, Path(folder))[uri].answers
     return float(measure(answers, asked, popularity_before(facts, window), gate).per_user.mean())
 
 

@@ -206,7 +206,7 @@ def look_at_champion(
         In place of the champion, where there is none to measure, the verdict about its metric.
     """
     try:
-        with tracking.registry() as uri:
+        with tracking.registry():
             found = versions.by_alias(name, CHAMPION)
             if found is None:
                 why = f"no version of {name} is {CHAMPION}: nothing is served"
@@ -218,7 +218,7 @@ def look_at_champion(
         return _no_champion(("unknown", "the registry was not read"), ("alarm", why))
     until = found.tags.get("data_last", "an unknown time")
     age = champion_age(found.number, created, until, now, config)
-    return age, Champion(found, metrics, uri)
+    return age, Champion(found, metrics)
 
 
 def _no_champion(age: tuple[Status, str], metric: tuple[Status, str]) -> tuple[Check, Check]:

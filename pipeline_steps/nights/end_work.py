@@ -1,10 +1,10 @@
-"""End the work of every stage that runs on this machine, as before a reboot.
+"""End every stage that is running on this machine, such as before a reboot.
 
   python -m pipeline_steps end-work
 
-Each gets SIGTERM, and after a while SIGKILL; nothing is left half-written, and the same stage, run
-again, goes on from its checkpoint. `make airflow` does this when it is stopped, so that no training
-outlives it. Other machines' work goes on.
+Each gets SIGTERM, and SIGKILL if it has not ended after a while; nothing is left half-written, and
+the same stage, run again, resumes from its checkpoint. `make airflow` does this when it is stopped,
+so that no training outlives it. Stages on other machines keep running.
 """
 
 import logging
@@ -16,11 +16,7 @@ from pipeline_steps.runtime.command import Inputs
 log = logging.getLogger("pipeline")
 
 
-class EndWorkInputs(Inputs):
-    """None."""
-
-
-def run(inputs: EndWorkInputs) -> None:  # the frame's signature
-    """End all work of this machine and log what there was."""
+def run(inputs: Inputs) -> None:  # the frame's signature
+    """End all jobs of this machine and log their names."""
     for stage in end_all(settings().workspaces):
         log.info("ended %s", stage)

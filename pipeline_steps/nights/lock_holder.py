@@ -1,4 +1,4 @@
-"""The process that holds, or last held, the lock of a job, as it is written into the lock.
+"""The process that holds, or last held, the lock of a job, as written into the lock.
 
 A pid alone does not identify it: pids are reused, and after a reboot they start again.
 """
@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STARTED = 19
 """Index of the start time in /proc/PID/stat, after the name, which may hold blanks."""
@@ -20,7 +22,7 @@ class Holder:
     """A worker process and the specification of its job.
 
     Attributes:
-        pid: of the process, which leads a session; 0: not written yet.
+        pid: of the process, which leads a session; 0: unknown.
         digest: of the job's specification.
         boot: the kernel's id of this boot; None where the system has none.
         started: start of the process in the kernel's ticks; None likewise.
@@ -33,7 +35,7 @@ class Holder:
 
     @classmethod
     def this_process(cls, digest: str) -> Self:
-        """The process that runs this code."""
+        """The current process."""
         return cls(os.getpid(), digest, boot_id(), start_of(os.getpid()))
 
     @classmethod
@@ -52,7 +54,7 @@ class Holder:
         return json.dumps(asdict(self)).encode()
 
     def exists(self) -> bool:
-        """True if the process is there, be it as a zombie, and not another one of its pid."""
+        """True if the process runs or is a zombie, and its pid was not reused."""
         return (
             self.boot == boot_id()
             and self.started is not None
@@ -66,7 +68,7 @@ class Holder:
         """
         if not self.pid or self.boot != boot_id():
             return False
-        return not _is_taken(self.pid) or self.exists()
+        return not psutil.pid_exists(self.pid) or self.exists()
 
 
 def boot_id() -> str | None:
@@ -81,13 +83,3 @@ def start_of(pid: int) -> str | None:
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[_STARTED]
     return None
-
-
-def _is_taken(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

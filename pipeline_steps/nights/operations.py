@@ -1,8 +1,7 @@
 """Steps outside the DVC graph: they read or change external state.
 
-An operation is a command of this package. It runs in a workspace like a stage, reads outputs of
-stages and files that earlier operations of the run wrote; the files it writes are stored with the
-run.
+An operation is a command of this package. It runs in a workspace like a stage and reads outputs of
+stages and files of earlier operations of the run; its own files are stored with the run.
 """
 
 from dataclasses import dataclass
@@ -23,12 +22,10 @@ class Operation:
     Attributes:
         command: verb and its arguments.
         reads: outputs of stages.
-        reads_stored: files that an earlier operation of the run wrote.
-        stores: files and folders; what the command writes there is stored with the run, even if it
-            fails.
-        publishes: of those, what is published and under which name: all of it or nothing, in this
-            order.
-        publishes_after: exit codes after which it is published.
+        reads_stored: files of an earlier operation of the run.
+        stores: files and folders whose new contents are stored with the run, even on failure.
+        publishes: paths among those and their published names: all or none, in this order.
+        publishes_after: exit codes after which they are published.
         changes_world: promotes or publishes: skipped in a dry run.
     """
 

@@ -1,22 +1,21 @@
-"""Bring back exactly the code, parameters and data that a registered version was made from.
+"""Restore exactly the code, parameters and data that a registered version was made from.
 
   python -m pipeline_steps restore 3                      into restored/diffrec-3
   python -m pipeline_steps restore 3 --verify             and score its model again
 
 The folder is a clone at the version's commit, with its params.yaml and dvc.lock, and every output
 that dvc.lock names: `dvc repro` there finds nothing to do. --verify evaluates the winner again and
-compares every metric with what the run measured, and the model with what was registered.
+compares every metric with the run's, and the model with the registered one.
 
 Exit codes: 0 restored (and verified), 4 something is missing or differs.
 """
 
 import logging
-import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 from ruamel.yaml import YAML
 
 from diffrec_core.common.artifacts import fingerprint, read_json
@@ -30,7 +29,7 @@ from pipeline_steps.runtime.command import POSITIONAL, Inputs, repository_root
 
 log = logging.getLogger("pipeline")
 TOLERANCE = 1e-6
-"""How far a metric may be from what was measured: other processors round differently."""
+"""Allowed difference of a metric: other processors round differently."""
 
 
 class RestoreInputs(Inputs):
@@ -40,7 +39,7 @@ class RestoreInputs(Inputs):
     """Number of a registered version."""
 
     out: Path | None = None
-    """Folder to make; by default restored/NAME-VERSION."""
+    """Folder to create; by default restored/NAME-VERSION."""
 
     verify: bool = False
     """Evaluate its model again and compare."""
@@ -50,12 +49,12 @@ def run(inputs: RestoreInputs, register: RegisterConfig) -> None:
     """Restore, and verify if asked.
 
     Raises:
-        ArtifactError: there is no such version, or its lock, data or code cannot be had.
-        ConfigError: the folder is there already, or the code was never committed.
+        ArtifactError: there is no such version, or its lock, data or code is missing.
+        ConfigError: the folder exists already, or the code was never committed.
     """
     out = inputs.out or Path("restored") / f"{register.model_name}-{inputs.version}"
     if out.exists():
-        raise ConfigError(f"{out} is there already: remove it, or name another with --out")
+        raise ConfigError(f"{out} exists already: remove it, or name another with --out")
     config = settings()
     with tracking(register.experiment):
         version = versions.get_version(register.model_name, inputs.version)
@@ -64,7 +63,7 @@ def run(inputs: RestoreInputs, register: RegisterConfig) -> None:
     workspace = _workspace(out.absolute(), version, config)
     workspace.prepare(commit, params)
     entries = workspace.current(YAML(typ="safe", pure=True).load(lock)["stages"])
-    workspace.bring((path["path"] for entry in entries.values() for path in entry["outs"]), entries)
+    workspace.fetch((out["path"] for entry in entries.values() for out in entry["outs"]), entries)
     workspace.write_lock(entries)
     log.info(
         "%s version %s: commit %.8s, restored to %s", version.name, inputs.version, commit, out
@@ -78,47 +77,38 @@ def _commit(version: versions.Version) -> str:
     if commit == "unknown" or commit.endswith("-dirty"):
         raise ConfigError(
             f"{version.name} version {version.number} was made from code that was not committed "
-            f"({commit}): it cannot be brought back"
+            f"({commit}): it cannot be restored"
         )
     return commit
 
 
 def _workspace(root: Path, version: versions.Version, config: Settings) -> Workspace:
-    """Where the data are: in the remote of the nights, or in the cache that `make run` filled."""
+    """The data are in the remote of the nights, or in the cache that `make run` filled."""
     is_nightly = "run" in version.tags
     cache = config.cache if is_nightly else repository_root() / ".dvc" / "cache"
     return Workspace(root, config.repository, config.dvc_remote, cache)
 
 
 def _verify(workspace: Workspace, entries: Mapping[str, Any], version: versions.Version) -> None:
-    """Evaluate the winner again and compare.
-
-    Raises:
-        ArtifactError: the model or a metric differs.
-    """
+    """Compare the model with the registered one, and its metrics with those of a second try."""
     if fingerprint(workspace.root / "models" / "final") != version.tags["model_fingerprint"]:
         raise ArtifactError("models/final is not the model that was registered")
     stage = f"evaluate@{version.tags['model']}"
     path = workspace.root / "reports" / "evaluation" / version.tags["model"] / "metrics.json"
-    measured = dict(_numbers(read_json(path)))
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    before = _metrics(path)
     if workspace.reproduce(stage, entries, force=True) != 0:
         raise ArtifactError(f"{stage} failed in {workspace.root}")
-    again = dict(_numbers(read_json(path)))
+    again = _metrics(path)
+    gaps = (before - again).abs()  # NaN where one of them is missing
     differ = [
-        f"{name}: {measured.get(name)} measured, {again.get(name)} now"
-        for name in sorted(measured.keys() | again.keys())
-        if abs(measured.get(name, float("inf")) - again.get(name, -1.0)) > TOLERANCE
+        f"{name}: {before.get(name)} measured, {again.get(name)} now"
+        for name in gaps[~(gaps <= TOLERANCE)].index
     ]
     if differ:
         raise ArtifactError(f"{len(differ)} metrics differ: {'; '.join(differ[:5])}")
     log.info("verified: %d metrics of %s are as they were measured", len(again), stage)
 
 
-def _numbers(value: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in nested mappings, by its path."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _numbers(inner, f"{prefix}{key}.")
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield prefix.removesuffix("."), float(value)
+def _metrics(path: Path) -> "pd.Series[float]":
+    """The numbers in a JSON file, by their dotted paths."""
+    return pd.json_normalize(read_json(path)).select_dtypes("number").iloc[0]

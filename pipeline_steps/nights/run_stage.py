@@ -1,16 +1,16 @@
-"""Run one stage of one run, in a workspace of its own, wherever this machine is.
+"""Run one stage of one run in a workspace of its own, on any machine.
 
   python -m pipeline_steps run-stage train@ease --run 2026-11-24
 
 STAGE is a stage of dvc.yaml or an operation: gate, promote, recommend (the champion's table, not
-this run's winner's), publish, monitor. The run was specified by `start_run`. Only the stage's
-inputs are brought here; what it makes goes to the remote, and its entry of dvc.lock to the run. A
-stage that is finished and whose inputs are the same ends at once.
+that of this run's winner), publish, monitor. The run was specified by `start-run`. Only the stage's
+inputs are fetched; its outputs go to the remote, and its entry of dvc.lock to the run. A stage that
+is finished and whose inputs are the same ends at once.
 
-The work is done by a process in a session of its own, and this command shows what it says. If the
-command is killed, the work goes on, and the same command, run again, finds it and shows its log;
-if the run was specified anew since, it ends that work and begins anew. If the work is killed, the
-same command goes on from the last checkpoint. SIGTERM and Ctrl-C end both.
+The stage runs as a background job, a process in a session of its own, and this command shows its
+log. If the command is killed, the job continues, and the same command, run again, attaches to it;
+if the run was specified again since, it ends the job and starts a new one. If the job is killed,
+the same command resumes from the last checkpoint. SIGTERM and Ctrl-C end both.
 
 Environment: DIFFREC_REPOSITORY, DIFFREC_REMOTE, DIFFREC_WORKSPACES, DIFFREC_CACHE, DIFFREC_PUBLISH,
 MLFLOW_TRACKING_URI (docs/operations.md). Exit codes: those of the stage; 99 where there was nothing
@@ -46,10 +46,10 @@ class RunStageInputs(Inputs):
 
 
 def run(inputs: RunStageInputs) -> None:
-    """Start the work, or join the one that goes on; end with the stage's exit code.
+    """Start the job or attach to the running one; exit with the stage's exit code.
 
     Raises:
-        ArtifactError: the run was not started.
+        ArtifactError: the run was not specified.
         LostWorkError: the worker was killed.
     """
     name, config = run_name(inputs.run), settings()
@@ -72,11 +72,11 @@ def _note(run: str, stage: str, end: End) -> None:
     try:
         leave_end(settings().store, run, stage, end)
     except StorageError as error:  # how the stage ended matters more
-        log.warning("how %s ended could not be noted: %s", stage, error)
+        log.warning("the end of %s could not be stored: %s", stage, error)
 
 
 def last_words(path: Path) -> str:
-    """The last lines of a log, from the first error among them on."""
+    """The last 30 lines of a log, from the first error among them on."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
     first = next((number for number, line in enumerate(lines) if _ERROR.match(line)), 0)
     return "\n".join(_ERROR.sub("", line) for line in lines[first:])

@@ -1,13 +1,13 @@
-"""What a run is and what it has done, in the store that all workers share.
+"""Specification and state of runs, in the store that all workers share.
 
-    runs/RUN/run.json         its specification: commit, data window, when it began
-    runs/RUN/params.yaml      the parameters that every stage of it reads
-    runs/RUN/lock/STAGE.json  the entry of dvc.lock that the finished stage left
-    runs/RUN/files/PATH       what its operations wrote: the gate's decision, the report
-    runs/RUN/ended/STAGE.json how a stage or operation ended last: its exit code, what it said
-    finished/END--RUN         a run that came to its end, sorted by the end of its window
+    runs/RUN/run.json         its specification: commit, data window, time of creation
+    runs/RUN/params.yaml      the parameters that all of its stages read
+    runs/RUN/lock/STAGE.json  the entry of dvc.lock of a finished stage
+    runs/RUN/files/PATH       files of its operations: the gate's decision, the report
+    runs/RUN/ended/STAGE.json how a stage or operation ended last: exit code and end of the log
+    finished/END--RUN         a finished run, sorted by the end of its window
 
-A stage's entry is written after its outputs are in the remote, so whatever has an entry can be had.
+A stage's entry is written after its outputs are in the remote, so outputs with an entry are there.
 """
 
 import json
@@ -22,19 +22,22 @@ from diffrec_core.data.schema import RUN_SCHEMA
 from pipeline_steps.nights.store import Store
 from pipeline_steps.shared import safe_name
 
+PREVIOUS_IDS = ".previous"
+"""Folder in a workspace with the interactions of the previous run, whose ids keep their indices."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What a run is made of, fixed when it starts.
+    """The specification of a run, fixed when it starts.
 
     Attributes:
         run: its name.
         commit: of the code that its stages run.
-        start: begin of the data window, ISO 8601 in UTC; None: open.
-        end: end of the window, itself outside; None: open.
+        start: start of the data window, ISO 8601 in UTC; None: open.
+        end: end of the window, exclusive; None: open.
         dry_run: compare and report, promote and publish nothing.
-        previous: the finished run before it, if any: its results are taken up where they still
-            hold, and the ids that it knows keep their indices.
+        previous: the last finished run, if any: its results are reused where they are still valid,
+            and its ids keep their indices.
         created: when it was specified, ISO 8601 in UTC.
     """
 
@@ -51,7 +54,7 @@ def run_name(text: str) -> str:
     """A scheduler's run id as a name for files and URLs.
 
     Raises:
-        ConfigError: it has no character that is safe there.
+        ConfigError: no character of it is safe there.
     """
     name = safe_name(text)
     if not name:
@@ -65,7 +68,7 @@ class End:
 
     Attributes:
         exit_code: of its command.
-        said: the end of its log, where it failed.
+        said: the end of its log if it failed.
     """
 
     exit_code: int
@@ -76,8 +79,8 @@ class Run:
     """One run in the store.
 
     Args:
-        store: that all machines share.
-        spec: what the run is.
+        store: shared by all machines.
+        spec: its specification.
     """
 
     def __init__(self, store: Store, spec: RunSpec) -> None:
@@ -85,7 +88,7 @@ class Run:
 
     @classmethod
     def load(cls, store: Store, run: str) -> Self:
-        """Read a run that was specified.
+        """Read a run's specification.
 
         Raises:
             ArtifactError: there is none of that name, or it was written by another version.
@@ -99,11 +102,11 @@ class Run:
             )
         fields = json.loads(content)
         if fields.pop("schema", None) != RUN_SCHEMA:
-            raise ArtifactError(f"run {name!r} was written by another version: start it anew")
+            raise ArtifactError(f"run {name!r} was written by another version: start it again")
         return cls(store, RunSpec(**fields))
 
     def specify(self, params: str) -> None:
-        """Write the specification; one that is there is replaced, what stages left stays.
+        """Write or replace the specification; entries of stages stay.
 
         That is safe, as a stage's entry holds the hashes of all that the stage was made from.
         """
@@ -119,11 +122,11 @@ class Run:
 
     @property
     def digest(self) -> str:
-        """Of what the run is made of: all but the time at which that was fixed."""
+        """Hash of the specification and parameters, without the time of creation."""
         return sha256_json({**asdict(self.spec), "created": None, "params": self.params})
 
     def entries(self) -> dict[str, Any]:
-        """The entries of dvc.lock that finished stages left, by stage."""
+        """The entries of dvc.lock of finished stages, by stage."""
         files = self.store.read_folder(self._name("lock"))
         return {name.removesuffix(".json"): json.loads(text) for name, text in files.items()}
 
@@ -132,52 +135,45 @@ class Run:
         self.store.write(self._name(f"lock/{stage}.json"), canonical_json(entry).encode())
 
     def store_files(self, files: Mapping[str, bytes]) -> None:
-        """Store files that an operation wrote, by path."""
+        """Store an operation's files, by path."""
         self.store.write_all({self._name(f"files/{path}"): files[path] for path in files})
 
     def file(self, path: str) -> bytes:
-        """A file that an operation wrote.
+        """A file of an operation.
 
         Raises:
-            ArtifactError: none has, so far.
+            ArtifactError: none has written it so far.
         """
         return self.store.read(self._name(f"files/{path}"))
 
     def finish(self) -> None:
-        """Note that the run came to its end; later runs take up from it.
+        """Mark the run as finished: later runs reuse its results.
 
-        A run of some stages only, or a dry run, is nothing to take up from.
+        A dry run, or one that has registered nothing, is not marked.
         """
-        if self.spec.dry_run or f"{self._name('lock')}/register.json" not in self.store.names(
-            self._name("lock")
-        ):
-            return
-        self.store.write(f"finished/{_sortable(self.spec.end)}--{self.spec.run}", b"")
+        if not self.spec.dry_run and "register" in self.entries():
+            self.store.write(f"finished/{_sortable(self.spec.end)}--{self.spec.run}", b"")
 
     def _name(self, path: str) -> str:
         return f"runs/{self.spec.run}/{path}"
 
 
 def leave_end(store: Store, run: str, stage: str, end: End) -> None:
-    """Store how a stage or operation ended, for every machine to see.
+    """Store how a stage or operation ended, replacing the end of an earlier try.
 
-    Args:
-        store: that all machines share.
-        run: its name; it need not have been specified.
-        stage: of the run.
-        end: replaces that of an earlier try.
+    The run need not have been specified.
     """
     store.write(f"runs/{run}/ended/{stage}.json", canonical_json(asdict(end)).encode())
 
 
 def ends(store: Store, run: str) -> dict[str, End]:
-    """How stages and operations of a run ended last, by name."""
+    """How stages and operations of a run ended last, by name; see `leave_end`."""
     files = store.read_folder(f"runs/{run}/ended")
     return {name.removesuffix(".json"): End(**json.loads(text)) for name, text in files.items()}
 
 
 def known_runs(store: Store) -> list[str]:
-    """Names of the runs that were specified, sorted."""
+    """Names of the specified runs, sorted."""
     names = (name.split("/") for name in store.names("runs"))
     return sorted({parts[1] for parts in names if parts[2:] == ["run.json"]})
 

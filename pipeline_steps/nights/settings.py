@@ -10,21 +10,19 @@ from pathlib import Path
 
 from pipeline_steps.nights.store import Store
 from pipeline_steps.runtime.command import repository_root
-from pipeline_steps.shared import Variable, location
-
-_DEFAULT_REGISTRY = "sqlite:///mlflow.db"
+from pipeline_steps.shared import DEFAULT_TRACKING_URI, Variable, location
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The answers; paths are absolute.
+    """Locations of a worker; paths are absolute.
 
     Attributes:
-        repository: what workspaces are cloned from: a folder or a URL.
-        remote: folder or URL of what workers share.
+        repository: folder or URL that workspaces are cloned from.
+        remote: folder or URL that workers share.
         workspaces: folder of this machine's workspaces.
         cache: folder of DVC's cache.
-        publish: folder or URL where results appear.
+        publish: folder or URL of published results.
         tracking_uri: of MLflow.
     """
 
@@ -41,7 +39,7 @@ class Settings:
         return Store(f"{self.remote}/store")
 
     def environment(self) -> dict[str, str]:
-        """The same answers as variables, for the processes that a worker starts."""
+        """The settings as variables, for the processes that a worker starts."""
         return {
             Variable.REPOSITORY: self.repository,
             Variable.REMOTE: self.remote,
@@ -58,7 +56,7 @@ class Settings:
 
     @property
     def published(self) -> Store:
-        """Where results appear."""
+        """Published results."""
         return Store(self.publish)
 
 
@@ -75,18 +73,12 @@ def settings(project: Path | None = None) -> Settings:
         workspaces=Path(location(Variable.WORKSPACES, root)),
         cache=Path(location(Variable.CACHE, root)),
         publish=location(Variable.PUBLISH, root),
-        tracking_uri=_absolute(os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_REGISTRY, root),
+        tracking_uri=_absolute(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI, root),
     )
 
 
 def _absolute(uri: str, root: Path) -> str:
-    """The address of a database in a file with the whole path; any other as it is.
-
-    >>> _absolute("sqlite:///other.db?timeout=9", Path("/project"))
-    'sqlite:////project/other.db?timeout=9'
-    >>> _absolute("sqlite:////var/mlflow.db", Path("/project"))
-    'sqlite:////var/mlflow.db'
-    """
+    """The address of a SQLite file with an absolute path; any other unchanged."""
     scheme, _, path = uri.partition(":///")
     is_file = scheme.partition("+")[0] == "sqlite" and path and not path.startswith(":memory:")
     return f"{scheme}:///{root / path}" if is_file else uri

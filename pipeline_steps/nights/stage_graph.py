@@ -1,9 +1,15 @@
-"""The stages of dvc.yaml and their order, as DVC resolves them with params.yaml.
+"""Write the stages of dvc.yaml and their order as JSON, for the DAGs to read.
 
-DVC takes a second for that, so the result is stored as JSON, with digests of the two files. The
-DAGs read it (verb `write-graph`), and so do workspaces.
+  python -m pipeline_steps write-graph
+
+DVC takes a second to resolve dvc.yaml with params.yaml, so the result is stored, with digests of
+the two files, in .nightly/stage_graph.json. The DAGs call this themselves if that is missing or
+outdated: Airflow's environment has no DVC. Workspaces store graphs of their own.
+
+Exit codes: 0 up to date; 2 dvc.yaml or params.yaml is missing or wrong; 5 cannot write.
 """
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -18,7 +24,17 @@ from pydantic import Field
 from diffrec_core.common.artifacts import write_json
 from diffrec_core.common.config import Config
 from diffrec_core.common.errors import ConfigError
-from pipeline_steps.shared import GRAPH_SCHEMA, Stage, graph_sources, read_graph
+from pipeline_steps.runtime.command import Inputs, repository_root
+from pipeline_steps.shared import GRAPH_FILE, GRAPH_SCHEMA, Stage, graph_sources, read_graph
+
+log = logging.getLogger("pipeline")
+
+
+def run(inputs: Inputs) -> None:  # the frame's signature
+    """Bring the project's stored graph up to date."""
+    project = repository_root()
+    stages = load_graph(project, project / GRAPH_FILE)
+    log.info("%s is up to date: %d stages", GRAPH_FILE, len(stages))
 
 
 class StageMeta(Config):
@@ -32,7 +48,7 @@ class StageMeta(Config):
 
 
 def load_graph(project: Path, path: Path) -> dict[str, Stage]:
-    """The stages by name, in the order of dvc.yaml; asks DVC and stores them if need be.
+    """The stages by name, in the order of dvc.yaml; asks DVC only if the stored ones are outdated.
 
     Args:
         project: the folder of dvc.yaml, params.yaml and `.dvc`.

@@ -7,9 +7,9 @@ The parameters are params.yaml of the project's folder, overridden by its sectio
 then by the window, then by --models, --seeds and --set. Code comes from the commit, so code
 that is not committed is refused. The raw files are listed later, once, by the run's stage list_raw.
 
-All sections are checked here, so that no night fails at its gate over a word. A run that exists is
-specified anew: what its stages have left is taken up where it still holds.
-Ends with the run's name on standard output.
+All sections are checked here, so that no night fails at its gate because of a typo. A run that
+exists is specified again: results of its stages are reused where they are still valid.
+Prints the run's name to standard output.
 """
 
 import json
@@ -20,14 +20,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator
 
 from diffrec_core.common.config import UtcTime, load_section
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.ingestion.raw_files import ListRawConfig
-from pipeline_steps.nights.runs import Run, RunSpec, previous_run, run_name
+from pipeline_steps.nights.runs import PREVIOUS_IDS, Run, RunSpec, previous_run, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.workers import remove_old
 from pipeline_steps.params.overlay import parse_assignment
@@ -41,29 +41,30 @@ from pipeline_steps.shared import model_names
 
 log = logging.getLogger("pipeline")
 _KEEP_DAYS = 14.0
-"""How long the workspace of a stage that failed is kept for another try."""
+"""For a retry, the workspace of a failed stage is kept this long."""
 
-PREVIOUS_IDS = ".previous"
-"""Where a workspace holds the interactions of the run before, whose ids keep their indices."""
+
+_Time = Annotated[UtcTime | None, BeforeValidator(lambda text: text or None)]
+"""The DAGs give an empty text where there is no time."""
 
 
 class StartRunInputs(Inputs):
-    """What the run is made of."""
+    """The specification of a run."""
 
     run: str
     """Its name, unique; letters, digits, . - _"""
 
-    start: str | None = None
+    start: _Time = None
     """Data from this time on, UTC; by default nightly.window_days before the end."""
 
-    end: str | None = None
+    end: _Time = None
     """Data before this time, UTC; by default all there are."""
 
     models: str = ""
-    """Those of `models` to train; by default all."""
+    """Entries of `models` to train; by default all."""
 
     seeds: int | None = None
-    """Times that each model is trained."""
+    """Number of seeds per model."""
 
     set: tuple[str, ...] = ()
     """Parameters KEY=VALUE, such as train.diffrec.steps=10; a line each."""
@@ -84,13 +85,14 @@ def run(inputs: StartRunInputs) -> None:
     start, end = _window(inputs, config)
     commit = _commit(root)
     previous = previous_run(store, name, end)
-    overrides = (config.params, _window_params(start, end), *_overrides(inputs))
+    window = {key: value for key, value in (("start", start), ("end", end)) if value}
+    overrides = (config.params, {"build_interactions": window}, *_overrides(inputs))
     params = reduce(merged, overrides, params)
     params = merged(params, _absolute_paths(params, root))
     if previous:
         params = merged(params, {"list_raw": {"known_ids": PREVIOUS_IDS}})
     params["models"] = _chosen_models(inputs.models, params["models"])
-    # JSON is YAML that every reader takes alike: libyaml refuses a plain a:b in braces
+    # JSON is YAML that all parsers read alike: libyaml refuses a plain a:b in braces
     text = json.dumps(params, indent=2, default=str) + "\n"
     Params.parse_all(json.loads(text))
     created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -105,63 +107,41 @@ def run(inputs: StartRunInputs) -> None:
 
 
 def _window(inputs: StartRunInputs, config: NightlyConfig) -> tuple[str | None, str | None]:
-    """The half-open data window, in UTC."""
-    start, end = _time("--start", inputs.start), _time("--end", inputs.end)
+    """The half-open data window, ISO 8601 in UTC."""
+    start, end = inputs.start, inputs.end
     if start is None and end is not None and config.window_days is not None:
         start = end - timedelta(days=config.window_days)
     if start is not None and end is not None and start >= end:
         raise ConfigError(f"--start {start} must be before --end {end}")
-    return (start.isoformat() if start else None), (end.isoformat() if end else None)
+    return _iso(start), _iso(end)
 
 
-def _time(option: str, text: str | None) -> datetime | None:
-    if not text:
-        return None
-    try:
-        value: datetime = TypeAdapter(UtcTime).validate_python(text)
-    except ValidationError as error:
-        raise ConfigError(
-            f"{option} {text!r}: expected a date or time, such as 2026-11-24"
-        ) from error
-    return value.astimezone(UTC)
-
-
-def _window_params(start: str | None, end: str | None) -> dict[str, Any]:
-    window = {key: value for key, value in (("start", start), ("end", end)) if value}
-    return {"build_interactions": window}
+def _iso(time: datetime | None) -> str | None:
+    return time.astimezone(UTC).isoformat() if time else None
 
 
 def _absolute_paths(params: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """Raw files by absolute paths: stages run in folders of their own."""
     section = load_section(params, "list_raw", ListRawConfig)
-    titles, known_ids = section.titles, section.known_ids
-    return {
-        "list_raw": {
-            "logs": [str(root / path) for path in section.logs],
-            "titles": str(root / titles) if titles else None,
-            "known_ids": str(root / known_ids) if known_ids else None,
-        }
-    }
+    paths = {"titles": section.titles, "known_ids": section.known_ids}
+    optional = {name: str(root / path) if path else None for name, path in paths.items()}
+    return {"list_raw": {"logs": [str(root / path) for path in section.logs], **optional}}
 
 
 def _overrides(inputs: StartRunInputs) -> list[dict[str, Any]]:
-    """The parameters that the command line changes."""
+    """Parameters that the command line overrides."""
     lines = [line for text in inputs.set for line in text.splitlines() if line.strip()]
-    overrides = [_override(line) for line in lines]
-    if inputs.seeds is not None:
-        overrides.append({"seeds": inputs.seeds})
-    return overrides
-
-
-def _override(text: str) -> dict[str, Any]:
-    override = parse_assignment(text)
-    if "nightly" in override:  # it was read before: --set would do nothing
-        raise ConfigError(f"--set {text!r}: set what it stands for, or --start for the window")
-    return override
+    overrides = [parse_assignment(line) for line in lines]
+    for line, override in zip(lines, overrides, strict=True):
+        if "nightly" in override:  # it was read before: --set would do nothing
+            raise ConfigError(
+                f"--set {line!r}: set the parameters that it overrides, or --start for the window"
+            )
+    return overrides if inputs.seeds is None else [*overrides, {"seeds": inputs.seeds}]
 
 
 def _chosen_models(text: str, models: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of the models that `--models` names; all, where it names none."""
+    """The entries of the models that `--models` names, or all if it names none."""
     names = model_names(text)
     unknown = [name for name in names if name not in models]
     if unknown:
@@ -171,15 +151,10 @@ def _chosen_models(text: str, models: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _commit(root: Path) -> str:
-    """The commit of the code that is here.
-
-    Raises:
-        ConfigError: this is no git repository, or code here is not committed.
-    """
     try:
         names, commit = git.changed_code(root), git.head(root)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigError(f"{root} is no git repository: a run's code is a commit") from error
+        raise ConfigError(f"{root} is not a git repository: a run's code is a commit") from error
     if names:
         raise ConfigError(
             f"a run's code comes from a commit, and these files differ from it: "

@@ -1,14 +1,12 @@
-"""Small files that all machines see: what a run is, what it has done, which model was promoted.
+"""Small files that all machines share: specification and state of runs, the log of promotions.
 
-They lie beside DVC's own remote, so that workers share nothing else: a folder of this machine or
-of a mounted disk, or any URL that fsspec knows (`s3://bucket/prefix`, with s3fs installed).
-`settings` says where.
+They lie beside DVC's own remote, so that workers share nothing else: in a folder of this machine or
+of a mounted disk, or at any URL that fsspec knows (`s3://bucket/prefix`, with s3fs installed).
 
-Files appear whole. `create` is the one operation that can fail because somebody else was quicker,
-and everything that must not happen twice is built on it.
+Files are written atomically. `create` is the only operation that fails if another process was
+first; everything that must happen once is built on it.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -17,7 +15,7 @@ from pathlib import Path
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from diffrec_core.common.artifacts import atomic_file, sync_file, temporary_file
+from diffrec_core.common.artifacts import sync_file, temporary_file
 from diffrec_core.common.errors import ArtifactError, ConfigError, StorageError
 from pipeline_steps.runtime.urls import public
 
@@ -25,17 +23,17 @@ _LOCAL = {"file", "local"}
 
 
 class ExistsError(StorageError):
-    """A file that was to be created is there already: somebody else was quicker."""
+    """A file to be created exists: another process was first."""
 
 
 class Store:
     """A flat name space of small files below a URL.
 
     Args:
-        url: a folder, absolute, or a URL of fsspec.
+        url: an absolute folder, or a URL of fsspec.
 
     Raises:
-        ConfigError: the URL's kind is not known or its library is not installed.
+        ConfigError: the URL's scheme is unknown or its library is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -63,43 +61,41 @@ class Store:
         Raises:
             ArtifactError: there is none.
         """
-        try:
-            content: bytes = self._fs.cat_file(self._path(name))
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{self._path(name)} is missing") from error
+        content = self.read_if_there(name)
+        if content is None:
+            raise ArtifactError(f"{self._path(name)} is missing")
         return content
 
     def read_if_there(self, name: str) -> bytes | None:
-        """The bytes of a file, None where there is none."""
-        try:
-            return self.read(name)
-        except ArtifactError:
-            return None
+        """The bytes of a file, or None."""
+        with suppress(FileNotFoundError):
+            content: bytes = self._fs.cat_file(self._path(name))
+            return content
+        return None
 
     def read_folder(self, prefix: str) -> dict[str, bytes]:
-        """Every file below a folder, by its name from there on; over a network, side by side."""
-        names = self.names(prefix)
-        files = self._fs.cat([self._path(name) for name in names]) if names else {}
-        content = {str(path): data for path, data in files.items()}
+        """The files below a folder, by their names in it, sorted; fetched concurrently."""
         folder = self._path(prefix)
-        return {path.removeprefix(folder).lstrip("/"): content[path] for path in sorted(content)}
+        paths = [self._path(name) for name in self.names(prefix)]
+        files = self._fs.cat(paths) if paths else {}
+        return {path.removeprefix(folder).lstrip("/"): files[path] for path in paths}
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole; replaces what is there.
+        """Write or replace a file.
 
         Raises:
-            StorageError: it cannot be written; what was there is as it was.
+            StorageError: it cannot be written; the old file is unchanged.
         """
         self.write_all({name: content})
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
-        """Write files that belong together, each whole.
+        """Write files that belong together.
 
         In a folder none appears before all are on the disk. They appear in the given order: a
-        crash in between leaves the later ones as they were.
+        crash in between leaves the later ones unchanged.
 
         Raises:
-            StorageError: one cannot be written; in a folder, all are as they were.
+            StorageError: one cannot be written; in a folder, all are unchanged.
         """
         if not self._is_local:  # an object appears when its upload is complete
             for name, content in files.items():
@@ -112,26 +108,11 @@ class Store:
                 with self._guarded(name):
                     temporary.replace(self._path(name))
 
-    def upload(self, name: str, path: Path) -> None:
-        """Copy a file of any size into the store; under its name it is whole or not there.
-
-        Raises:
-            StorageError: it cannot be written.
-        """
-        with self._guarded(name):
-            if not self._is_local:
-                self._fs.put_file(str(path), self._path(name))
-                return
-            with atomic_file(Path(self._path(name))) as temporary:
-                shutil.copyfile(path, temporary)
-
     def create(self, name: str, content: bytes) -> None:
-        """Write a file, whole, unless it is there.
-
-        Of several that create the same name at the same moment, one succeeds.
+        """Write a file unless it exists: of concurrent calls with one name, one succeeds.
 
         Raises:
-            ExistsError: it is there.
+            ExistsError: it exists.
             StorageError: it cannot be written.
         """
         with ExitStack() as stack:
@@ -146,7 +127,7 @@ class Store:
                     raise ExistsError(f"{self._path(name)} is there already") from error
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there.
+        """Remove a file if it exists.
 
         Raises:
             StorageError: it cannot be removed.

@@ -1,12 +1,13 @@
-"""Background jobs: work that outlives the command which started it.
+"""Background jobs: processes that outlive the command which started them.
 
-A job is a process in a session of its own; it holds a lock on its folder and writes its log there.
-The command shows the log until the job ends. A command that is killed leaves the job running: a
+A job runs in a session of its own; it holds a lock on its folder and writes its log there. The
+command shows the log until the job ends. A command that is killed leaves the job running: a
 scheduler that loses a task does not lose hours of training. The next command finds the lock taken
 and shows the same log from its beginning; a job of another specification it ends instead.
 """
 
 import fcntl
+import glob
 import json
 import logging
 import math
@@ -37,10 +38,10 @@ class LostWorkError(DiffRecError):
 
 
 class BackgroundJob:
-    """One job, by its folder.
+    """A job, identified by its folder.
 
     Args:
-        folder: where its lock, log and result lie.
+        folder: with its lock, log and result.
         digest: of its specification; a running job of another digest is ended, not attached to.
     """
 
@@ -56,8 +57,7 @@ class BackgroundJob:
         SIGTERM and SIGINT end the job too.
 
         Raises:
-            LostWorkError: the job ended without a result: it was killed. Or one of another
-                specification cannot be ended.
+            LostWorkError: the job was killed, or one of another specification cannot be ended.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         process = None
@@ -76,13 +76,13 @@ class BackgroundJob:
             if process:
                 end = f"was killed (exit status {process.returncode})"
             raise LostWorkError(
-                f"the work {end}: run the same command again, it continues from the last "
+                f"the job {end}: run the same command again, it resumes from the last "
                 f"checkpoint. Its log: {self._log}"
             )
         return int(json.loads(self._result.read_text())["exit_code"])
 
     def do(self, action: Callable[[], int]) -> None:
-        """In the worker: hold the lock, act, leave the exit code.
+        """In the worker: hold the lock, act, write the exit code.
 
         Does nothing if another worker holds the lock.
         """
@@ -107,14 +107,12 @@ class BackgroundJob:
         return None if holder is None else holder.pid
 
     def end(self) -> bool:
-        """End the job if it is running, whoever started it; True if there was one to end."""
-        ended = False
-        for holder in self._holders():
-            ended = _end_worker(holder) or ended
-        return ended
+        """End the job if it is running; True if it was."""
+        ended = [_end_worker(holder) for holder in self._holders()]
+        return any(ended)
 
     def _holder(self) -> Holder | None:
-        """Who holds the lock, None if nobody does.
+        """The holder of the lock, None if it is free.
 
         A worker that has just taken the lock has not written into it yet: what is read then is the
         worker before it, which is gone.
@@ -130,33 +128,31 @@ class BackgroundJob:
         return None
 
     def _holders(self) -> Iterator[Holder]:
-        """Who holds the lock, asked again until nobody does or a while has passed."""
+        """The holder of the lock, again and again, until it is free or a while has passed."""
         deadline = time.monotonic() + _GRACE_SECONDS
         while (holder := self._holder()) and time.monotonic() < deadline:
             yield holder
             time.sleep(_POLL_SECONDS)
 
     def _end_other_job(self) -> None:
-        """End a job of what the run was before it was specified anew.
-
-        Raises:
-            LostWorkError: it cannot be ended.
-        """
+        """End a job of an earlier specification of the run."""
         for holder in self._holders():
             if holder.digest == self._digest:
                 return
             if holder.owns_session():
-                log.warning("the run was specified anew: ending its old work, %s", holder.pid)
+                log.warning(
+                    "the run was specified again: ending its old job, process %s", holder.pid
+                )
                 _end_session(holder.pid)
         last = self._holder()
         if last and last.digest != self._digest:
             raise LostWorkError(
-                f"work of the run as it was specified before holds {self._lock} and cannot be "
-                f"ended from here: end process {last.pid}, then run the same command again"
+                f"a job of the run's earlier specification holds {self._lock} and cannot be ended "
+                f"from here: end process {last.pid}, then run the same command again"
             )
 
     def _end_orphans(self) -> None:
-        """End what a killed worker has left running: it would write into the next try's folder."""
+        """End processes that a killed worker has left: they would write into the retry's folder."""
         last = Holder.parse(self._lock.read_bytes()) if self._lock.is_file() else Holder(0)
         if self.pid() is None:  # else `last` may be a worker that another command has just started
             _end_worker(last)
@@ -187,12 +183,12 @@ class BackgroundJob:
     @contextmanager
     def _ended_with_us(self, process: "subprocess.Popen[bytes] | None") -> Iterator[None]:
         def end(number: int, frame: FrameType | None) -> NoReturn:
-            log.error("%s: ending the work too; a re-run continues", signal.Signals(number).name)
+            log.error("%s: ending the job too; a re-run resumes it", signal.Signals(number).name)
             if process is not None and process.poll() is None:
                 _end_session(process.pid)
             for holder in self._holders():
                 if holder.digest != self._digest and holder.exists():
-                    break  # a command for what the run is now has started it
+                    break  # a command for the run's new specification has started it
                 _end_worker(holder)
             sys.exit(128 + number)
 
@@ -205,46 +201,33 @@ class BackgroundJob:
 
 
 def end_all(workspaces: Path) -> list[str]:
-    """End all jobs that are running in some workspaces; their names, as RUN/STAGE.
-
-    Args:
-        workspaces: a folder per run, and in it a folder per stage.
-    """
-    ended = [folder for folder in _job_folders(workspaces) if BackgroundJob(folder).end()]
-    return [f"{folder.parent.name}/{folder.name}" for folder in ended]
+    """End all jobs that are running in some workspaces (RUN/STAGE); return their names."""
+    ended = [job for job in _folders(workspaces, "*/*/") if BackgroundJob(job).end()]
+    return [f"{job.parent.name}/{job.name}" for job in ended]
 
 
 def remove_old(workspaces: Path, *, days: float) -> None:
-    """Remove the folders of jobs that are not running and have not been used for some days.
+    """Remove the folders of jobs (RUN/STAGE) that are not running and were not used for some days.
 
-    Other commands may do the same at the same time.
-
-    Args:
-        workspaces: a folder per run, and in it a folder per stage.
-        days: how long nothing has happened in them.
+    Several commands may do so at the same time.
     """
     before = time.time() - days * 86400
-    for folder in _job_folders(workspaces):
+    for folder in _folders(workspaces, "*/*/"):
         if _last_used(folder) < before and BackgroundJob(folder).pid() is None:
             log.info("removing the workspace %s, untouched for %g days", folder, days)
             _remove(folder)
-    for run in _entries(workspaces):
+    for run in _folders(workspaces, "*/"):
         with suppress(OSError):
             run.rmdir()  # if it is empty
 
 
-def _job_folders(workspaces: Path) -> list[Path]:
-    return [folder for run in _entries(workspaces) for folder in _entries(run) if folder.is_dir()]
-
-
-def _entries(folder: Path) -> list[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return sorted(folder.iterdir())
-    return []
+def _folders(workspaces: Path, pattern: str) -> list[Path]:
+    paths = glob.glob(pattern, root_dir=workspaces)  # noqa: PTH207  # skips vanished folders
+    return [workspaces / path for path in sorted(paths)]
 
 
 def _last_used(folder: Path) -> float:
-    """When a job last began; infinite where the folder is gone."""
+    """Time of a job's last start; infinite if the folder is gone."""
     for path in (folder / "lock", folder):
         with suppress(FileNotFoundError):
             return path.stat().st_mtime
@@ -263,7 +246,7 @@ def _remove(folder: Path) -> None:
 
 
 def _lock(file: BinaryIO) -> bool:
-    """Take the lock, unless another worker has it.
+    """Take the lock; False if another worker holds it.
 
     `_holder` takes it for a moment, so the attempt is repeated.
     """
@@ -283,7 +266,7 @@ def _copy(lines: BinaryIO) -> None:
 
 
 def _end_worker(holder: Holder) -> bool:
-    """End the session that a worker led, unless it may be somebody else's; True if it was ended."""
+    """End a worker's session, unless its pid was reused; True if it was ended."""
     if not holder.owns_session():
         return False
     _end_session(holder.pid)
@@ -291,7 +274,7 @@ def _end_worker(holder: Holder) -> bool:
 
 
 def _end_session(pid: int) -> None:
-    """SIGTERM to every process of a session, SIGKILL to those that are left after a while."""
+    """SIGTERM to every process of a session, SIGKILL to those left after a while."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS

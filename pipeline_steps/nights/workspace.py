@@ -1,17 +1,18 @@
 """A folder of its own for one stage of one run: the code at the run's commit, its params, its data.
 
-Only what the stage reads is brought here. DVC does it: `dvc.lock` says what to bring, and it holds
-no more than that, as DVC reads the whole of it many times.
-
-DVC is used by its Python interface, whose version is locked: each command line costs a second.
+Only the stage's inputs are fetched. DVC fetches what `dvc.lock` names, so that file holds no more,
+also because DVC reads all of it many times. DVC is used by its Python interface, whose version is
+locked: each command line costs a second.
 """
 
 import logging
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -24,12 +25,13 @@ from ruamel.yaml import YAML
 from diffrec_core.common.artifacts import sha256_json, write_text
 from diffrec_core.common.errors import ConfigError, StorageError
 from pipeline_steps.nights.stage_graph import load_graph
+from pipeline_steps.runtime import git
 from pipeline_steps.runtime.urls import public, redacted
 from pipeline_steps.shared import Stage, graph_sources
 
 log = logging.getLogger("pipeline")
 for _name in ("dvc", "dvc_data", "dvc_objects"):
-    # they warn of every output that dvc.lock does not name, and here it names few, on purpose
+    # they warn of every output that dvc.lock does not name, and here it names few on purpose
     logging.getLogger(_name).setLevel(logging.ERROR)
 Entries = Mapping[str, Mapping[str, Any]]
 """Entries of dvc.lock by stage."""
@@ -43,7 +45,7 @@ class Workspace:
 
     Attributes:
         root: the clone's folder.
-        repository: folder or URL of what is cloned.
+        repository: folder or URL to clone from.
         remote: folder or URL of DVC's remote.
         cache: folder of DVC's cache; the workspaces of a machine share it.
     """
@@ -54,15 +56,15 @@ class Workspace:
     cache: Path
 
     def prepare(self, commit: str, params: str) -> None:
-        """Clone the code at a commit, unless it is there, and put the params into it.
+        """Clone the code at a commit, unless it is there, and write the params into it.
 
-        What an earlier try left, its checkpoints above all, stays.
+        Files of an earlier try stay, above all its checkpoints.
 
         Raises:
             ConfigError: the commit is not in the repository.
         """
         if self._commit() != commit:
-            half = self.root.with_name(f"{self.root.name}.new")  # a killed clone is never taken up
+            half = self.root.with_name(f"{self.root.name}.new")  # a killed clone is never used
             for folder in (self.root, half):
                 shutil.rmtree(folder, ignore_errors=True)
             half.parent.mkdir(parents=True, exist_ok=True)
@@ -79,54 +81,52 @@ class Workspace:
         Raises:
             ConfigError: it has no stage of that name, or cannot be read.
         """
-        stages = self._stages()
+        stages = self.stages()
         if name not in stages:
             raise ConfigError(f"there is no stage {name!r}; known: {', '.join(sorted(stages))}")
         return stages[name]
 
     def current(self, entries: Entries) -> Entries:
-        """Of some entries, those of stages that dvc.yaml has with the params that lie here.
+        """The entries of present stages: a run may have been specified again with fewer models."""
+        return {name: entries[name] for name in entries.keys() & self.stages().keys()}
 
-        A run that is specified anew with fewer models keeps the entries of the others.
-        """
-        stages = self._stages()
-        return {name: entry for name, entry in entries.items() if name in stages}
-
-    def _stages(self) -> Mapping[str, Stage]:
-        """Every stage; stored beside the cache, as workspaces of a run have the same ones."""
+    def stages(self) -> Mapping[str, Stage]:
+        """The stages by name; stored in the cache, as workspaces of a run have the same ones."""
         digest = sha256_json(graph_sources(self.root))
         return load_graph(self.root, self.cache / "stage_graph" / f"{digest}.json")
 
-    def bring(self, paths: Iterable[str], entries: Entries) -> None:
-        """Bring outputs of stages, by their entries, from the cache or the remote.
+    def fetch(self, paths: Iterable[str], entries: Entries) -> None:
+        """Fetch outputs of stages, by their entries, from the cache or the remote.
 
-        Other outputs that are here, what an earlier try left, are removed.
+        Other outputs, left by an earlier try, are removed.
 
         Raises:
-            StorageError: one is in no entry or cannot be had.
+            StorageError: one is in no entry or cannot be fetched.
         """
         wanted = sorted(paths)
         self.write_lock(_only(entries, wanted))
         if wanted:
-            with self._repo() as repo, _as_storage_error(f"bring {', '.join(wanted)}", self.remote):
+            with self._repo() as repo, _as_storage_error(f"fetch {', '.join(wanted)}", self.remote):
                 repo.pull(allow_missing=True, force=True)
         missing = [path for path in wanted if not (self.root / path).exists()]
         if missing:
             raise StorageError(
-                f"{', '.join(missing)}: not among what the run's finished stages left, or not in "
-                f"{public(self.remote)}: run the stages that write them first"
+                f"{', '.join(missing)}: no finished stage of the run has written them, or they are "
+                f"not in {public(self.remote)}: run the stages that write them first"
             )
 
     def reproduce(self, stage: str, entries: Entries, *, force: bool = False) -> int:
-        """Let DVC run the stage if its entry says otherwise or there is none; its exit code.
+        """Let DVC run the stage unless its entry is up to date; return its exit code.
 
         Args:
             stage: its name.
             entries: of dvc.lock.
-            force: run it whatever its entry says.
+            force: run it even if its entry is up to date.
         """
         self.write_lock(entries)
-        with chdir(self.root), self._repo() as repo:  # commands run in the current folder
+        # commands of dvc.yaml say `python`, and run in the current folder
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        with chdir(self.root), self._repo() as repo:
             try:
                 repo.reproduce(stage, single_item=True, allow_missing=True, force=force)
             except DvcException as error:
@@ -135,16 +135,16 @@ class Workspace:
         return 0
 
     def push(self, stage: str) -> None:
-        """Send the stage's outputs to the remote.
+        """Upload the stage's outputs to the remote.
 
         Raises:
-            StorageError: it could not be done.
+            StorageError: that failed.
         """
-        with self._repo() as repo, _as_storage_error(f"send the outputs of {stage}", self.remote):
+        with self._repo() as repo, _as_storage_error(f"upload the outputs of {stage}", self.remote):
             repo.push(targets=[stage])
 
     def write_lock(self, entries: Entries) -> None:
-        """Write dvc.lock from the entries of stages."""
+        """Write dvc.lock."""
         text, yaml = StringIO(), YAML(typ="safe", pure=True)
         # DVC keeps the style when it adds to the file, and libyaml refuses a plain a:b in braces
         yaml.default_flow_style = False
@@ -158,20 +158,14 @@ class Workspace:
         entry: dict[str, Any] = lock["stages"][stage]
         return entry
 
-    def remove(self) -> None:
-        """Remove the clone."""
-        shutil.rmtree(self.root, ignore_errors=True)
-
     def _repo(self) -> Repo:
         return Repo(str(self.root))
 
     def _commit(self) -> str | None:
-        if not (self.root / ".git").is_dir():
-            return None
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=self.root, capture_output=True, text=True, check=False
-        )
-        return head.stdout.strip()
+        if (self.root / ".git").is_dir():  # else git would look at the repository around it
+            with suppress(subprocess.CalledProcessError):
+                return git.head(self.root)
+        return None
 
     def _git(self, *arguments: str, cwd: Path) -> None:
         result = subprocess.run(
@@ -184,7 +178,7 @@ class Workspace:
     def _config(self) -> str:
         """DVC's settings here; never committed, so they may name this machine's folders.
 
-        What DVC knows of this folder stays in it, and goes with it, not in one of the machine's.
+        DVC's state of this folder stays in it, and is removed with it.
         """
         site_cache = self.root / ".dvc" / "tmp" / "site_cache"
         return (
@@ -195,7 +189,7 @@ class Workspace:
 
 
 def _only(entries: Entries, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Entries cut down to some outputs: all that is needed to bring them."""
+    """Entries cut down to some outputs: all that is needed to fetch them."""
     wanted = set(paths)
     cut = {
         name: {"cmd": entry["cmd"], "outs": [o for o in entry["outs"] if o["path"] in wanted]}
@@ -205,7 +199,7 @@ def _only(entries: Entries, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def _exit_code(error: BaseException) -> int:
-    """The exit code of the command that failed, from what DVC says of it."""
+    """The exit code of the command that failed, from DVC's message."""
     cause: BaseException | None = error
     while cause is not None:
         match = _EXITED.search(str(cause))
@@ -217,8 +211,8 @@ def _exit_code(error: BaseException) -> int:
 
 
 @contextmanager
-def _as_storage_error(what: str, remote: str) -> Iterator[None]:
+def _as_storage_error(action: str, remote: str) -> Iterator[None]:
     try:
         yield
     except DvcException as error:
-        raise StorageError(f"could not {what}: {redacted(str(error), remote)}") from error
+        raise StorageError(f"could not {action}: {redacted(str(error), remote)}") from error

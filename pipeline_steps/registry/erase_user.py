@@ -3,12 +3,13 @@
   python -m pipeline_steps erase-user 4711                  from every version
   python -m pipeline_steps erase-user 4711 --versions 3 4   from these
 
-Each version carries the histories of its users. Their interactions and the user's id go, in the
-artifact store, and so does the report of the version's run if it shows the user; all else of the
-version stays as it is, and its checksums hold. Weights are not trained again. A process that has
-loaded a version keeps what it has loaded. Where else a user's data lie: docs/operations.md.
+Each version carries the histories of its users. The user's interactions and id are removed from the
+artifact store, and so is the report of the version's run if it shows the user; the version stays
+valid, with right checksums. Weights are not retrained. A process that has loaded a version keeps
+its copy. Other places of a user's data: docs/operations.md.
 
-Exit codes: 0 erased, or nothing to erase; 4 a version or its files are missing; 5 MLflow is away.
+Exit codes: 0 erased, or nothing to erase; 4 a version or its files are missing; 5 MLflow is
+unavailable.
 """
 
 import json
@@ -44,7 +45,7 @@ _UNKNOWN_USER = "a new user"
 
 
 class EraseUserInputs(Inputs):
-    """Whom to erase, and where."""
+    """The user and the versions."""
 
     user_id: Annotated[str, POSITIONAL]
     """External id of the user."""
@@ -57,7 +58,7 @@ def run(inputs: EraseUserInputs, register: RegisterConfig) -> None:
     """Erase the user, version by version.
 
     Raises:
-        ArtifactError: there is no such version, or its files cannot be had.
+        ArtifactError: there is no such version, or its files cannot be read or written.
     """
     with tracking.registry():
         numbers = inputs.versions or versions.numbers(register.model_name)
@@ -74,13 +75,13 @@ def run(inputs: EraseUserInputs, register: RegisterConfig) -> None:
 def erase(version: Version, user_id: str) -> int | None:
     """Erase a user from a version and its run.
 
-    An index of the user's stays, so a version is whole whichever file was written last.
+    The user's index stays unused, so the version is valid after each file that is written.
 
     Returns:
         The number of interactions; None if the version does not know the user.
 
     Raises:
-        ArtifactError: the version's files cannot be had.
+        ArtifactError: the version's files cannot be read or written.
     """
     client = MlflowClient()
     uri = client.get_model_version_download_uri(version.name, version.number)
@@ -117,7 +118,7 @@ def _erase_history(files: Files, user_id: str, folder: Path) -> int | None:
 
 
 def _erase_examples(files: Files, user_id: str, folder: Path) -> None:
-    """Replace the user in the example of a request that MLflow keeps with a model."""
+    """Replace the user in the example request that MLflow stores with a model."""
     for path in _present(files, _EXAMPLES, folder):
         example = json.loads(path.read_text(encoding="utf-8"))
         erased = _replaced(example, user_id)

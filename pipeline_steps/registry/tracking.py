@@ -1,17 +1,14 @@
-"""MLflow's runs; versions and aliases are `versions`'s, and `served_model` is run by MLflow.
+"""MLflow's runs: one parent per pipeline run, a child per model with its curves.
 
-One parent run per pipeline run, a child per model with its curves; the winner registered from
-code. The store is a database, `sqlite:///mlflow.db` unless
-MLFLOW_TRACKING_URI says otherwise.
+The winner is registered from code (`served_model`). The store is a database, `sqlite:///mlflow.db`
+unless MLFLOW_TRACKING_URI says otherwise.
 """
 
-import csv
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from urllib.parse import quote
 
 import mlflow
 import pandas as pd
+import polars as pl
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric
@@ -31,9 +29,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from diffrec_core.common.errors import ConfigError, StorageError
 from pipeline_steps.registry.transient_errors import is_transient
 from pipeline_steps.runtime.urls import public, redacted
+from pipeline_steps.shared import DEFAULT_TRACKING_URI
 
 log = logging.getLogger("pipeline")
-_DEFAULT_URI = "sqlite:///mlflow.db"
 _REQUIREMENTS = ("torch", "numpy", "scipy", "polars", "pandas", "pydantic", "safetensors", "mlflow")
 
 SIGNATURE = ModelSignature(
@@ -60,25 +58,6 @@ SIGNATURE = ModelSignature(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """What is logged about a pipeline run.
-
-    Attributes:
-        leaderboard: all results.
-        params: of each model, by name.
-        curves: CSV file of each model's training, by name.
-        tags: commit, lock hash, data window and the like.
-        files: further artifacts.
-    """
-
-    leaderboard: Mapping[str, Any]
-    params: Mapping[str, Mapping[str, Any]]
-    curves: Mapping[str, Path]
-    tags: Mapping[str, str]
-    files: tuple[Path, ...]
-
-
 @contextmanager
 def tracking(experiment: str) -> Iterator[str]:
     """Point MLflow at its store and experiment; yield the store's URI.
@@ -87,21 +66,45 @@ def tracking(experiment: str) -> Iterator[str]:
         ConfigError: MLflow refuses a name or a value, or the store is the unsupported file store.
         StorageError: the store cannot be reached, or is locked.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
+    uri = _uri()
     if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql", "http:", "https:")):
         raise ConfigError(
             f"MLFLOW_TRACKING_URI = {public(uri)!r}: use a database (sqlite:///mlflow.db) or a "
             f"server"
         )
-    with _errors_of_mlflow(uri):
-        mlflow.set_tracking_uri(uri)
+    with _connected(uri):
         _create_experiment(uri, experiment)
         mlflow.set_experiment(experiment)
         yield uri
 
 
+@contextmanager
+def registry() -> Iterator[None]:
+    """Point MLflow at its store to read the registry; creates nothing.
+
+    Raises:
+        ConfigError: there is no store yet.
+        StorageError: it cannot be reached, or is locked.
+    """
+    uri = _uri()
+    if uri.startswith("sqlite:") and not _sqlite_file(uri).is_file():
+        raise ConfigError(
+            f"MLflow's store {public(uri)} does not exist: nothing was registered yet"
+        )
+    with _connected(uri):
+        yield
+
+
+def _uri() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_TRACKING_URI)
+
+
+def _sqlite_file(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
+
+
 def _is_misread(uri: str) -> bool:
-    """True for a database's address of which a password's part would be taken for the host."""
+    """True if a part of a database's password would be taken for the host."""
     try:
         return not uri.startswith("http") and "@" in (make_url(uri).host or "")
     except (ArgumentError, ValueError):
@@ -109,14 +112,15 @@ def _is_misread(uri: str) -> bool:
 
 
 @contextmanager
-def _errors_of_mlflow(uri: str) -> Iterator[None]:
-    """Turn MLflow's errors into a StorageError where a retry may succeed, else a ConfigError."""
+def _connected(uri: str) -> Iterator[None]:
+    """Point MLflow at a store; its errors become StorageError if transient, else ConfigError."""
     if _is_misread(uri):
         raise ConfigError(
             f"MLFLOW_TRACKING_URI = {public(uri)!r}: not a valid address. Write special characters "
             f"of a user's name or password percent-encoded: @ as %40, : as %3A, / as %2F"
         )
     try:
+        mlflow.set_tracking_uri(uri)
         yield
     except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
         address, message = public(uri), redacted(str(error), uri)
@@ -131,35 +135,43 @@ def _errors_of_mlflow(uri: str) -> Iterator[None]:
 def _create_experiment(uri: str, name: str) -> None:
     """Keep the files of an experiment beside its SQLite database.
 
-    MLflow's own choice is `mlruns` in the folder that happens to be the current one, and a
-    workspace is removed when its stage is done. A server decides for itself.
+    MLflow's default is `mlruns` in the current folder, and a workspace is removed when its stage
+    is done. A server decides for itself.
     """
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
     client = MlflowClient()
     if not uri.startswith("sqlite:///") or client.get_experiment_by_name(name) is not None:
         return
-    folder = Path(path).absolute().parent / "mlruns"
+    folder = _sqlite_file(uri).absolute().parent / "mlruns"
     try:
         client.create_experiment(name, artifact_location=str(folder / quote(name, safe="")))
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another was quicker
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by another process
             raise
 
 
-def log_run(record: RunRecord) -> str:
-    """Log the parent run and a child per model; return the parent's id, still open for a model."""
-    with mlflow.start_run(run_name=f"pipeline {record.tags.get('commit', '')[:8]}".strip()) as run:
-        mlflow.set_tags({**record.tags, "selected": record.leaderboard["selected"]})
-        winner = record.leaderboard["models"][record.leaderboard["selected"]]
-        mlflow.log_metrics(_flat(winner))
-        for path in record.files:
+def log_run(
+    leaderboard: Mapping[str, Any], curves: Path, tags: Mapping[str, str], files: Iterable[Path]
+) -> str:
+    """Log the parent run and a child per model; return the parent's id.
+
+    Args:
+        leaderboard: all results, with each model's parameters.
+        curves: folder with a CSV file of each model's training.
+        tags: commit, lock hash, data window and the like.
+        files: further artifacts.
+    """
+    models, winner = leaderboard["models"], leaderboard["selected"]
+    with mlflow.start_run(run_name=f"pipeline {tags['commit'][:8]}") as run:
+        mlflow.set_tags({**tags, "selected": winner})
+        mlflow.log_metrics(_flat(models[winner]))
+        for path in files:
             mlflow.log_artifact(str(path))
-        for name, row in record.leaderboard["models"].items():
+        for name, row in models.items():
             with mlflow.start_run(run_name=name, nested=True) as child:
                 mlflow.set_tag("model", name)
-                mlflow.log_params(_flat_params(record.params[name]))
+                mlflow.log_params(_flat_params(row["config"]))
                 mlflow.log_metrics(_flat(row))
-                _log_curve(child.info.run_id, record.curves.get(name))
+                _log_curve(child.info.run_id, curves / f"{name}.csv")
         run_id: str = run.info.run_id
     return run_id
 
@@ -199,7 +211,8 @@ def register_model(
     The tags are there as soon as the version is: after a kill, `find_version` finds it by them.
     """
     requirements = [f"{package}=={version(package).split('+')[0]}" for package in _REQUIREMENTS]
-    with mlflow.start_run(run_id=run_id), _plain_stdout():
+    # MLflow announces versions on stdout; a step's stdout is for results
+    with mlflow.start_run(run_id=run_id), redirect_stdout(sys.stderr):
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
@@ -222,35 +235,6 @@ def register_model(
 
 def _mebibytes(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-
-
-@contextmanager
-def registry() -> Iterator[str]:
-    """Point MLflow at its store to read the registry, making nothing; yield the store's URI.
-
-    Raises:
-        ConfigError: there is no store yet.
-        StorageError: it cannot be reached, or is locked.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", _DEFAULT_URI)
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    if uri.startswith("sqlite:") and not Path(path).is_file():
-        raise ConfigError(
-            f"MLflow's store {public(uri)} does not exist: nothing was registered yet"
-        )
-    with _errors_of_mlflow(uri):
-        mlflow.set_tracking_uri(uri)
-        yield uri
-
-
-@contextmanager
-def _plain_stdout() -> Iterator[None]:
-    """MLflow announces versions on stdout; a step's stdout is for results."""
-    saved, sys.stdout = sys.stdout, sys.stderr
-    try:
-        yield
-    finally:
-        sys.stdout = saved
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, float]:
@@ -276,16 +260,12 @@ def _flat_params(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _log_curve(run_id: str, path: Path | None) -> None:
-    if path is None:
-        return
-    with path.open(encoding="utf-8", newline="") as file:
-        metrics = [
-            Metric(f"training_{name}", float(value), 0, int(row["epoch"]))
-            for row in csv.DictReader(file)
-            for name, value in row.items()
-            if name != "epoch" and value
-        ]
+def _log_curve(run_id: str, path: Path) -> None:
+    curve = pl.read_csv(path, infer_schema=False).unpivot(index="epoch").drop_nulls()
+    metrics = [
+        Metric(f"training_{name}", float(value), 0, int(epoch))
+        for epoch, name, value in curve.iter_rows()
+    ]
     client = MlflowClient()
     for start in range(0, len(metrics), 1000):  # the most that one batch may hold
         client.log_batch(run_id, metrics=metrics[start : start + 1000])

@@ -1,6 +1,6 @@
 """MLflow errors that are transient: its server or database is away, busy or locked.
 
-`score_version` asks this too, and so it imports nothing of ours.
+`score_version` uses this too, so it imports nothing of ours.
 """
 
 import requests
@@ -22,10 +22,10 @@ _SERVER_ERRORS = 500
 
 
 def is_transient(error: Exception) -> bool:
-    """True if a retry may succeed; False where a name or a value is wrong.
+    """True if a retry may succeed; False if a name or a value is wrong.
 
     Args:
-        error: MLflow's own, or one of the database or of HTTP that it lets through.
+        error: of MLflow, or one of the database or of HTTP that it lets through.
 
     >>> is_transient(requests.ConnectionError("refused")), is_transient(ValueError("a wrong name"))
     (True, False)

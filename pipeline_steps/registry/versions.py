@@ -1,8 +1,8 @@
 """MLflow's registry: versions of the model, their tags, and the aliases that point to them.
 
 champion     the version that serves
-challenger   a candidate that the gate has yet to decide on, or has not promoted
-previous     the champion before; what `rollback` returns to
+challenger   a candidate that the gate has not yet decided on, or has not promoted
+previous     the champion before; `rollback` returns to it
 """
 
 import tempfile
@@ -39,8 +39,8 @@ class Version:
     Attributes:
         name: of the registered model.
         number: as MLflow writes it.
-        run_id: the pipeline run that registered it.
-        tags: what ties it to its data, parameters and code.
+        run_id: the MLflow run that registered it.
+        tags: refer to its data, parameters and code.
     """
 
     name: str
@@ -50,15 +50,15 @@ class Version:
 
     @property
     def uri(self) -> str:
-        """How to load it."""
+        """Its address for MLflow."""
         return f"models:/{self.name}/{self.number}"
 
     @property
     def training_end(self) -> datetime:
-        """The last interaction that it was trained on, inclusive.
+        """Time of the last interaction that it was trained on.
 
         Raises:
-            ArtifactError: nobody has written it down.
+            ArtifactError: its tags do not have it.
         """
         try:
             return datetime.fromisoformat(self.tags["data_last"])
@@ -71,12 +71,12 @@ class Version:
 
     @property
     def is_promoted(self) -> bool:
-        """True if the gate, or a person, has decided about it, and not just `register`."""
+        """True if the gate or a person has decided about it."""
         return GATE_DECISION in self.tags or PROMOTION in self.tags
 
 
 def find_version(name: str, fingerprint: str) -> Version | None:
-    """The first version of `name` that was registered from this very model, if any."""
+    """The first version that was registered from this very model, if any."""
     known = MlflowClient().search_model_versions(f"name = '{name}'")
     same = [v for v in known if v.tags.get("model_fingerprint") == fingerprint]
     first = min(same, key=lambda v: int(v.version), default=None)
@@ -86,9 +86,8 @@ def find_version(name: str, fingerprint: str) -> Version | None:
 def keep_first(name: str, fingerprint: str, number: str) -> Version:
     """Of the versions of one model that several machines registered at once, keep the first.
 
-    Each machine asks this after it has registered `number`, and takes back its own version if
-    another one came before it. Versions are numbered in the order in which they come, so that all
-    agree on which one stays.
+    Each machine calls this after it has registered `number`, and its own version is deleted if
+    another has a lower number: so all agree on which one stays.
     """
     first = find_version(name, fingerprint)
     if first is None or int(first.number) >= int(number):
@@ -114,13 +113,13 @@ def get_version(name: str, number: str) -> Version:
 
 
 def numbers(name: str) -> list[str]:
-    """Numbers of all versions, in their order; empty where there is no such model."""
+    """Numbers of all versions, ascending; empty if there is no such model."""
     known = MlflowClient().search_model_versions(f"name = '{name}'")
     return sorted((str(version.version) for version in known), key=int)
 
 
 def aliases(name: str) -> dict[str, str]:
-    """Number of the version that each alias points to; empty where there is no such model."""
+    """Number of each alias's version; empty if there is no such model."""
     try:
         model = MlflowClient().get_registered_model(name)
     except MlflowException as error:
@@ -153,26 +152,26 @@ def move_alias(name: str, alias: str, number: str) -> None:
 
 
 def remove_alias(name: str, alias: str) -> None:
-    """Let an alias point to nothing."""
+    """Delete an alias."""
     MlflowClient().delete_registered_model_alias(name, alias)
 
 
 def tag_version(version: Version, tags: Mapping[str, str]) -> None:
-    """Write tags to a version; long ones are cut."""
+    """Write tags to a version; long values are truncated."""
     client = MlflowClient()
     for key, value in tags.items():
         client.set_model_version_tag(version.name, version.number, key, value[:_LONGEST_TAG])
 
 
 def log_files(run_id: str, paths: Iterable[Path]) -> None:
-    """Put files beside what a run has logged; one of the same name is replaced."""
+    """Log files to a run; one of the same name is replaced."""
     client = MlflowClient()
     for path in paths:
         client.log_artifact(run_id, str(path))
 
 
 def read_file(version: Version, path: str) -> str:
-    """The text of a file that the version's run has logged.
+    """The text of a file of the version's run.
 
     Raises:
         ArtifactError: there is none.

@@ -15,6 +15,7 @@ from mlflow.artifacts import list_artifacts
 from mlflow.tracking._model_registry.client import ModelRegistryClient
 
 from diffrec_core.common.errors import ArtifactError
+from diffrec_core.contest.measures import Answers
 from pipeline_steps import build_interactions, ingest, list_raw, refit, register, split
 from pipeline_steps.champion import comparison, gate, promote
 from pipeline_steps.registry.scoring import Scored, score_versions
@@ -243,11 +244,8 @@ def test_a_tag_that_lies_about_the_training_does_not_help(
     pipeline: Pipeline, second: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scored(asked: pl.DataFrame, uris: Sequence[str], *_: Any) -> dict[str, Scored]:
-        last = datetime(2024, 1, 1, tzinfo=UTC)
-        n_users = len(asked)
-        return {
-            uri: Scored([["i0_1"]] * n_users, ["history"] * n_users, 0.001, 9, last) for uri in uris
-        }
+        answers = Answers([["i0_1"]] * len(asked), ["history"] * len(asked), 0.001, 9)
+        return {uri: Scored(answers, datetime(2024, 1, 1, tzinfo=UTC)) for uri in uris}
 
     monkeypatch.setattr(comparison, "score_versions", scored)
     pipeline.register("popularity")
@@ -280,9 +278,9 @@ def test_a_version_is_scored_by_its_own_code(pipeline: Pipeline, first: dict[str
     )
     folder = pipeline.root / "scoring"
     (found,) = score_versions(cases, [f"models:/{MODEL}/1"], 3, folder).values()
-    assert found.sources == ["history", "popularity"]
-    assert [len(items) for items in found.item_ids] == [3, 3]
-    assert not {"i0_1", "i0_2"} & set(found.item_ids[0])
+    assert found.answers.sources == ["history", "popularity"]
+    assert [len(items) for items in found.answers.item_ids] == [3, 3]
+    assert not {"i0_1", "i0_2"} & set(found.answers.item_ids[0])
     assert found.training_last == get_version(MODEL, "1").training_end
     code = Path(json.loads((folder / "0" / "facts.json").read_text())["code"])
     assert not code.is_relative_to(REPOSITORY)

@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.config import GateConfig
+from diffrec_core.contest.measures import Answers
 from diffrec_core.monitoring.checks import ADVICE, Check
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.periods import Periods
@@ -171,7 +172,7 @@ def asked(
 ) -> Check:
     version = Version("diffrec", "3", "run", {"data_last": until.isoformat(), **(tags or {})})
     return measure_champion(
-        Champion(version, expected, "sqlite:///none.db"),
+        Champion(version, expected),
         folder / "interactions",
         Periods.before(datetime.fromisoformat(NOW), "day", 10),
         gate=GateConfig(),
@@ -182,10 +183,10 @@ def asked(
 def test_a_metric_by_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of the users is answered with what the user then did, the others with nothing."""
 
-    def answer(cases: pl.DataFrame, uris: list[str], k: int, *_: Any, **__: Any) -> dict[str, Any]:
+    def answer(cases: pl.DataFrame, uris: list[str], k: int, _: Path) -> dict[str, Any]:
         assert (uris, k) == (["models:/diffrec/3"], 20)
         right = [cases["targets"][0].to_list(), *[[] for _ in range(len(cases) - 1)]]
-        return {uris[0]: SimpleNamespace(item_ids=right, sources=["history"] * len(cases))}
+        return {uris[0]: SimpleNamespace(answers=Answers(right, ["history"] * len(cases)))}
 
     monkeypatch.setattr(measuring, "score_versions", answer)
     check = asked(data, {"test_recall_at_20": 0.5})

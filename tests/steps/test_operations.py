@@ -22,7 +22,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def bring(self, paths: Iterable[str], entries: Mapping[str, Any]) -> None:
+    def fetch(self, paths: Iterable[str], entries: Mapping[str, Any]) -> None:
         for path in paths:
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text("fresh")

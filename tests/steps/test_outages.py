@@ -78,10 +78,11 @@ def test_a_wrong_name_is_no_outage(client: MlflowClient) -> None:
 def test_a_version_cannot_be_scored_where_mlflow_is_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     cases = pl.DataFrame({"user_id": ["u"], "items": [["i"]], "timestamps": [[1.0]]})
     with pytest.raises(StorageError, match=r"models:/diffrec/1 cannot be scored \(exit code 5\)"):
-        score_versions(cases, ["models:/diffrec/1"], 3, tmp_path, tracking_uri=NOBODY)
+        score_versions(cases, ["models:/diffrec/1"], 3, tmp_path)
 
 
 def test_a_registry_that_is_away_is_an_alarm_of_the_monitor(away: None) -> None:
@@ -104,7 +105,7 @@ def test_the_monitor_does_not_take_an_outage_for_a_champion_that_is_damaged(
     end = datetime(2026, 11, 24, tzinfo=UTC)
     periods = SimpleNamespace(start=lambda _: datetime(2026, 11, 23, tzinfo=UTC), end=end)
     check = measure_champion.measure_champion(
-        measure_champion.Champion(version, {}, NOBODY),
+        measure_champion.Champion(version, {}),
         Path(),
         periods,  # type: ignore[arg-type]
         monitor.GateConfig(),

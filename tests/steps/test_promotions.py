@@ -12,7 +12,8 @@ from mlflow import MlflowClient
 
 from diffrec_core.common.errors import ArtifactError
 from pipeline_steps.champion import history, promote, rollback
-from pipeline_steps.champion.promotion_log import ChampionMovedError, Promotions
+from pipeline_steps.champion.promotion_log import Promotions
+from pipeline_steps.champion.promotion_store import ChampionMovedError
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.registry import versions
 from tests.raw_logs import REPOSITORY
@@ -124,10 +125,10 @@ def test_of_two_processes_that_promote_at_once_one_wins(
         )
         for gate in (gate_file(tmp_path, "2"), gate_file(tmp_path, "3"))
     ]
-    said = [racer.communicate(timeout=120)[1] for racer in racers]
+    said = [racer.communicate(timeout=600)[1] for racer in racers]
     codes = [racer.returncode for racer in racers]
     assert sorted(codes) == [0, 2], said
-    assert "was quicker: number 1 of the promotions" in said[codes.index(2)]
+    assert "was first: number 1 of the promotions" in said[codes.index(2)]
     winner = ["2", "3"][codes.index(0)]
     assert [record.version for record in promotions.records()] == [winner]
     assert aliases(client)["champion"] == winner

@@ -155,9 +155,9 @@ def test_a_worker_killed_in_mid_stage_is_made_good_by_the_same_command(tiny: Tin
     os.kill(tiny.worker("train@b", "killed"), signal.SIGKILL)
     done = ended(process)
     assert done.code == 1
-    assert "the work was killed (exit status -9): run the same command again" in done.output
+    assert "the job was killed (exit status -9): run the same command again" in done.output
     assert "train@b" not in Run.load(tiny.store, "killed").entries()
-    assert ends(tiny.store, "killed")["train@b"].said.startswith("the work was killed")
+    assert ends(tiny.store, "killed")["train@b"].said.startswith("the job was killed")
     (tiny.side / "hold-train@b").unlink()
     repo = tiny.work("train@b", "killed") / "repo"
     (repo / "models" / "b.txt").write_text("half an output")
@@ -224,7 +224,7 @@ def test_two_runs_at_once_on_one_machine(tiny: Tiny) -> None:
 @pytest.mark.parametrize(
     ("stage", "run", "code", "message"),
     [
-        ("build", "empty", 5, "data/listed.txt: not among what the run's finished stages left"),
+        ("build", "empty", 5, "data/listed.txt: no finished stage of the run has written them"),
         ("register", "empty", 5, "run the stages that write them first"),
         ("unheard_of", "empty", 2, "there is no stage 'unheard_of'; known: build, list_raw"),
         ("build", "unheard_of", 4, "there is no run 'unheard_of'"),
@@ -289,6 +289,6 @@ def test_work_of_old_parameters_is_ended_and_not_joined(tiny: Tiny) -> None:
     (tiny.side / "hold-train@a").unlink()
     done = ended(second)
     assert done.code == 0, done.output
-    assert f"the run was specified anew: ending its old work, {old}" in done.output
+    assert f"the run was specified again: ending its old job, process {old}" in done.output
     assert read(tiny, "mended", "train@a", "models/a.txt") == "model a 41\n"
     assert tiny.ran() == ["list_raw", "train@a", "train@a"]

@@ -175,7 +175,7 @@ def test_window_days_count_back_from_the_end(project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--end", "tomorrow"), "--end 'tomorrow': expected a date or time"),
+        (("--end", "tomorrow"), "--end 'tomorrow': no date or time"),
         (("--start", "2026-13-01"), "--start '2026-13-01'"),
         (("--start", END, "--end", END), "must be before --end"),
         (("--start", "2026-11-24T01:00+00:00", "--end", "2026-11-24T02:00+02:00"), "before --end"),
@@ -305,7 +305,7 @@ def test_the_finished_run_before_it_gives_its_ids(project: Project) -> None:
 def test_without_git_there_are_no_runs(project: Project, tmp_path: Path) -> None:
     (project.root / ".git").rename(tmp_path / "git")
     try:
-        assert "is no git repository: a run's code is a commit" in project.refused()
+        assert "is not a git repository: a run's code is a commit" in project.refused()
     finally:
         (tmp_path / "git").rename(project.root / ".git")
 

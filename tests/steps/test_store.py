@@ -134,20 +134,8 @@ def test_a_folder_is_read_at_once(store: Store) -> None:
     assert store.read_folder("nothing") == {}
 
 
-def test_a_large_file_is_uploaded(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "table.parquet"
-    path.write_bytes(b"x" * 100_000)
-
-    store.upload("tables/one", path)
-
-    assert store.read("tables/one") == path.read_bytes()
-    assert store.names("tables") == ["tables/one"]
-
-
 def test_a_full_disk_leaves_what_was_there_and_nothing_more(tmp_path: Path) -> None:
-    large = tmp_path / "table.parquet"
-    large.write_bytes(b"x" * 2 * DISK_BYTES)
-    content = large.read_bytes()
+    content = b"x" * 2 * DISK_BYTES
     with small_disk(tmp_path / "disk") as disk:
         store = Store(str(disk))
         store.write("folder/state", b"old")
@@ -156,7 +144,6 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_more(tmp_path: Path) -> N
                 lambda: store.write("folder/state", content),
                 lambda: store.write_all({"folder/state": b"new", "folder/other": content}),
                 lambda: store.create("folder/new", content),
-                lambda: store.upload("folder/state", large),
             ):
                 with pytest.raises(StorageError, match="cannot be written"):
                     action()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,7 +164,7 @@ def test_a_worker_that_does_not_start_is_lost_work(bench: Bench) -> None:
     code, output, errors = end_of(bench.show("pass"))
     assert code == 70
     assert output == "no memory\n"
-    assert "the work was killed (exit status 1): run the same command again" in errors
+    assert "the job was killed (exit status 1): run the same command again" in errors
     assert "stage.log" in errors
 
 
@@ -194,7 +195,7 @@ def test_work_of_another_specification_is_ended_and_not_joined(bench: Bench) -> 
     code, output, errors = end_of(bench.show("say('anew'); code = 4", of="new params"))
     assert (code, output) == (4, "anew\n"), errors
     old, _ = bench.pids()
-    assert f"the run was specified anew: ending its old work, {old}" in errors
+    assert f"the run was specified again: ending its old job, process {old}" in errors
     assert not alive(old)
     assert not alive(bench.pids("child")[0])
 
@@ -227,7 +228,7 @@ subprocess.run(["sh", "-c", script], cwd=folder)
     show.send_signal(number)
     code, _, errors = end_of(show)
     assert code == 128 + number
-    assert f"{number.name}: ending the work too" in errors
+    assert f"{number.name}: ending the job too" in errors
     # the last may be with init, which has to find out that they have ended
     until(lambda: not any(map(alive, [*bench.pids(), *bench.pids("child")])))
     assert not (bench.folder / "work" / "result.json").exists()
@@ -239,7 +240,7 @@ def test_a_worker_killed_is_lost_work_and_its_lock_is_free(bench: Bench) -> None
     os.kill(bench.pids()[0], signal.SIGKILL)
     code, output, errors = end_of(show)
     assert (code, output) == (70, "begun\n")
-    assert "the work was killed (exit status -9)" in errors
+    assert "the job was killed (exit status -9)" in errors
     assert end_of(bench.show("say('again')"))[:2] == (0, "again\n")
 
 
@@ -308,7 +309,7 @@ def test_a_joined_worker_killed_is_lost_work_too(bench: Bench) -> None:
     os.kill(bench.pids()[0], signal.SIGKILL)
     code, _, errors = end_of(second)
     assert code == 70
-    assert "the work ended with no exit status (killed, or the machine restarted)" in errors
+    assert "the job ended with no exit status (killed, or the machine restarted)" in errors
 
 
 @pytest.mark.parametrize("turn", range(4))
@@ -379,7 +380,7 @@ def test_a_signal_ends_no_session_of_somebody_else(
         assert "already running; attaching" in show.stderr.readline()
         time.sleep(0.5)
         show.send_signal(number)
-        assert "ending the work too" in show.stderr.readline()
+        assert "ending the job too" in show.stderr.readline()
         time.sleep(0.5)  # it has looked at the lock
     assert end_of(show)[0] == 128 + number
     assert alive(another_pid.pid)
@@ -468,15 +469,18 @@ def test_workspaces_that_another_command_removes_at_the_same_time(
 def test_workspaces_that_are_gone_before_they_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stages, entries = old_workspaces(tmp_path), Path.iterdir
+    stages, scan = old_workspaces(tmp_path), os.scandir
 
-    def of_a_folder_that_has_gone(folder: Path) -> Iterator[Path]:
-        if folder == stages[0].parent:
-            shutil.rmtree(folder)
-        return entries(folder)
+    def of_a_folder_that_has_gone(folder: object = ".") -> Any:
+        if str(folder) == str(stages[0].parent) and stages[0].exists():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "scandir", scan)
+                shutil.rmtree(stages[0].parent)
+        return scan(folder)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(Path, "iterdir", of_a_folder_that_has_gone)
+    monkeypatch.setattr(os, "scandir", of_a_folder_that_has_gone)
     assert end_all(tmp_path) == []
+    assert not stages[0].exists()
     remove_old(tmp_path, days=14)
     assert list(tmp_path.glob("*")) == []
 
