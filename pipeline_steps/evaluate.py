@@ -27,8 +27,9 @@ from diffrec_core.evaluation.seeds import mean_of, mean_per_user, spread_of
 from diffrec_core.models.base import Recommender
 from diffrec_core.models.kinds import load
 from pipeline_steps.runtime import candidates
-from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.command import Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.outputs import output_directory
 from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
@@ -36,17 +37,11 @@ from pipeline_steps.runtime.progress import progress
 log = logging.getLogger("pipeline")
 
 
-class EvaluateInputs(Inputs):
+class EvaluateInputs(PartsInputs):
     """The candidate, the parts of the split, and the output."""
 
     model_dir: Path
     """Folder of a model directory per seed."""
-
-    train: Path
-    """Training part."""
-
-    validation: Path
-    """Validation part."""
 
     test: Path
     """Test part."""

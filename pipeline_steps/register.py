@@ -18,7 +18,7 @@ from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import tracking, versions
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, Report, execute, repository_root
-from pipeline_steps.runtime.models import Models
+from pipeline_steps.runtime.config import Models
 from pipeline_steps.runtime.sections import Seed
 from pipeline_steps.runtime.urls import public
 from pipeline_steps.shared import Variable

@@ -27,14 +27,15 @@ from diffrec_core.report.changes import (
 from diffrec_core.report.figures import build_figures, plot_pictures
 from diffrec_core.report.gather import ReportSources, report_data
 from diffrec_core.report.html import render_report
-from pipeline_steps.runtime.command import Inputs, Report, execute
-from pipeline_steps.runtime.models import Models
+from pipeline_steps.runtime.command import Report, execute
+from pipeline_steps.runtime.config import Models
+from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-class SelectInputs(Inputs):
+class SelectInputs(PartsInputs):
     """Results of the models, what the report shows, and the outputs."""
 
     evaluation: Path
@@ -51,12 +52,6 @@ class SelectInputs(Inputs):
 
     interactions: Path
     """For ids and titles."""
-
-    train: Path
-    """Training part, for the histories shown."""
-
-    validation: Path
-    """Validation part, likewise."""
 
     selection: Path
     """JSON to write: the choice, for `refit`."""

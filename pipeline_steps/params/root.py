@@ -31,8 +31,7 @@ from pipeline_steps.params.steps import (
     TuneConfig,
 )
 from pipeline_steps.runtime.command import repository_root
-from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.models import Models, Seeds
+from pipeline_steps.runtime.config import Models, RuntimeConfig, Seeds
 from pipeline_steps.runtime.sections import Seed, read_params
 
 

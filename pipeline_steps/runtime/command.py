@@ -37,11 +37,8 @@ Report = Mapping[str, Any]
 """Counts and facts of a command, written to `--report` with its timings."""
 
 
-class _Positional:
-    """Marks a field of the inputs that is given by position."""
-
-
-POSITIONAL: Final = _Positional()
+POSITIONAL: Final = "positional"
+"""Marks a field of the inputs that is given by position."""
 
 
 class Inputs(Config):
@@ -86,7 +83,7 @@ def _inputs(run: Callable[..., Any]) -> type[Inputs]:
 
 def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     kind, options = _plain(field.annotation), dict[str, Any](help=_help(field))
-    if any(isinstance(mark, _Positional) for mark in field.metadata):
+    if POSITIONAL in field.metadata:
         if get_origin(kind) is tuple:
             options["nargs"] = "+"
         elif not field.is_required():

@@ -39,11 +39,12 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, is not YAML, or holds no sections.
     """
-    return read_sections(path, YAML(typ="safe", pure=True))
+    sections: dict[str, Any] = read_sections(path, YAML(typ="safe", pure=True))
+    return sections
 
 
-def read_sections(path: Path, yaml: YAML) -> dict[str, Any]:
-    """Read a file of sections with the given parser; see `read_params`."""
+def read_sections(path: Path, yaml: YAML) -> Any:
+    """Read a file of sections as the parser's kind of dict; see `read_params`."""
     try:
         sections = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

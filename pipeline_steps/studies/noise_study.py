@@ -4,9 +4,8 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -24,7 +23,7 @@ from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.kinds import build
-from diffrec_core.report.noise import NoiseResult
+from diffrec_core.report.noise import METRICS, NoiseResult
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.fitting import LIGHTGCN, Training, epoch_limit
 from pipeline_steps.runtime.item_clusters import fit_item_clusters
@@ -32,9 +31,6 @@ from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
 
 log = logging.getLogger("pipeline")
-
-METRICS: Final = ("recall@20", "ndcg@20")
-_CUTOFFS = (20,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +84,6 @@ class _Noise:
     train: Histories
     validation: Histories
 
-    @property
-    def digest(self) -> list[str]:
-        """What tells these data from others."""
-        return [_digest(self.train), _digest(self.validation)]
-
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
@@ -104,7 +95,7 @@ class _Fit:
 
 
 class NoiseStudy:
-    """All fits; those that an earlier, interrupted run has finished are not run again.
+    """All fits; those that an interrupted run has finished are not run again.
 
     Args:
         params: all of params.yaml.
@@ -123,8 +114,12 @@ class NoiseStudy:
                     f"params.yaml: robustness.models: {name!r} is not under `train`; "
                     f"known: {', '.join(params.train)}"
                 )
-        # before any fit: a fault of it is to be told now, not after hours
+        # before any fit: its errors should be raised now, not after hours
         self.natural = self._natural() if self.config.natural else None
+        self._excluded: Histories | None = None
+        if self.natural:  # a user trained on a low rating is never asked for that item again; were
+            # the item open to the models without natural noise, the noise would seem to help
+            self._excluded = concatenate(self.natural.train, self.natural.validation)
         self._path = finished
         self._finished: dict[str, list[float]] = read_json(finished) if finished.exists() else {}
         self._clusters: tuple[tuple[str, float, int], NDArray[np.int64]] | None = None
@@ -155,7 +150,7 @@ class NoiseStudy:
             yield self.natural
 
     def _random(self, share: float, seed: int) -> _Noise:
-        """Pairs in both parts, none of them in the two: validation would ask for what is known."""
+        """Random pairs in both parts, none in both at once: validation would ask for known ones."""
 
         def noisy(name: str, part: Histories, known: Histories) -> Histories:
             draw = derive_seed(self.params.seed, name, seed)
@@ -191,19 +186,8 @@ class NoiseStudy:
             add_pairs(data.validation, for_validation),
         )
 
-    @cached_property
-    def _excluded(self) -> Histories | None:
-        """What natural noise adds, excluded from the ranking of every fit alike.
-
-        Who is trained on a low rating is never asked for that item again. Were it left to the
-        others to recommend it, noise would seem to help.
-        """
-        if self.natural is None:
-            return None
-        return concatenate(self.natural.train, self.natural.validation)
-
     def _measure(self, fit: _Fit) -> list[float]:
-        """Recall and NDCG of a fit, which is run unless it has been."""
+        """Recall and NDCG of a fit, stored or run now."""
         config = self.params.train[fit.model]
         model = build(config, prepare_device(self.params.runtime))
         key = self._key(model, fit)
@@ -214,14 +198,17 @@ class NoiseStudy:
         return self._finished[key]
 
     def _key(self, model: Recommender, fit: _Fit) -> str:
-        """Hash all that a row is a function of."""
-        embedding = self.params.pretrain_item_embeddings, self.params.cluster_items
+        """Hash of all that a row is a function of."""
+        noise, sections = fit.noise, None
+        if model.needs_item_clusters:
+            embedding = self.params.pretrain_item_embeddings, self.params.cluster_items
+            sections = [section.model_dump(mode="json") for section in embedding]
+        digests = [_digest(noise.train), _digest(noise.validation)]
         excluded = None if self._excluded is None else _digest(self._excluded)
-        noise, needs_clusters = fit.noise, model.needs_item_clusters
-        sections = [section.model_dump(mode="json") for section in embedding]
-        own = self._training(fit).key(model.config)
-        what: list[Any] = [own, fit.seed, noise.kind, noise.share, noise.digest, excluded]
-        return sha256_json([*what, sections if needs_clusters else None])
+        training = self._training(fit).key(model.config)
+        return sha256_json(
+            [training, fit.seed, noise.kind, noise.share, digests, excluded, sections]
+        )
 
     def _training(self, fit: _Fit, what: str | None = None) -> Training:
         name = f"{what or fit.model}-{fit.noise.kind}-{fit.noise.share:.4f}-{fit.seed}"
@@ -248,11 +235,11 @@ class NoiseStudy:
         return evaluate_task(
             model.score,
             RankingTask("test", histories, self.data.test, self._excluded),
-            EvaluationConfig(cutoffs=_CUTOFFS, batch_size=self.params.evaluate.batch_size),
+            EvaluationConfig(cutoffs=(20,), batch_size=self.params.evaluate.batch_size),
         ).metrics
 
     def _item_clusters(self, fit: _Fit) -> NDArray[np.int64]:
-        """(I,) cluster of each item on this noise, the same for every latent model."""
+        """(I,) cluster of each item on this noise, shared by all latent models."""
         noise = fit.noise
         key = (noise.kind, noise.share, fit.seed)
         if self._clusters is None or self._clusters[0] != key:

@@ -1,25 +1,25 @@
 """Retrain models on noisier and noisier data, and see how much worse they rank clean test data.
 
 Noise is added to train and validation: random pairs of users and items, and natural noise, the
-events that `build_interactions.min_value` left out. Finished fits are kept: a killed run goes on
-where it stopped. Writes one row for each fit, and a picture of what models lose.
+events that `build_interactions.min_value` excluded. Finished fits are stored: a killed run resumes
+where it stopped. Writes one row for each fit, and a picture of how much each model loses.
 
   make robustness MODELS="ease diffrec"
 """
 
-import csv
-import io
 from pathlib import Path
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.data.splits import PARTS
-from diffrec_core.report.noise import NoiseResult, noise_picture
+from diffrec_core.report.noise import METRICS, noise_picture
 from pipeline_steps.params.root import Params
-from pipeline_steps.runtime.command import Inputs, Report
-from pipeline_steps.studies.noise_study import METRICS, NoiseStudy, StudyData
+from pipeline_steps.runtime.command import Report
+from pipeline_steps.runtime.inputs import PartsInputs
+from pipeline_steps.runtime.outputs import write_csv
+from pipeline_steps.studies.noise_study import NoiseStudy, StudyData
 
 
-class RobustnessInputs(Inputs):
+class RobustnessInputs(PartsInputs):
     """The data, clean, and the output."""
 
     events: Path
@@ -27,12 +27,6 @@ class RobustnessInputs(Inputs):
 
     interactions: Path
     """For the vocabulary."""
-
-    train: Path
-    """Training part."""
-
-    validation: Path
-    """Validation part."""
 
     test: Path
     """Test part."""
@@ -49,15 +43,16 @@ def run(inputs: RobustnessInputs, params: Params) -> Report:
     paths = {part: getattr(inputs, part) for part in PARTS}
     data = StudyData.read(inputs.interactions, inputs.events, paths)
     rows = list(NoiseStudy(params, data, inputs.finished).run())
-    write_text(inputs.out / "rows.csv", _csv(rows))
+    cells = (
+        {
+            "model": row.model,
+            "noise": row.noise,
+            "share": f"{row.share:.4f}",
+            "seed": row.seed,
+            **{metric: row.value(metric) for metric in METRICS},
+        }
+        for row in rows
+    )
+    write_csv(inputs.out / "rows.csv", ["model", "noise", "share", "seed", *METRICS], cells)
     write_text(inputs.out / "drop.svg", noise_picture(rows))
     return {"fits": len(rows)}
-
-
-def _csv(rows: list[NoiseResult]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "noise", "share", "seed", *METRICS])
-    for r in rows:
-        writer.writerow([r.model, r.noise, f"{r.share:.4f}", r.seed, r.recall, r.ndcg])
-    return buffer.getvalue()

@@ -8,7 +8,6 @@ pictures, and a preset with the best settings:
   python -m pipeline_steps use-preset tuned             puts the results over params.yaml
 """
 
-import csv
 import io
 import json
 import logging
@@ -29,10 +28,11 @@ from pipeline_steps.params.presets import merged
 from pipeline_steps.params.steps import RegisterConfig, TuneConfig
 from pipeline_steps.registry import tracking
 from pipeline_steps.runtime.candidates import LEFT_OUT, seed_of
-from pipeline_steps.runtime.command import Inputs, Report
-from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.fitting import read_training_data, training_key
-from pipeline_steps.runtime.models import ModelEntry
+from pipeline_steps.runtime.command import Report
+from pipeline_steps.runtime.config import ModelEntry, RuntimeConfig
+from pipeline_steps.runtime.fitting import Training, read_training_data
+from pipeline_steps.runtime.inputs import FitInputs
+from pipeline_steps.runtime.outputs import write_csv
 from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
 from pipeline_steps.runtime.sections import Section, Seed
@@ -44,31 +44,14 @@ _LAST_VALIDATION = "last_validation_recall@20"
 """The metric of early stopping, which pruning compares, whatever `select.metric` is."""
 
 
-class TuneInputs(Inputs):
+class TuneInputs(FitInputs):
     """The model, its data and the output."""
-
-    model: str
-    """An entry under `models` and `train` in params.yaml."""
-
-    items: Path
-    """Folder of the item vocabulary; of a latent model, with the items' clusters."""
-
-    train: Path
-    """Training part."""
-
-    validation: Path
-    """Validation part."""
 
     out: Path
     """Folder to write: trials, pictures and the preset."""
 
     study: Path = Path(".tuning/studies.db")
     """SQLite file of the trials."""
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The data, by role."""
-        return {"items": self.items, "train": self.train, "validation": self.validation}
 
 
 def run(
@@ -85,19 +68,19 @@ def run(
 ) -> Report:
     """Run the study, log its trials, and write the results."""
     name, metric = inputs.model, select.metric
-    data, _ = read_training_data(
-        build(config), items=inputs.items, train=inputs.train, validation=inputs.validation
+    data, _ = read_training_data(build(config), inputs)
+    sources = {part: getattr(inputs, part) for part in ("items", "train", "validation")}
+    training = Training(
+        name=f"tune/{name}", seed=seed, code=Path(entry.code), inputs=sources, runtime=runtime
     )
-    judge = _Judge(name, config, data, metric, evaluate.batch_size, seed, runtime)
-    key = training_key(seed, config, inputs.paths, Path(entry.code))
+    study_name = f"{name} {training.key(config)[:16]} {metric}"
     start = config.model_dump(mode="json")
-    study = Study(inputs.study, f"{name} {key[:16]} {metric}", config.suggest, start, seed)
-    total = tune.trials if tune.seconds is None else None
+    study = Study(inputs.study, study_name, config.suggest, start, seed)
+    judge = _Judge(name, start, data, metric, evaluate.batch_size, seed, runtime)
+    tags = {"metric": f"validation {metric}"}
     with (
-        progress(f"tune/{name}", total) as advance,
-        tracking.tuning_run(
-            register.experiment, name, {"metric": f"validation {metric}"}
-        ) as log_trial,
+        progress(f"tune/{name}", tune.trials) as advance,
+        tracking.tuning_run(register.experiment, name, tags) as log_trial,
     ):
 
         def on_trial(trial: Trial) -> None:
@@ -123,7 +106,7 @@ class _Judge:
     """
 
     name: str
-    config: ModelConfig
+    start: dict[str, Any]
     data: TrainingData
     metric: str
     batch_size: int
@@ -131,7 +114,7 @@ class _Judge:
     runtime: RuntimeConfig
 
     def __call__(self, settings: Settings, validated: OnValidation) -> float:
-        section = merged(self.config.model_dump(mode="json"), nested(settings))
+        section = merged(self.start, nested(settings))
         config = ModelConfig.parse(section, f"train.{self.name}")
         model = build(config, prepare_device(self.runtime))
         options = TrainingOptions(
@@ -158,7 +141,7 @@ def _write(inputs: TuneInputs, study: Study, trials: list[Trial], metric: str) -
     best = best_trial(trials)
     if best is None:
         raise DataError("the study has no complete trial")
-    write_text(inputs.out / "trials.csv", _csv(trials, metric))
+    _write_trials(inputs.out / "trials.csv", trials, metric)
     write_json(inputs.out / "importances.json", study.importances)
     _write_pictures(study, inputs.out)
     label = f"validation {metric} {best.value:.4f}, the best of {len(trials)} trials"
@@ -190,16 +173,21 @@ def _write_pictures(study: Study, folder: Path) -> None:
             write_text(folder / f"{name}.svg", buffer.getvalue().decode())
 
 
-def _csv(trials: list[Trial], metric: str) -> str:
+def _write_trials(path: Path, trials: list[Trial], metric: str) -> None:
     keys = sorted({key for trial in trials for key in trial.settings})
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys])
-    for t in trials:
-        values = ["" if value is None else value for value in (t.value, t.last_validation)]
-        cells = [_cell(t.settings.get(key, "")) for key in keys]
-        writer.writerow([t.number, t.state, *values, round(t.seconds, 3), *cells])
-    return buffer.getvalue()
+    columns = ["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys]
+    rows = (
+        {
+            "trial": trial.number,
+            "state": trial.state,
+            metric: trial.value,
+            _LAST_VALIDATION: trial.last_validation,
+            "seconds": round(trial.seconds, 3),
+            **{key: _cell(value) for key, value in trial.settings.items()},
+        }
+        for trial in trials
+    )
+    write_csv(path, columns, rows)
 
 
 def _cell(value: Any) -> Any:
