@@ -1,8 +1,8 @@
 """Rank all items for all users and measure: validation, and, read here only, test.
 
-Validation is scored from the train history, test from train and
-validation: each from everything that came before it. What is popular is counted in train. Of a
-model with several seeds, means and standard deviations are written.
+Validation is scored from the train history, test from train and validation: each from everything
+that came before it. Popularity is counted in train. For a model with several seeds, means and
+standard deviations are written.
 """
 
 import logging
@@ -47,13 +47,13 @@ class EvaluateInputs(PartsInputs):
     """Test part."""
 
     item_embeddings: Path | None = None
-    """For the diversity of lists; without it, none."""
+    """For the diversity of lists; without it, that is not measured."""
 
     out: Path
     """Folder to write."""
 
     def paths(self) -> dict[str, Path]:
-        """What is read, by role."""
+        """Everything that is read, by role."""
         paths = {"model": self.model_dir, **{part: getattr(self, part) for part in PARTS}}
         return paths | ({"item_embeddings": self.item_embeddings} if self.item_embeddings else {})
 

@@ -1,4 +1,4 @@
-"""Train LightGCN on the training part and keep the item embeddings, keyed by item id."""
+"""Train LightGCN on the training part and write the item embeddings, keyed by item id."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Train the winner on all data, for the number of epochs that validation chose.
 
-With `refit.hold_out_test` the test part is left out. Latent models get item clusters of their own,
-from all that they are trained on.
+With `refit.hold_out_test` the test part is left out. Latent models get their own item clusters,
+from the same data.
 """
 
 import logging

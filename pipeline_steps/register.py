@@ -1,8 +1,8 @@
 """Log the run to MLflow, register the refitted model and move the alias.
 
-The store is `sqlite:///mlflow.db` unless MLFLOW_TRACKING_URI says
-otherwise. A model that is registered already, byte for byte, is not registered again. A champion
-that the gate, or a person, has promoted is not replaced: the new version becomes challenger.
+The store is MLFLOW_TRACKING_URI, by default `sqlite:///mlflow.db`. A model that is registered
+already, byte for byte, is not registered again. A champion that was promoted, by the gate or by a
+person, is not replaced: the new version becomes challenger.
 """
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger("pipeline")
 
 
 class RegisterInputs(Inputs):
-    """The model, what is logged beside it, and the output."""
+    """The model, the files logged with it, and the output."""
 
     model_dir: Path
     """The refitted model."""
@@ -74,19 +74,15 @@ def run(
     log.info("%s version %s is now %s", name, number, alias)
     registration = {"name": name, "version": number, "alias": alias}
     where = {"run_id": version.run_id, "tracking_uri": public(uri)}
-    write_json(inputs.out, {**registration, "seed_sd": _seed_sd(inputs.leaderboard), **where})
+    leaderboard = read_json(inputs.leaderboard)
+    # of the winner's validation metrics; empty if it had one seed
+    seed_sd = leaderboard["models"][leaderboard["selected"]]["sd"]["validation"]
+    write_json(inputs.out, {**registration, "seed_sd": seed_sd, **where})
     return registration
 
 
-def _seed_sd(path: Path) -> dict[str, float]:
-    """Standard deviations of the winner's validation metrics; empty if it had one seed."""
-    leaderboard = read_json(path)
-    sd: dict[str, float] = leaderboard["models"][leaderboard["selected"]]["sd"]["validation"]
-    return sd
-
-
 def _allowed_alias(config: RegisterConfig, number: str) -> str:
-    """The alias that the version gets: the configured one, unless a promotion stands against it."""
+    """The configured alias; `challenger` where the champion was promoted."""
     champion = versions.by_alias(config.model_name, versions.CHAMPION)
     ours = {versions.CHAMPION, versions.CHALLENGER}
     if champion is None or config.alias not in ours:
@@ -105,7 +101,7 @@ def _allowed_alias(config: RegisterConfig, number: str) -> str:
 
 
 def _tags(inputs: RegisterInputs, seed: int, identity: str) -> dict[str, str]:
-    """What ties a version to its data, parameters and code."""
+    """Tags that identify the version's data, parameters and code."""
     description, selection = read_description(inputs.model_dir), read_json(inputs.selection)
     window, lock = description["training_window"], Path("dvc.lock")
     return {

@@ -1,6 +1,6 @@
 """Choose the winner on validation alone; write the leaderboard, plots and the report.
 
-The test part decides nothing: how the models stand there is shown beside.
+Results on the test part are shown and decide nothing.
 """
 
 import logging
@@ -36,7 +36,7 @@ log = logging.getLogger("pipeline")
 
 
 class SelectInputs(PartsInputs):
-    """Results of the models, what the report shows, and the outputs."""
+    """Results of the models, data that the report shows, and the outputs."""
 
     evaluation: Path
     """Folder with a folder of results per model."""
@@ -63,7 +63,7 @@ class SelectInputs(PartsInputs):
     """Folder to write: data of DVC's plots."""
 
     history: Path
-    """JSON to read, if it is there, and to write: this run and the one before."""
+    """JSON to read, if it exists, and to write: this run and the previous one."""
 
     html: Path
     """HTML to write: the report."""
@@ -135,7 +135,7 @@ def _write_report(
 def _selection(
     leaderboard: dict[str, Any], fits: dict[str, Any], config: SelectConfig
 ) -> dict[str, Any]:
-    """What `refit` must know of the winner."""
+    """The winner and its training, for `refit`."""
     winner = leaderboard["selected"]
     row, fit = leaderboard["models"][winner], fits[winner]
     return {
@@ -151,13 +151,12 @@ def _selection(
 
 
 def _changes(path: Path, leaderboard: dict[str, Any]) -> Changes:
-    """What is different from the previous run; this one is then known to the next.
+    """The differences from the previous run; also add this run to the history.
 
-    DVC keeps the file from run to run (`persist`), with everything else that a run made: it is an
-    output, and never makes the stage stale.
+    DVC keeps the file between runs (`persist`): it is an output, and never makes the stage stale.
     """
-    kept = read_json(path) if path.is_file() else {}
-    known = kept["runs"] if kept.get("schema") == HISTORY_SCHEMA else []
+    history = read_json(path) if path.is_file() else {}
+    known = history["runs"] if history.get("schema") == HISTORY_SCHEMA else []
     runs = advance(known, summarize(leaderboard))
     write_json(path, {"schema": HISTORY_SCHEMA, "runs": runs})
     return compare_runs(runs[0] if len(runs) > 1 else None, runs[-1])

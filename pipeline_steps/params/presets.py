@@ -18,12 +18,12 @@ from pipeline_steps.runtime.sections import read_params
 
 PRESETS: Final = repository_root() / "presets"
 TUNED: Final = Path("reports/tuning")
-"""Where `tune` writes a preset for each model."""
+"""Folder in which `tune` writes a preset for each model."""
 SECTIONS: Final = frozenset(
     {"build_interactions", "pretrain_item_embeddings", "cluster_items", "train", "robustness"}
 )
-"""What a preset may hold: which events count, what the models are and what noise they are put to;
-neither where the data lie nor the machine."""
+"""Sections that a preset may hold: those about the data set's events, the models and the noise, not
+about paths or the machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Params(Config):
     """Parent of all randomness."""
 
     seeds: Seeds
-    """How often each model is trained, each time from another seed."""
+    """Number of seeds that each model is trained with."""
 
     models: Models
     """The models of a run."""
@@ -73,7 +73,7 @@ class Params(Config):
     """A study beside the pipeline: `make robustness`."""
 
     preset: AppliedPreset | None = None
-    """What `use-preset` has changed."""
+    """The changes of `use-preset`."""
 
     @field_validator("train", mode="before")
     @classmethod

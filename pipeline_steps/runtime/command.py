@@ -59,7 +59,7 @@ def execute(run: Callable[..., Report | None], argv: list[str] | None = None) ->
 
 
 def command_line(run: Callable[..., Report | None]) -> argparse.ArgumentParser:
-    """The command line of a command: its inputs, and what every command has."""
+    """The command line of a command: its inputs, and the options of every command."""
     parser = argparse.ArgumentParser(
         description=sys.modules[run.__module__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -170,5 +170,5 @@ def peak_memory_mib() -> float:
 
 
 def repository_root() -> Path:
-    """The folder that holds this package: where git and dvc are asked about the code."""
+    """The folder that holds this package."""
     return Path(__file__).resolve().parents[2]

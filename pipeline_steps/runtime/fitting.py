@@ -38,7 +38,7 @@ CODE: Final = (
     "diffrec_core/nn",
     "diffrec_core/training",
 )
-"""What every training depends on, beside its model's own code: as in dvc.yaml."""
+"""Code that every training depends on, beside its model's own: as in dvc.yaml."""
 
 LIGHTGCN: Final = Path("diffrec_core/models/lightgcn")
 """Code of the item embeddings."""
@@ -55,7 +55,7 @@ class Training:
         inputs: the data that it is a function of, by role.
         runtime: where and how it runs.
         fixed_epochs: train exactly so long; None: validation decides.
-        keep_checkpoint: leave it to the caller to `forget_checkpoint`.
+        keep_checkpoint: the caller removes it (`forget_checkpoint`).
     """
 
     name: str
@@ -136,7 +136,7 @@ def _checkpoint(name: str) -> Path:
 
 
 def forget_checkpoint(name: str) -> None:
-    """Remove what a training of this name could be taken up from."""
+    """Remove the checkpoint of a training of this name."""
     shutil.rmtree(_checkpoint(name), ignore_errors=True)
 
 

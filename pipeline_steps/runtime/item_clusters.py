@@ -1,4 +1,4 @@
-"""The clusters that latent models need, from histories: LightGCN, then k-means."""
+"""Item clusters for latent models, from histories: LightGCN, then k-means."""
 
 import numpy as np
 from numpy.typing import NDArray

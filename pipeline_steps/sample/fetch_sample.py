@@ -4,7 +4,7 @@
   fetch-sample ml-1m      MovieLens-1M; docs/tutorial.md shows the params.yaml that reads it
   fetch-sample FILE       either one, from its archive, downloaded on another machine
 
-An archive is used only if it has the expected SHA-256. A sample that is there is not fetched again.
+An archive is used only if it has the expected SHA-256. A sample that is present stays.
 """
 
 import logging
@@ -73,7 +73,7 @@ SAMPLES: Final[dict[str, Sample]] = {
 
 
 class FetchSampleInputs(Inputs):
-    """What to fetch."""
+    """The sample."""
 
     source: Annotated[str, POSITIONAL] = "ml-100k"
     """A sample, ml-100k or ml-1m, or the archive of one of them."""
@@ -100,17 +100,17 @@ def run(inputs: FetchSampleInputs) -> None:
 
 
 def _resolve(source: str) -> tuple[str, Path | None]:
-    """Return the sample's name, and its archive if that is what was given."""
+    """The sample's name, and its archive if the source is one."""
     if source in SAMPLES:
         return source, None
     archive, known = Path(source), ", ".join(SAMPLES)
     if not archive.is_file():
         raise DataError(f"{source} is neither a sample ({known}) nor a file")
     digest = sha256_file(archive)
-    for name, sample in SAMPLES.items():
-        if sample.sha256 == digest:
-            return name, archive
-    raise DataError(f"{source} is not the archive of a sample ({known}): SHA-256 {digest}")
+    names = {sample.sha256: name for name, sample in SAMPLES.items()}
+    if digest not in names:
+        raise DataError(f"{source} is not the archive of a sample ({known}): SHA-256 {digest}")
+    return names[digest], archive
 
 
 def _is_present(target: Path, sample: Sample) -> bool:
@@ -158,18 +158,12 @@ def _download_file(url: str, folder: Path) -> Path:
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:
-    """Download a wheel, without installing it, from the index that pip is configured with.
-
-    pip shows a progress bar of its own.
-    """
-    options = [
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-input",
-        *([] if log.isEnabledFor(logging.INFO) else ["--quiet"]),
-    ]
+    """Download a wheel from pip's index, with pip's progress bar; nothing is installed."""
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--dest", str(folder)]
+    if not log.isEnabledFor(logging.INFO):
+        options.append("--quiet")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement],
+        [sys.executable, "-m", "pip", "download", *options, requirement],
         env={**os.environ, "TMPDIR": str(folder.absolute())},
         stderr=subprocess.PIPE,
         text=True,

@@ -1,7 +1,7 @@
 """Look for better settings of one model than those in params.yaml, on the validation part alone.
 
 Every model has the same budget (section `tune`), its present settings are the first trial, and
-recency is tuned for all. A killed study goes on where it stopped. Writes the trials as CSV and
+recency is tuned for all. A killed study resumes where it stopped. Writes the trials as CSV and
 pictures, and a preset with the best settings:
 
   make tune MODELS="ease t_diffrec" BUDGET=50           trials, or 90s, 10m, 2h
@@ -86,7 +86,9 @@ def run(
         def on_trial(trial: Trial) -> None:
             values = {metric: trial.value, _LAST_VALIDATION: trial.last_validation}
             log_trial(trial.settings, values, {"state": trial.state})
-            advance(trial.number, _note(best_trial(study.trials), metric))
+            best = best_trial(study.trials)
+            label = f"best {metric} {best.value:.4f} (trial {best.number})" if best else ""
+            advance(trial.number, label or "none succeeded yet")
 
         try:
             trials = study.run(judge, tune, on_trial)
@@ -131,12 +133,6 @@ class _Judge:
         return evaluate_task(model.score, self.data.validation, evaluation).metrics[self.metric]
 
 
-def _note(best: Trial | None, metric: str) -> str:
-    if best is None:
-        return "none succeeded yet"
-    return f"best {metric} {best.value:.4f} (trial {best.number})"
-
-
 def _write(inputs: TuneInputs, study: Study, trials: list[Trial], metric: str) -> dict[str, Any]:
     best = best_trial(trials)
     if best is None:
@@ -156,10 +152,10 @@ def _write_preset(folder: Path, model: str, settings: Any, label: str) -> None:
 
 
 def _write_pictures(study: Study, folder: Path) -> None:
-    """Optuna's own pictures of the trials and of what matters."""
+    """Draw the trials and the importances with Optuna; nothing where there are too few trials."""
     from optuna.visualization import matplotlib as pictures  # noqa: PLC0415  # it takes a second
 
-    if not study.importances:  # too few trials to show anything
+    if not study.importances:
         return
     with warnings.catch_warnings(action="ignore"):  # these functions are experimental
         drawn = {
