@@ -8,8 +8,9 @@ A command is a module with a docstring (its `--help`), a class of inputs and a f
 
     def run(inputs: Inputs, split: SplitConfig, seed: Seed) -> Report: ...
 
-Each field of the inputs is an option, its docstring the help; each other parameter is a section of
-params.yaml (`runtime.sections`). A stage ends with `execute(run)`; verbs are run by `__main__`.
+Each field of the inputs is an option, its docstring the help; every other parameter of `run` is a
+section of params.yaml (`runtime.sections`). A stage ends with `execute(run)`; `__main__` runs the
+verbs.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from pydantic.fields import FieldInfo
 
 from diffrec_core.common.artifacts import canonical_json, write_text
@@ -122,10 +123,9 @@ def _help(field: FieldInfo) -> str:
 def _exit_code(run: Callable[..., Report | None], args: dict[str, Any]) -> int:
     started = time.perf_counter()
     params_path, report_path = args.pop("params", None), args.pop("report")
-    inputs = _parse_inputs(run, args)
     try:
-        sections = _sections(run, params_path, inputs)
-        report = run(inputs, **sections)
+        inputs = _inputs(run).parse(args, "", "command line")
+        report = run(inputs, **_sections(run, params_path, inputs))
         if report_path:
             seconds = round(time.perf_counter() - started, 3)
             timings = {"seconds": seconds, "peak_memory_mib": peak_memory_mib()}
@@ -137,18 +137,6 @@ def _exit_code(run: Callable[..., Report | None], args: dict[str, Any]) -> int:
         log.error("interrupted; nothing was left half-written, a re-run continues")
         return 130
     return 0
-
-
-def _parse_inputs(run: Callable[..., Report | None], values: dict[str, Any]) -> Inputs:
-    """The inputs as their type; ends the process where a value is not allowed."""
-    try:
-        return _inputs(run).model_validate(values)
-    except ValidationError as error:
-        for detail in error.errors():
-            option = "--" + ".".join(map(str, detail["loc"])).replace("_", "-")
-            message = detail["msg"].removeprefix("Value error, ")
-            sys.stderr.write(f"error: {option} {detail['input']!r}: {message}\n")
-        sys.exit(2)
 
 
 def _sections(
