@@ -82,7 +82,10 @@ def run(
             facts = facts or {**read, **fit_report(model, fits[0])}
     except NotEnoughMemoryError as error:
         leave_if_not_writer(processes)
-        return _leave_out(inputs, str(error))
+        log.warning("%s is left out: %s", inputs.model, error)
+        candidates.leave_out(inputs.out, str(error))
+        write_text(inputs.curves, "epoch\n")
+        return {candidates.LEFT_OUT: str(error)}
     leave_if_not_writer(processes)
     candidates.complete(inputs.out, len(fits))
     write_curves(inputs.curves, fits[0])
@@ -126,13 +129,6 @@ def _over_seeds(seeds: Sequence[int], fits: Sequence[TrainingReport]) -> dict[st
         "best_epoch": round(statistics.fmean(fit.best_epoch for fit in fits)),
         "fit_seconds": round(statistics.fmean(fit.seconds for fit in fits), 3),
     }
-
-
-def _leave_out(inputs: TrainInputs, reason: str) -> dict[str, Any]:
-    log.warning("%s is left out: %s", inputs.model, reason)
-    candidates.leave_out(inputs.out, reason)
-    write_text(inputs.curves, "epoch\n")
-    return {candidates.LEFT_OUT: reason}
 
 
 if __name__ == "__main__":

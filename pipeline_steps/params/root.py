@@ -92,7 +92,7 @@ class Params(Config):
             if not source.is_relative_to((repository_root() / entry.code).resolve()):
                 raise ValueError(
                     f"models.{name}.code = {entry.code!r}: the kind {self.train[name].kind!r} is "
-                    f"in {_shown(source)}; name that file or a folder that holds it"
+                    f"in {source}; name that file or a folder that holds it"
                 )
         return self
 
@@ -116,11 +116,6 @@ class Params(Config):
         check_sections(values, cls.sections())
         # an empty section is written as nothing, which YAML reads as null
         return cls.parse({name: {} if part is None else part for name, part in values.items()}, "")
-
-
-def _shown(path: Path) -> str:
-    root = repository_root()
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _model_config(section: Any, name: str) -> ModelConfig:
