@@ -51,7 +51,7 @@ def run(
         inputs={"train": inputs.train, "validation": inputs.validation},
         runtime=runtime,
     )
-    with training.options(config, config.epochs) as options:
+    with training.options(config) as options:
         embeddings, report = fit_lightgcn(
             histories, len(items), config, options, task, name="pretrain_item_embeddings"
         )

@@ -67,12 +67,11 @@ class Training:
     keep_checkpoint: bool = False
 
     @contextmanager
-    def options(self, config: Config, epochs: int) -> Iterator[TrainingOptions]:
+    def options(self, config: Config) -> Iterator[TrainingOptions]:
         """Yield options with a progress bar, and a checkpoint that is removed after success.
 
         Args:
             config: of the model; with inputs, seed and code it makes the checkpoint's key.
-            epochs: the length of the bar.
         """
         device = prepare_device(self.runtime)
         options = TrainingOptions(
@@ -89,7 +88,7 @@ class Training:
         if not options.processes.is_writer:
             yield options
             return
-        with progress(self.name, epochs) as advance:
+        with progress(self.name, self.fixed_epochs or epoch_limit(config)) as advance:
             yield replace(options, advance=advance)
         if not self.keep_checkpoint:
             forget_checkpoint(self.name)
@@ -97,7 +96,8 @@ class Training:
     def key(self, config: Config) -> str:
         """Hash all that the training is a function of: what makes its stage stale in dvc.yaml."""
         root = repository_root()
-        sources = [file for path in (*CODE, self.code) for file in _sources(root / path)]
+        paths = [root / path for path in (*CODE, self.code)]
+        sources = [file for path in paths for file in sorted(path.rglob("*.py")) or [path]]
         return sha256_json(
             {
                 "seed": self.seed,
@@ -115,8 +115,7 @@ class Training:
             data: what it is fitted on.
             out: the model directory.
         """
-        epochs = self.fixed_epochs or epoch_limit(model.config)
-        with self.options(model.config, epochs) as options:
+        with self.options(model.config) as options:
             report = model.fit(data, options)
             if options.processes.is_writer:
                 with output_directory(
@@ -125,10 +124,6 @@ class Training:
                     model.save(directory)
                     manifest["vocabulary"] = data.items.fingerprint
         return report
-
-
-def _sources(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
 def _checkpoint(name: str) -> Path:

@@ -32,7 +32,7 @@ from diffrec_core.models.kinds import build
 from diffrec_core.report.noise import METRICS, NoiseResult, noise_picture
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.command import Report
-from pipeline_steps.runtime.fitting import LIGHTGCN, Training, epoch_limit
+from pipeline_steps.runtime.fitting import LIGHTGCN, Training
 from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.item_clusters import fit_item_clusters
 from pipeline_steps.runtime.outputs import write_csv
@@ -238,7 +238,7 @@ class NoiseStudy:
             validation=RankingTask("validation", noise.train, noise.validation),
             item_clusters=self._item_clusters(fit) if model.needs_item_clusters else None,
         )
-        with self._training(fit).options(model.config, epoch_limit(model.config)) as options:
+        with self._training(fit).options(model.config) as options:
             model.fit(data, options)
         histories = concatenate(noise.train, noise.validation)
         return evaluate_task(
