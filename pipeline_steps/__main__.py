@@ -58,7 +58,8 @@ def main() -> None:
         sys.argv[:2] = [f"python -m pipeline_steps {verb}"]
         execute(import_module(f"pipeline_steps.{modules[verb]}").run)
     else:
-        sys.exit(_unknown(verb, list(modules)))
+        sys.stderr.write(f"unknown verb {verb!r}; known: {', '.join(modules)}\n")
+        sys.exit(2)
 
 
 def overview() -> str:
@@ -74,11 +75,6 @@ def _summary(module: str) -> str:
     file = Path(__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
     doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
     return (doc or "").partition("\n")[0]
-
-
-def _unknown(verb: str, known: list[str]) -> int:
-    sys.stderr.write(f"unknown verb {verb!r}; known: {', '.join(known)}\n")
-    return 2
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Rank all items for all users and measure: validation, and, read here only, test.
 
-Validation is scored from the train history, test from train and
-validation: each from everything that came before it. What is popular is counted in train. Of a
-model with several seeds, means and standard deviations are written.
+Validation is scored from the train history, test from train and validation: each from everything
+that came before it. Popularity is counted in train. For a model with several seeds, means and
+standard deviations are written.
 """
 
 import logging
@@ -27,8 +27,9 @@ from diffrec_core.evaluation.seeds import mean_of, mean_per_user, spread_of
 from diffrec_core.models.base import Recommender
 from diffrec_core.models.kinds import load
 from pipeline_steps.runtime import candidates
-from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.command import Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.outputs import output_directory
 from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
@@ -36,29 +37,23 @@ from pipeline_steps.runtime.progress import progress
 log = logging.getLogger("pipeline")
 
 
-class EvaluateInputs(Inputs):
+class EvaluateInputs(PartsInputs):
     """The candidate, the parts of the split, and the output."""
 
     model_dir: Path
     """Folder of a model directory per seed."""
 
-    train: Path
-    """Training part."""
-
-    validation: Path
-    """Validation part."""
-
     test: Path
     """Test part."""
 
     item_embeddings: Path | None = None
-    """For the diversity of lists; without it, none."""
+    """For the diversity of lists; without it, that is not measured."""
 
     out: Path
     """Folder to write."""
 
     def paths(self) -> dict[str, Path]:
-        """What is read, by role."""
+        """Everything that is read, by role."""
         paths = {"model": self.model_dir, **{part: getattr(self, part) for part in PARTS}}
         return paths | ({"item_embeddings": self.item_embeddings} if self.item_embeddings else {})
 

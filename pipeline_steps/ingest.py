@@ -1,9 +1,9 @@
 """Raw rows to typed events; every rejected row goes to quarantine with its reason.
 
 Writes events by day, the quarantine, and the titles of the items. Nothing is dropped silently:
-accepted and rejected rows are checked to add up to the rows read. When more rows are rejected
-than `ingest.max_rejected_share` allows, of all or of a single file, the stage fails and leaves the
-quarantine to look at. Of a log that has grown since `list_raw`, what was listed is read.
+accepted and rejected rows are checked to add up to the rows read. If more rows are rejected than
+`ingest.max_rejected_share` allows, of all or of a single file, the stage fails and leaves the
+quarantine for inspection. A log that has grown since `list_raw` is read as far as it was listed.
 """
 
 import logging
@@ -28,7 +28,7 @@ class IngestInputs(Inputs):
     """The raw files and the three outputs."""
 
     raw_manifest: Path
-    """What list_raw wrote."""
+    """The list of raw files, of list_raw."""
 
     events: Path
     """Folder to write: accepted rows."""

@@ -1,8 +1,7 @@
-"""Look at the outside world once: write down which raw files this run is made from.
+"""List the raw files of this run, once: every later stage works from the list.
 
-Paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names, and the ids that an
-earlier run has given indices to. Everything after this step works from these. Checksums of
-unchanged files are remembered from run to run.
+It holds paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names; beside it go the
+ids that an earlier run has given indices. Checksums of unchanged files are cached between runs.
 """
 
 import logging
@@ -24,7 +23,7 @@ log = logging.getLogger("pipeline")
 
 
 class ListRawInputs(Inputs):
-    """Where the list goes and where checksums are remembered."""
+    """The list, the known ids and the cache of checksums."""
 
     out: Path
     """The raw manifest to write."""
@@ -33,7 +32,7 @@ class ListRawInputs(Inputs):
     """Folder to write: the ids known before."""
 
     checksum_cache: Path = Path(".checkpoints/raw_checksums.json")
-    """Remembers the checksums of unchanged files."""
+    """Checksums of unchanged files."""
 
 
 def run(inputs: ListRawInputs, list_raw: ListRawConfig) -> Report:

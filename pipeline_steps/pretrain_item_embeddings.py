@@ -1,4 +1,4 @@
-"""Train LightGCN on the training part and keep the item embeddings, keyed by item id."""
+"""Train LightGCN on the training part and write the item embeddings, keyed by item id."""
 
 from pathlib import Path
 
@@ -10,25 +10,20 @@ from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
-from pipeline_steps.runtime.command import Inputs, Report, execute
+from pipeline_steps.runtime.command import Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.fitting import LIGHTGCN, Training, write_curves
+from pipeline_steps.runtime.fitting import LIGHTGCN, Training, summary, write_curves
+from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.outputs import output_directory
 from pipeline_steps.runtime.processes import leave_if_not_writer
 from pipeline_steps.runtime.sections import Seed
 
 
-class PretrainInputs(Inputs):
+class PretrainInputs(PartsInputs):
     """Data and outputs."""
 
     interactions: Path
     """Folder with the vocabulary."""
-
-    train: Path
-    """Training part."""
-
-    validation: Path
-    """Validation part."""
 
     out: Path
     """Folder to write."""
@@ -56,7 +51,7 @@ def run(
         inputs={"train": inputs.train, "validation": inputs.validation},
         runtime=runtime,
     )
-    with training.options(config, config.epochs) as options:
+    with training.options(config) as options:
         embeddings, report = fit_lightgcn(
             histories, len(items), config, options, task, name="pretrain_item_embeddings"
         )
@@ -67,12 +62,7 @@ def run(
             write_item_embeddings(directory, items, embeddings.read_out.cpu().numpy())
             manifest |= {"vocabulary": items.fingerprint, "epochs": report.best_epoch}
         write_curves(inputs.curves, report)
-    return {
-        "epochs": report.epochs,
-        "best_epoch": report.best_epoch,
-        "validation_recall@20": report.best_value,
-        "fit_seconds": round(report.seconds, 3),
-    }
+    return summary(report)
 
 
 if __name__ == "__main__":

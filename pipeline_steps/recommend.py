@@ -27,7 +27,7 @@ class RecommendInputs(Inputs):
     """Everybody's history."""
 
     registration: Path
-    """What `register` wrote."""
+    """The registration, of `register`."""
 
     out: Path
     """Folder to write."""

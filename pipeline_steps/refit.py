@@ -1,11 +1,11 @@
 """Train the winner on all data, for the number of epochs that validation chose.
 
-With `refit.hold_out_test` the test part is left out. Latent models get item clusters of their own,
-from all that they are trained on.
+With `refit.hold_out_test` the test part is left out. Latent models get their own item clusters,
+from the same data.
 """
 
 import logging
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from diffrec_core.common.artifacts import read_json, read_manifest
@@ -19,18 +19,18 @@ from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import build
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from pipeline_steps.params.steps import RefitConfig
-from pipeline_steps.runtime.command import Inputs, Report, execute
-from pipeline_steps.runtime.config import RuntimeConfig
+from pipeline_steps.runtime.command import Report, execute
+from pipeline_steps.runtime.config import Models, RuntimeConfig
 from pipeline_steps.runtime.fitting import LIGHTGCN, Training, fit_report
+from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.item_clusters import fit_item_clusters
-from pipeline_steps.runtime.models import Models
 from pipeline_steps.runtime.processes import join_processes, leave_if_not_writer, prepare_device
 from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-class RefitInputs(Inputs):
+class RefitInputs(PartsInputs):
     """The choice, the data and the output."""
 
     selection: Path
@@ -38,12 +38,6 @@ class RefitInputs(Inputs):
 
     interactions: Path
     """All interactions."""
-
-    train: Path
-    """Training part, read where the test part is held out."""
-
-    validation: Path
-    """Validation part, likewise."""
 
     out: Path
     """Model directory to write."""
@@ -65,54 +59,45 @@ def run(
     config = ModelConfig.parse(selection["config"], f"train.{name}")
     model = build(config, prepare_device(runtime))
     histories, interactions, sources = _read_data(inputs, hold_out_test=refit.hold_out_test)
-    training = partial(_training, seed=seed, runtime=runtime)
+    training = Training(
+        name="refit/model",
+        seed=derive_seed(seed, "refit/model"),
+        code=Path(models[name].code),
+        inputs={**sources, "selection": inputs.selection},
+        runtime=runtime,
+        fixed_epochs=max(1, selection["epochs"]),  # 0 where a model is not trained in epochs
+    )
     clusters = None
     if model.needs_item_clusters:
-        epochs = selection["embedding_epochs"]
+        embedding = replace(
+            training,
+            name="refit/item_embeddings",
+            seed=derive_seed(seed, "refit/item_embeddings"),
+            code=LIGHTGCN,
+            inputs=sources,
+            fixed_epochs=selection["embedding_epochs"],
+        )
         clusters = fit_item_clusters(
             histories,
             len(interactions.items),
             pretrain_item_embeddings,
             cluster_items,
-            training=training("item_embeddings", LIGHTGCN, epochs, sources),
+            training=embedding,
             seed=seed,
         )
     data = TrainingData(histories=histories, items=interactions.items, item_clusters=clusters)
-    epochs = max(1, selection["epochs"])  # 0 where a model is not trained in epochs
-    sources = {**sources, "selection": inputs.selection}
-    fit = training("model", Path(models[name].code), epochs, sources)
-    report = fit.fit_and_save(model, data, inputs.out)
+    report = training.fit_and_save(model, data, inputs.out)
     leave_if_not_writer(join_processes(model.device))
     log.info("refitted %s on %d interactions", name, len(histories.items))
     return {"model": name, **fit_report(model, report)}
 
 
-def _training(
-    name: str,
-    code: Path,
-    epochs: int,
-    sources: dict[str, Path],
-    *,
-    seed: int,
-    runtime: RuntimeConfig,
-) -> Training:
-    """A training of the refit: for exactly so many epochs."""
-    return Training(
-        name=f"refit/{name}",
-        seed=derive_seed(seed, f"refit/{name}"),
-        code=code,
-        inputs=sources,
-        runtime=runtime,
-        fixed_epochs=epochs,
-    )
-
-
 def _read_data(
     inputs: RefitInputs, *, hold_out_test: bool
 ) -> tuple[Histories, Interactions, dict[str, Path]]:
-    """What to train on, the data with their vocabularies, and where it came from, by role.
+    """Histories to train on, all data with their vocabularies, and the folders read, by role.
 
-    The vocabulary is that of all data either way: indices mean the same in every later stage.
+    The vocabulary is always that of all data: indices mean the same in every later stage.
     """
     read_manifest(inputs.interactions, INTERACTIONS_SCHEMA)
     interactions = read_interactions(inputs.interactions)

@@ -1,8 +1,8 @@
 """Log the run to MLflow, register the refitted model and move the alias.
 
-The store is `sqlite:///mlflow.db` unless MLFLOW_TRACKING_URI says
-otherwise. A model that is registered already, byte for byte, is not registered again. A champion
-that the gate, or a person, has promoted is not replaced: the new version becomes challenger.
+The store is MLFLOW_TRACKING_URI, by default `sqlite:///mlflow.db`. A model that is registered
+already, byte for byte, is not registered again. A champion that was promoted, by the gate or by a
+person, is not replaced: the new version becomes challenger.
 """
 
 import logging
@@ -18,7 +18,7 @@ from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.registry import tracking, versions
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, Report, execute, repository_root
-from pipeline_steps.runtime.models import Models
+from pipeline_steps.runtime.config import Models
 from pipeline_steps.runtime.sections import Seed
 from pipeline_steps.runtime.urls import public
 from pipeline_steps.shared import Variable
@@ -27,7 +27,7 @@ log = logging.getLogger("pipeline")
 
 
 class RegisterInputs(Inputs):
-    """The model, what is logged beside it, and the output."""
+    """The model, the files logged with it, and the output."""
 
     model_dir: Path
     """The refitted model."""
@@ -84,7 +84,7 @@ def run(
 
 
 def _allowed_alias(config: RegisterConfig, number: str) -> str:
-    """The alias that the version gets: the configured one, unless a promotion stands against it."""
+    """The configured alias; `challenger` where the champion was promoted."""
     champion = versions.by_alias(config.model_name, versions.CHAMPION)
     ours = {versions.CHAMPION, versions.CHALLENGER}
     if champion is None or config.alias not in ours:
@@ -103,7 +103,7 @@ def _allowed_alias(config: RegisterConfig, number: str) -> str:
 
 
 def _tags(inputs: RegisterInputs, seed: int, identity: str) -> dict[str, str]:
-    """What ties a version to its data, parameters and code."""
+    """Tags that identify the version's data, parameters and code."""
     description, selection = read_description(inputs.model_dir), read_json(inputs.selection)
     window, lock = description["training_window"], Path("dvc.lock")
     return {

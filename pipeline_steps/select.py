@@ -1,6 +1,6 @@
 """Choose the winner on validation alone; write the leaderboard, plots and the report.
 
-The test part decides nothing: how the models stand there is shown beside.
+Results on the test part are shown and decide nothing.
 """
 
 import logging
@@ -23,15 +23,16 @@ from diffrec_core.report.changes import (
 from diffrec_core.report.figures import build_figures, plot_pictures
 from diffrec_core.report.gather import ReportSources, report_data
 from diffrec_core.report.html import render_report
-from pipeline_steps.runtime.command import Inputs, Report, execute
-from pipeline_steps.runtime.models import Models
+from pipeline_steps.runtime.command import Report, execute
+from pipeline_steps.runtime.config import Models
+from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-class SelectInputs(Inputs):
-    """Results of the models, what the report shows, and the outputs."""
+class SelectInputs(PartsInputs):
+    """Results of the models, data that the report shows, and the outputs."""
 
     evaluation: Path
     """Folder with a folder of results per model."""
@@ -48,12 +49,6 @@ class SelectInputs(Inputs):
     interactions: Path
     """For ids and titles."""
 
-    train: Path
-    """Training part, for the histories shown."""
-
-    validation: Path
-    """Validation part, likewise."""
-
     selection: Path
     """JSON to write: the choice, for `refit`."""
 
@@ -64,7 +59,7 @@ class SelectInputs(Inputs):
     """Folder to write: data of DVC's plots."""
 
     history: Path
-    """JSON to read, if it is there, and to write: this run and the one before."""
+    """JSON to read, if it exists, and to write: this run and the previous one."""
 
     html: Path
     """HTML to write: the report."""
@@ -136,7 +131,7 @@ def _write_report(
 def _selection(
     leaderboard: dict[str, Any], fits: dict[str, Any], config: SelectConfig
 ) -> dict[str, Any]:
-    """What `refit` must know of the winner."""
+    """The winner and its training, for `refit`."""
     winner = leaderboard["selected"]
     row, fit = leaderboard["models"][winner], fits[winner]
     return {
@@ -152,13 +147,12 @@ def _selection(
 
 
 def _changes(path: Path, leaderboard: dict[str, Any]) -> Changes:
-    """What is different from the previous run; this one is then known to the next.
+    """The differences from the previous run; also add this run to the history.
 
-    DVC keeps the file from run to run (`persist`), with everything else that a run made: it is an
-    output, and never makes the stage stale.
+    DVC keeps the file between runs (`persist`): it is an output, and never makes the stage stale.
     """
-    kept = read_json(path) if path.is_file() else {}
-    known = kept["runs"] if kept.get("schema") == HISTORY_SCHEMA else []
+    history = read_json(path) if path.is_file() else {}
+    known = history["runs"] if history.get("schema") == HISTORY_SCHEMA else []
     runs = advance(known, summarize(leaderboard))
     write_json(path, {"schema": HISTORY_SCHEMA, "runs": runs})
     return compare_runs(runs[0] if len(runs) > 1 else None, runs[-1])

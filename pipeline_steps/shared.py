@@ -1,4 +1,4 @@
-"""What `dags/` and this package share: exit codes, variables, names, and the graph of stages.
+"""Shared by `dags/` and this package: exit codes, variables, names, and the graph of stages.
 
 Airflow's environment imports this module too: it needs the standard library alone.
 """
@@ -69,12 +69,7 @@ class OperationName(StrEnum):
 
 
 def location(variable: Variable, project: Path) -> str:
-    """The folder, absolute, or the URL that a variable or its default names.
-
-    Args:
-        variable: one that has a default.
-        project: the folder that the defaults are in.
-    """
+    """The folder, absolute, or the URL of a variable that has a default below `project`."""
     value = os.environ.get(variable) or str(project / _DEFAULTS[variable])
     return value if "://" in value else str(Path(value).absolute())
 
@@ -150,14 +145,11 @@ def graph_sources(project: Path) -> dict[str, str]:
 
 
 def read_graph(path: Path, project: Path) -> dict[str, Stage] | None:
-    """The stored stages by name, in the order of dvc.yaml.
-
-    Args:
-        path: where they are stored.
-        project: the folder of dvc.yaml and params.yaml.
+    """The stages stored at `path`, by name, in the order of dvc.yaml.
 
     Returns:
-        None where there are none, or where they were made from other contents of the two files.
+        None where there are none, or where they were made from other contents of the project's
+        dvc.yaml and params.yaml.
 
     Raises:
         OSError: dvc.yaml or params.yaml cannot be read.

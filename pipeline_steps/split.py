@@ -1,7 +1,6 @@
 """Divide interactions by time into train, validation and test.
 
-The three parts are outputs of their own, so that a stage which is not
-given the test part cannot read it.
+The three parts are outputs of their own: a stage that is not given the test part cannot read it.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """Values put over params.yaml, with its comments and layout kept.
 
-A preset is such an overlay. What it has changed is noted in the section `preset`, so that the next
-one, or none, begins from the values before it.
+A preset is such an overlay. The section `preset` holds the values that it replaced, so that the
+next one, or none, starts from those.
 """
 
 import io
@@ -23,59 +23,78 @@ from pipeline_steps.runtime.sections import read_sections
 
 PRESET = "preset"
 _PLAIN = re.compile(r"[A-Za-z0-9_./*-]+( [A-Za-z0-9_./*-]+)*")
-"""Texts that YAML may hold unquoted anywhere, unless they look like another type."""
+"""Texts that every parser takes unquoted; ruamel.yaml quotes those that look like another type."""
 _ABSENT = "(absent)"
 """Stands for a value that was not there before."""
 
 
-def change(path: Path, overlay: Mapping[str, Any], *, dry_run: bool = False) -> list[str]:
+def change(path: Path, overlay: Mapping[str, Any]) -> list[str]:
     """Put values over a params.yaml; return one line for each that changes.
 
     Args:
-        path: the file; it is checked before it is written.
+        path: the file; the result is checked before it is written.
         overlay: sections, with the keys that change.
-        dry_run: write nothing.
 
     Raises:
         ConfigError: a key is unknown, or a value is not allowed.
     """
     document = _load(path)
-    before = _plain(document)
+    before = dict(leaves(document))
     _put(document, overlay)
-    return _write(path, document, before, dry_run=dry_run)
+    return _save(path, document, before)
 
 
 def apply_preset(path: Path, name: str, overlay: Mapping[str, Any], *, dry_run: bool) -> list[str]:
-    """Put a preset in place of the one before; see `change`.
+    """Put a preset in place of the previous one; see `change`.
 
     Args:
         path: the file.
         name: of the preset.
-        overlay: its sections; none: the values of before any preset are restored.
+        overlay: its sections; if empty, the values of before any preset are restored.
         dry_run: write nothing.
     """
     document = _load(path)
-    start = _plain(document)
+    start = dict(leaves(document))
     _restore(document, document.pop(PRESET, None))
-    before = dict(leaves(_plain(document)))
+    before = dict(leaves(document))
     _put(document, overlay)
     if overlay:
-        after = dict(leaves(_plain(document)))
-        changed = {key: before.get(key, _ABSENT) for key in after if after[key] != before.get(key)}
-        gone = {key: before[key] for key in before if key not in after}
-        document[PRESET] = {"name": name, "before": {**changed, **gone}}
-    return _write(path, document, start, dry_run=dry_run)
+        changed = _differences(before, dict(leaves(document)))
+        replaced = {key: _styled(old) for key, (old, _) in changed.items()}
+        document[PRESET] = {"name": _styled(name), "before": replaced}
+    return _save(path, document, start, dry_run=dry_run)
 
 
-def _write(
-    path: Path, document: CommentedMap, before: Mapping[str, Any], *, dry_run: bool
+def _save(
+    path: Path, document: CommentedMap, before: Mapping[str, Any], *, dry_run: bool = False
 ) -> list[str]:
-    after = _plain(document)
-    Params.parse_all(after)
-    lines = changes(before, after)
-    if (lines or before != after) and not dry_run:
-        write_text(path, _text(document))
-    return lines
+    """Check the text as every step will read it, then write it if a value differs."""
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    values = YAML(typ="safe", pure=True).load(text.getvalue())
+    Params.parse_all(values)
+    changed = _differences(before, dict(leaves(values)))
+    if changed and not dry_run:
+        write_text(path, text.getvalue())
+    return [
+        f"{key}: {_shown(old)} → {_shown(new)}"
+        for key, (old, new) in changed.items()
+        if key.partition(".")[0] != PRESET
+    ]
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The old and the new value of each key whose values differ.
+
+    >>> _differences({"a.b": 1.0, "a.c": 2}, {"a.b": 3.0, "a.c": 2, "a.d": 4})
+    {'a.b': (1.0, 3.0), 'a.d': ('(absent)', 4)}
+    """
+    pairs = {key: (before.get(key, _ABSENT), after.get(key, _ABSENT)) for key in [*after, *before]}
+    return {key: (old, new) for key, (old, new) in pairs.items() if old != new}
+
+
+def _shown(value: Any) -> str:
+    return _ABSENT if value == _ABSENT else repr(value)
 
 
 def _put(target: CommentedMap, values: Mapping[str, Any]) -> None:
@@ -87,11 +106,10 @@ def _put(target: CommentedMap, values: Mapping[str, Any]) -> None:
         inner = target.get(key)
         if isinstance(value, Mapping) and isinstance(inner, CommentedMap):
             _put(inner, value)
-        elif key in target:
-            if target[key] != value:
-                target[key] = _styled(value)
-        else:
+        elif key not in target:
             target.insert(max(len(target) - 1, 0), key, _styled(value))
+        elif inner != value:
+            target[key] = _styled(value)
 
 
 def _restore(document: CommentedMap, applied: Any) -> None:
@@ -107,26 +125,6 @@ def _restore(document: CommentedMap, applied: Any) -> None:
             section.pop(last, None)
         else:
             section[last] = _styled(value)
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One line for each value that differs, with its full key.
-
-    >>> changes({"train": {"ease": {"l2": 1.0}}}, {"train": {"ease": {"l2": 2.0}}})
-    ['train.ease.l2: 1.0 → 2.0']
-    """
-    old, new = dict(leaves(before)), dict(leaves(after))
-    lines = []
-    for key in [*new, *(key for key in old if key not in new)]:
-        if key.partition(".")[0] == PRESET:
-            continue
-        if key not in old:
-            lines.append(f"{key}: {new[key]!r} (added)")
-        elif key not in new:
-            lines.append(f"{key}: {old[key]!r} (removed)")
-        elif old[key] != new[key]:
-            lines.append(f"{key}: {old[key]!r} → {new[key]!r}")
-    return lines
 
 
 def leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -176,50 +174,23 @@ def _parse_value(value: str, text: str) -> Any:
 
 
 def _load(path: Path) -> CommentedMap:
-    document = read_sections(path, _yaml())
-    if not isinstance(document, CommentedMap):
-        raise TypeError(f"the round-trip parser gives CommentedMap, found {type(document)}")
+    document: CommentedMap = read_sections(path, _yaml())
     return document
 
 
-def _plain(value: Any) -> Any:
-    """A document's values without comments and layout, as every step and DVC read them."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    kind = next((kind for kind in (int, float, str) if isinstance(value, kind)), None)
-    return kind(value) if kind else value
-
-
 def _styled(value: Any) -> Any:
-    """A value that is written in one line, as lists and small mappings are in params.yaml."""
-    if isinstance(value, str) and not value.isprintable():
-        return DoubleQuotedScalarString(value)  # line breaks and the like, as escapes
-    if not isinstance(value, list | dict):
-        return value
-    if isinstance(value, dict):
-        pairs = {_inside(key): _inside(inner) for key, inner in value.items()}
+    """A value on one line, as in params.yaml, with quotes where some parser needs them."""
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) else DoubleQuotedScalarString(value)
+    if isinstance(value, Mapping):
+        pairs = {_styled(key): _styled(inner) for key, inner in value.items()}
         styled: CommentedMap | CommentedSeq = CommentedMap(pairs)
+    elif isinstance(value, list):
+        styled = CommentedSeq(map(_styled, value))
     else:
-        styled = CommentedSeq(_inside(inner) for inner in value)
+        return value
     styled.fa.set_flow_style()
     return styled
-
-
-def _inside(value: Any) -> Any:
-    """A value inside of brackets, where DVC's parser takes fewer plain texts than ours writes."""
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        return DoubleQuotedScalarString(value)
-    return _styled(value)
-
-
-def _text(document: CommentedMap) -> str:
-    text = io.StringIO()
-    _yaml().dump(document, text)
-    return text.getvalue()
 
 
 def _yaml() -> YAML:

@@ -18,22 +18,17 @@ from pipeline_steps.runtime.sections import read_params
 
 PRESETS: Final = repository_root() / "presets"
 TUNED: Final = Path("reports/tuning")
-"""Where `tune` writes a preset for each model."""
+"""Folder in which `tune` writes a preset for each model."""
 SECTIONS: Final = frozenset(
     {"build_interactions", "pretrain_item_embeddings", "cluster_items", "train", "robustness"}
 )
-"""What a preset may hold: which events count, what the models are and what noise they are put to;
-neither where the data lie nor the machine."""
+"""Sections that a preset may hold: those about the data set's events, the models and the noise, not
+about paths or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One preset.
-
-    Attributes:
-        name: of its file.
-        overlay: sections with the keys that it sets.
-    """
+    """The name of a preset's file, and the sections with the keys that it sets."""
 
     name: str
     overlay: Mapping[str, Any]
@@ -46,12 +41,8 @@ class Preset:
 
 def preset_names(folder: Path = PRESETS) -> dict[str, str]:
     """Every preset's name with its one-line description, in the order of their names."""
-    return {path.stem: _description(path) for path in sorted(folder.glob("*.yaml"))}
-
-
-def _description(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    files = sorted(folder.glob("*.yaml"))
+    return {file.stem: file.read_text(encoding="utf-8").partition("\n")[0][2:] for file in files}
 
 
 def read_preset(name: str, folder: Path = PRESETS, above: tuple[str, ...] = ()) -> Preset:
@@ -60,7 +51,7 @@ def read_preset(name: str, folder: Path = PRESETS, above: tuple[str, ...] = ()) 
     Args:
         name: of a preset in the folder, `tuned`, or the path of a file (`*.yaml`).
         folder: of the presets.
-        above: presets that this one is the base of.
+        above: the presets that have this one as their base.
 
     Raises:
         ConfigError: there is none of that name, it holds an unknown section, or presets are each

@@ -31,8 +31,7 @@ from pipeline_steps.params.steps import (
     TuneConfig,
 )
 from pipeline_steps.runtime.command import repository_root
-from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.models import Models, Seeds
+from pipeline_steps.runtime.config import Models, RuntimeConfig, Seeds
 from pipeline_steps.runtime.sections import Seed, read_params
 
 
@@ -43,7 +42,7 @@ class Params(Config):
     """Parent of all randomness."""
 
     seeds: Seeds
-    """How often each model is trained, each time from another seed."""
+    """Number of seeds that each model is trained with."""
 
     models: Models
     """The models of a run."""
@@ -74,7 +73,7 @@ class Params(Config):
     """A study beside the pipeline: `make robustness`."""
 
     preset: AppliedPreset | None = None
-    """What `use-preset` has changed."""
+    """The changes of `use-preset`."""
 
     @field_validator("train", mode="before")
     @classmethod
@@ -93,7 +92,7 @@ class Params(Config):
             if not source.is_relative_to((repository_root() / entry.code).resolve()):
                 raise ValueError(
                     f"models.{name}.code = {entry.code!r}: the kind {self.train[name].kind!r} is "
-                    f"in {_shown(source)}; name that file or a folder that holds it"
+                    f"in {source}; name that file or a folder that holds it"
                 )
         return self
 
@@ -117,11 +116,6 @@ class Params(Config):
         check_sections(values, cls.sections())
         # an empty section is written as nothing, which YAML reads as null
         return cls.parse({name: {} if part is None else part for name, part in values.items()}, "")
-
-
-def _shown(path: Path) -> str:
-    root = repository_root()
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _model_config(section: Any, name: str) -> ModelConfig:

@@ -4,6 +4,7 @@ python -m pipeline_steps set train.ease.l2=100.0 'tune.models=[ease]'
 """
 
 import logging
+from functools import reduce
 from pathlib import Path
 from typing import Annotated
 
@@ -27,8 +28,6 @@ def run(inputs: SetInputs, params: Path) -> None:
     Raises:
         ConfigError: a key is unknown, or a value is not allowed.
     """
-    overlay: dict[str, object] = {}
-    for text in inputs.values:
-        overlay = merged(overlay, parse_assignment(text))
+    overlay = reduce(merged, map(parse_assignment, inputs.values))
     for line in change(params, overlay) or ["nothing to change"]:
         log.info("%s", line)

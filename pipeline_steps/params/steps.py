@@ -9,7 +9,7 @@ from diffrec_core.common.config import Config, StringTuple
 
 
 class RefitConfig(Config):
-    """What the winner is trained on in the end."""
+    """Data of the final training."""
 
     hold_out_test: bool = False
     """Leave the test part out, so that models can be compared on data that none has seen."""
@@ -54,7 +54,7 @@ def _check_budget(value: object) -> object:
 
 
 class TuneConfig(Config):
-    """How long to look for better settings of a model; the same budget for every one."""
+    """Budget of a tuning study; the same for every model."""
 
     budget: Annotated[int | str, BeforeValidator(_check_budget)] = 20
     """Settings to try, those of params.yaml first; or a time, such as 90s, 10m or 2h: after it no
@@ -87,7 +87,7 @@ Shares = Annotated[
 
 
 class RobustnessConfig(Config):
-    """Which models are retrained, and on how much noise."""
+    """Models to retrain, and the noise to retrain them on."""
 
     models: Annotated[StringTuple, Field(min_length=1)] = ("ease", "diffrec", "l_diffrec")
     """Entries under `train`."""
@@ -96,7 +96,7 @@ class RobustnessConfig(Config):
     """Random pairs added, as shares of the number of interactions."""
 
     natural: bool = True
-    """Also add what users had and rated below `build_interactions.min_value`."""
+    """Also add the events with a value below `build_interactions.min_value`."""
 
     seeds: int = Field(default=3, ge=1)
     """Fits of each model on each noise, for the error bars."""
@@ -106,7 +106,7 @@ class NightlyConfig(Config):
     """Overrides for scheduled runs."""
 
     window_days: Annotated[int, Field(ge=1)] | None = None
-    """How many days of data before the end of the window count; null: all."""
+    """Days of data before the end of the window; null: all."""
 
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Sections that override those of this file."""

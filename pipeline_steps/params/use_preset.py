@@ -7,15 +7,13 @@
   python -m pipeline_steps use-preset --off              the settings of before any preset
 
 NAME may be the path of a file, or `tuned`: the results of all tuning studies. A preset replaces the
-one before. Comments and all other keys stay, and the result is checked before it is written.
+previous one. Comments and all other keys stay, and the result is checked before it is written.
 """
 
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated
-
-from rich.console import Console
-from rich.table import Table
 
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.params.overlay import apply_preset
@@ -52,39 +50,21 @@ def run(inputs: UsePresetInputs, params: Path) -> None:
         ConfigError: no preset is named or there is none of that name; a key is unknown or a
             value not allowed, in the preset or in params.yaml.
     """
+    names = preset_names(inputs.presets)
     if inputs.list:
-        _show_list(inputs.presets)
+        sys.stdout.writelines(f"{name:<22}{about}\n" for name, about in names.items())
         return
     if not inputs.preset and not inputs.off:
-        known = ", ".join(preset_names(inputs.presets))
-        raise ConfigError(f"name a preset, or --off; known: {known}")
+        raise ConfigError(f"name a preset, or --off; known: {', '.join(names)}")
     preset = Preset("", {}) if inputs.off else read_preset(str(inputs.preset), inputs.presets)
     lines = apply_preset(params, preset.name, preset.overlay, dry_run=inputs.dry_run)
     for line in lines:
         log.info("%s", line)
-    if preset.name:
-        _log_others(preset, params)
-    _log_result(preset.name or "no preset", params, len(lines), dry_run=inputs.dry_run)
-
-
-def _log_result(what: str, params: Path, changed: int, *, dry_run: bool) -> None:
-    if not changed:
-        log.info("%s has the settings of %s already", params, what)
-    elif dry_run:
-        log.info("dry run: %s is unchanged", params)
-    else:
-        log.info("%s has the settings of %s now: %d values changed", params, what, changed)
-
-
-def _log_others(preset: Preset, params: Path) -> None:
-    """Name the models of the run whose settings were not chosen for the preset's data set."""
     others = [name for name in Params.load(params).models if name not in preset.models]
     if others and preset.models:
         log.info("settings not chosen for %s: %s", preset.name, ", ".join(others))
-
-
-def _show_list(folder: Path) -> None:
-    table = Table.grid(padding=(0, 2))
-    for name, description in preset_names(folder).items():
-        table.add_row(name, description)
-    Console().print(table)
+    if inputs.dry_run:
+        log.info("dry run: %s is unchanged", params)
+    else:
+        name = preset.name or "no preset"
+        log.info("%s has the settings of %s: %d values changed", params, name, len(lines))

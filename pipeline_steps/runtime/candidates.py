@@ -1,7 +1,7 @@
 """The folder of a candidate model: a model directory per seed, or the reason it was left out.
 
-`train` writes it and `evaluate` reads it: `seed-1`, `seed-2`, ... and a manifest that counts them,
-or that says why there are none.
+`train` writes it and `evaluate` reads it: `seed-1`, `seed-2`, ... and a manifest with their number
+or the reason.
 """
 
 import shutil
@@ -15,40 +15,34 @@ LEFT_OUT = "left_out"
 
 
 def seed_of(seed: int, name: str, number: int) -> int:
-    """The seed of the number-th training of a model; the first one's is that of `tune` too.
-
-    Args:
-        seed: of the run.
-        name: of the model.
-        number: from 1.
-    """
+    """The seed of the number-th training, from 1, of a model; `tune` uses the first one's too."""
     path = f"train/{name}"
     return derive_seed(seed, path) if number == 1 else derive_seed(seed, path, number)
 
 
 def seed_directory(candidate: Path, number: int) -> Path:
-    """Where the number-th model of a candidate lies, from 1."""
+    """The directory of the number-th model of a candidate, from 1."""
     return candidate / f"seed-{number}"
 
 
 def clear(candidate: Path) -> None:
-    """Make room for a new candidate: one with fewer seeds must not keep old ones."""
+    """Remove an earlier candidate: one with fewer seeds must not keep old models."""
     shutil.rmtree(candidate, ignore_errors=True)
 
 
 def complete(candidate: Path, seeds: int) -> None:
-    """Mark, last of all, that the models of so many seeds are there."""
+    """Write, after the models, how many there are."""
     write_manifest(candidate, schema=CANDIDATE_SCHEMA, seeds=seeds)
 
 
 def leave_out(candidate: Path, reason: str) -> None:
-    """Write why there will be no model; one of an earlier seed is removed."""
+    """Write the reason in place of models; one of an earlier seed is removed."""
     clear(candidate)
     write_manifest(candidate, schema=CANDIDATE_SCHEMA, seeds=0, left_out=reason)
 
 
 def seed_directories(candidate: Path) -> list[Path]:
-    """The model directories of a candidate, the first seed's first; none if it was left out.
+    """The model directories of a candidate in the order of seeds; none if it was left out.
 
     Raises:
         ArtifactError: there is no candidate.
@@ -58,7 +52,7 @@ def seed_directories(candidate: Path) -> list[Path]:
 
 
 def why_left_out(candidate: Path) -> str | None:
-    """Why there is no model; None if there is one.
+    """The reason why there is no model; None if there is one.
 
     Raises:
         ArtifactError: there is no candidate.

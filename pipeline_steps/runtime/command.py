@@ -8,8 +8,9 @@ A command is a module with a docstring (its `--help`), a class of inputs and a f
 
     def run(inputs: Inputs, split: SplitConfig, seed: Seed) -> Report: ...
 
-Each field of the inputs is an option, its docstring the help; each other parameter is a section of
-params.yaml (`runtime.sections`). A stage ends with `execute(run)`; verbs are run by `__main__`.
+Each field of the inputs is an option, its docstring the help; every other parameter of `run` is a
+section of params.yaml (`runtime.sections`). A stage ends with `execute(run)`; `__main__` runs the
+verbs.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from pydantic.fields import FieldInfo
 
 from diffrec_core.common.artifacts import canonical_json, write_text
@@ -37,11 +38,8 @@ Report = Mapping[str, Any]
 """Counts and facts of a command, written to `--report` with its timings."""
 
 
-class _Positional:
-    """Marks a field of the inputs that is given by position."""
-
-
-POSITIONAL: Final = _Positional()
+POSITIONAL: Final = "positional"
+"""Marks a field of the inputs that is given by position."""
 
 
 class Inputs(Config):
@@ -62,7 +60,7 @@ def execute(run: Callable[..., Report | None], argv: list[str] | None = None) ->
 
 
 def command_line(run: Callable[..., Report | None]) -> argparse.ArgumentParser:
-    """The command line of a command: its inputs, and what every command has."""
+    """The command line of a command: its inputs, and the options of every command."""
     parser = argparse.ArgumentParser(
         description=sys.modules[run.__module__].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -86,7 +84,7 @@ def _inputs(run: Callable[..., Any]) -> type[Inputs]:
 
 def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     kind, options = _plain(field.annotation), dict[str, Any](help=_help(field))
-    if any(isinstance(mark, _Positional) for mark in field.metadata):
+    if POSITIONAL in field.metadata:
         if get_origin(kind) is tuple:
             options["nargs"] = "+"
         elif not field.is_required():
@@ -125,10 +123,9 @@ def _help(field: FieldInfo) -> str:
 def _exit_code(run: Callable[..., Report | None], args: dict[str, Any]) -> int:
     started = time.perf_counter()
     params_path, report_path = args.pop("params", None), args.pop("report")
-    inputs = _parse_inputs(run, args)
     try:
-        sections = _sections(run, params_path, inputs)
-        report = run(inputs, **sections)
+        inputs = _inputs(run).parse(args, "", "command line")
+        report = run(inputs, **_sections(run, params_path, inputs))
         if report_path:
             seconds = round(time.perf_counter() - started, 3)
             timings = {"seconds": seconds, "peak_memory_mib": peak_memory_mib()}
@@ -140,18 +137,6 @@ def _exit_code(run: Callable[..., Report | None], args: dict[str, Any]) -> int:
         log.error("interrupted; nothing was left half-written, a re-run continues")
         return 130
     return 0
-
-
-def _parse_inputs(run: Callable[..., Report | None], values: dict[str, Any]) -> Inputs:
-    """The inputs as their type; ends the process where a value is not allowed."""
-    try:
-        return _inputs(run).model_validate(values)
-    except ValidationError as error:
-        for detail in error.errors():
-            option = "--" + ".".join(map(str, detail["loc"])).replace("_", "-")
-            message = detail["msg"].removeprefix("Value error, ")
-            sys.stderr.write(f"error: {option} {detail['input']!r}: {message}\n")
-        sys.exit(2)
 
 
 def _sections(
@@ -173,5 +158,5 @@ def peak_memory_mib() -> float:
 
 
 def repository_root() -> Path:
-    """The folder that holds this package: where git and dvc are asked about the code."""
+    """The folder that holds this package."""
     return Path(__file__).resolve().parents[2]

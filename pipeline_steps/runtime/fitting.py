@@ -1,7 +1,5 @@
 """Trainings of the steps: seed, checkpoint, progress bar, model directory, curves."""
 
-import csv
-import io
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +12,6 @@ from diffrec_core.common.artifacts import (
     read_manifest,
     sha256_file,
     sha256_json,
-    write_text,
 )
 from diffrec_core.common.config import Config
 from diffrec_core.data.item_tables import read_item_clusters
@@ -26,7 +23,8 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, TrainingReport
 from pipeline_steps.runtime.command import peak_memory_mib, repository_root
 from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.outputs import output_directory
+from pipeline_steps.runtime.inputs import FitInputs
+from pipeline_steps.runtime.outputs import output_directory, write_csv
 from pipeline_steps.runtime.processes import join_processes, prepare_device
 from pipeline_steps.runtime.progress import progress
 
@@ -40,7 +38,7 @@ CODE: Final = (
     "diffrec_core/nn",
     "diffrec_core/training",
 )
-"""What every training depends on, beside its model's own code: as in dvc.yaml."""
+"""Code that every training depends on, beside its model's own: as in dvc.yaml."""
 
 LIGHTGCN: Final = Path("diffrec_core/models/lightgcn")
 """Code of the item embeddings."""
@@ -57,7 +55,7 @@ class Training:
         inputs: the data that it is a function of, by role.
         runtime: where and how it runs.
         fixed_epochs: train exactly so long; None: validation decides.
-        keep_checkpoint: leave it to the caller to `forget_checkpoint`.
+        keep_checkpoint: the caller removes it (`forget_checkpoint`).
     """
 
     name: str
@@ -69,12 +67,11 @@ class Training:
     keep_checkpoint: bool = False
 
     @contextmanager
-    def options(self, config: Config, epochs: int) -> Iterator[TrainingOptions]:
-        """Yield options with a bar, and a checkpoint that goes once the block ends well.
+    def options(self, config: Config) -> Iterator[TrainingOptions]:
+        """Yield options with a progress bar, and a checkpoint that is removed after success.
 
         Args:
             config: of the model; with inputs, seed and code it makes the checkpoint's key.
-            epochs: the length of the bar.
         """
         device = prepare_device(self.runtime)
         options = TrainingOptions(
@@ -91,14 +88,24 @@ class Training:
         if not options.processes.is_writer:
             yield options
             return
-        with progress(self.name, epochs) as advance:
+        with progress(self.name, self.fixed_epochs or epoch_limit(config)) as advance:
             yield replace(options, advance=advance)
         if not self.keep_checkpoint:
             forget_checkpoint(self.name)
 
     def key(self, config: Config) -> str:
-        """Hash of all that the training is a function of; under another key it starts afresh."""
-        return training_key(self.seed, config, self.inputs, self.code)
+        """Hash all that the training is a function of: what makes its stage stale in dvc.yaml."""
+        root = repository_root()
+        paths = [root / path for path in (*CODE, self.code)]
+        sources = [file for path in paths for file in sorted(path.rglob("*.py")) or [path]]
+        return sha256_json(
+            {
+                "seed": self.seed,
+                "config": config.model_dump(mode="json"),
+                "inputs": [fingerprint(path) for path in self.inputs.values()],
+                "code": [sha256_file(path) for path in sources],
+            }
+        )
 
     def fit_and_save(self, model: Recommender, data: TrainingData, out: Path) -> TrainingReport:
         """Fit a model; the writer writes its directory.
@@ -108,8 +115,7 @@ class Training:
             data: what it is fitted on.
             out: the model directory.
         """
-        epochs = self.fixed_epochs or epoch_limit(model.config)
-        with self.options(model.config, epochs) as options:
+        with self.options(model.config) as options:
             report = model.fit(data, options)
             if options.processes.is_writer:
                 with output_directory(
@@ -120,54 +126,27 @@ class Training:
         return report
 
 
-def training_key(seed: int, config: Config, inputs: Mapping[str, Path], code: Path) -> str:
-    """Hash all that a training is a function of: what makes its stage stale in dvc.yaml, too."""
-    root = repository_root()
-    sources = [file for path in (*CODE, code) for file in _sources(root / path)]
-    return sha256_json(
-        {
-            "seed": seed,
-            "config": config.model_dump(mode="json"),
-            "inputs": [fingerprint(path) for path in inputs.values()],
-            "code": [sha256_file(path) for path in sources],
-        }
-    )
-
-
-def _sources(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
-
-
 def _checkpoint(name: str) -> Path:
     return Path(".checkpoints") / name
 
 
 def forget_checkpoint(name: str) -> None:
-    """Remove what a training of this name could be taken up from."""
+    """Remove the checkpoint of a training of this name."""
     shutil.rmtree(_checkpoint(name), ignore_errors=True)
 
 
 def read_training_data(
-    model: Recommender, *, items: Path, train: Path, validation: Path
+    model: Recommender, inputs: FitInputs
 ) -> tuple[TrainingData, dict[str, Any]]:
-    """Read what a model is trained on and judged by.
-
-    Args:
-        model: says what it needs.
-        items: folder of the item vocabulary; of a latent model, with the items' clusters.
-        train: the training part.
-        validation: the validation part.
-
-    Returns:
-        The data, and facts for the report.
-    """
-    vocabulary = read_items(items / "items.parquet")
-    histories = read_part(train)
-    task = RankingTask("validation", histories, read_part(validation))
+    """Read what a model is trained on and judged by; also return facts for the report."""
+    vocabulary = read_items(inputs.items / "items.parquet")
+    histories = read_part(inputs.train)
+    task = RankingTask("validation", histories, read_part(inputs.validation))
     clusters, facts = None, {}
     if model.needs_item_clusters:
-        facts["embedding_epochs"] = read_manifest(items, CLUSTERS_SCHEMA)["embedding_epochs"]
-        clusters = read_item_clusters(items, vocabulary)
+        manifest = read_manifest(inputs.items, CLUSTERS_SCHEMA)
+        facts["embedding_epochs"] = manifest["embedding_epochs"]
+        clusters = read_item_clusters(inputs.items, vocabulary)
     data = TrainingData(
         histories=histories, items=vocabulary, validation=task, item_clusters=clusters
     )
@@ -179,15 +158,22 @@ def epoch_limit(config: Config) -> int:
     return config.epochs if isinstance(config, TrainingConfig) else 1
 
 
-def fit_report(model: Recommender, report: TrainingReport) -> dict[str, Any]:
-    """Facts about a fit, for the leaderboard."""
-    start, end = model.training_window
+def summary(report: TrainingReport) -> dict[str, Any]:
+    """Length and result of a training, for the report of its stage."""
     return {
-        "config": model.config.model_dump(mode="json"),
         "epochs": report.epochs,
         "best_epoch": report.best_epoch,
         "validation_recall@20": report.best_value,
         "fit_seconds": round(report.seconds, 3),
+    }
+
+
+def fit_report(model: Recommender, report: TrainingReport) -> dict[str, Any]:
+    """Facts about a fit, for the leaderboard."""
+    start, end = model.training_window
+    return {
+        **summary(report),
+        "config": model.config.model_dump(mode="json"),
         "parameters": model.n_parameters,
         "peak_memory_mib": peak_memory_mib(),
         "training_window": {"first": start, "last": end},
@@ -197,8 +183,4 @@ def fit_report(model: Recommender, report: TrainingReport) -> dict[str, Any]:
 def write_curves(path: Path, report: TrainingReport) -> None:
     """Write a training's history as CSV, one line per epoch; empty cells where not measured."""
     columns = ["epoch", *sorted({name for record in report.history for name in record} - {"epoch"})]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**record, "epoch": int(record["epoch"])} for record in report.history)
-    write_text(path, buffer.getvalue())
+    write_csv(path, columns, ({**r, "epoch": int(r["epoch"])} for r in report.history))

@@ -1,10 +1,10 @@
-"""What git says of the code: its commit, and whether what is here is what was committed."""
+"""The commit of the code, and the files that differ from it."""
 
 import subprocess
 from pathlib import Path
 
 NOT_CODE = frozenset({"params.yaml", "dvc.lock"})
-"""Tracked files that are kept with each run anyway."""
+"""Tracked files that every run stores itself."""
 
 
 def changed_code(root: Path) -> list[str]:
@@ -13,7 +13,7 @@ def changed_code(root: Path) -> list[str]:
     Raises:
         OSError, subprocess.CalledProcessError: this is no git repository, or git is not there.
     """
-    # relative to the project's folder, which may lie inside the repository's
+    # relative to the project's folder, which may be inside the repository's
     names = _git(root, "diff", "--name-only", "--relative", "HEAD").splitlines()
     return [name for name in names if name not in NOT_CODE]
 

@@ -1,4 +1,4 @@
-"""The clusters that latent models need, from histories: LightGCN, then k-means."""
+"""Item clusters for latent models, from histories: LightGCN, then k-means."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,7 @@ def fit_item_clusters(
     Returns:
         (I,) cluster of each item.
     """
-    epochs = training.fixed_epochs or embedding.epochs
-    with training.options(embedding, epochs) as options:
+    with training.options(embedding) as options:
         embeddings, _ = fit_lightgcn(
             histories, n_items, embedding, options, validation, name="pretrain_item_embeddings"
         )

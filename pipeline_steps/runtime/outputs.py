@@ -1,11 +1,18 @@
-"""Output directories of stages: atomic, with a manifest."""
+"""Outputs of stages, which appear complete or not at all: directories with a manifest, CSV."""
 
-from collections.abc import Iterator, Mapping
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.common.artifacts import atomic_directory, fingerprint, write_manifest
+from diffrec_core.common.artifacts import (
+    atomic_directory,
+    fingerprint,
+    write_manifest,
+    write_text,
+)
 from diffrec_core.common.config import Config
 
 
@@ -29,3 +36,12 @@ def output_directory(
     with atomic_directory(path) as directory:
         yield directory, extra
         write_manifest(directory, schema=schema, params=params, inputs=fingerprints, **extra)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write the columns of rows as CSV; a cell is empty where a row has none, or None."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

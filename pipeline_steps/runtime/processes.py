@@ -18,7 +18,7 @@ from diffrec_core.training.distributed import Processes
 from pipeline_steps.runtime.config import RuntimeConfig
 
 _TIMEOUT = timedelta(days=1)
-"""How long processes wait for the first one, which validates; torchrun ends them if it dies."""
+"""Processes wait so long for the first one, which validates; torchrun ends them if it dies."""
 
 
 def prepare_device(config: RuntimeConfig) -> torch.device:

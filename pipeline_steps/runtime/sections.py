@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -24,7 +24,7 @@ Seed = Annotated[int, Field(ge=0, strict=True)]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Where a parameter of `run` is read from, if not from the section of its own name.
+    """The section that a parameter of `run` is read from, if not the one of its own name.
 
     Attributes:
         key: dotted, with fields of the inputs in braces, such as ``train.{model}``.
@@ -39,11 +39,12 @@ def read_params(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, is not YAML, or holds no sections.
     """
-    return read_sections(path, YAML(typ="safe", pure=True))
+    sections: dict[str, Any] = read_sections(path, YAML(typ="safe", pure=True))
+    return sections
 
 
-def read_sections(path: Path, yaml: YAML) -> dict[str, Any]:
-    """Read a file of sections with the given parser; see `read_params`."""
+def read_sections(path: Path, yaml: YAML) -> Any:
+    """Read a file of sections as the parser's kind of dict; see `read_params`."""
     try:
         sections = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -87,12 +88,9 @@ def _sections(run: Callable[..., Any]) -> dict[str, tuple[str, Any]]:
 
 
 def _key_and_type(name: str, annotation: Any) -> tuple[str, Any]:
-    if get_origin(annotation) is Annotated:
-        kind, *metadata = get_args(annotation)
-        keys = [mark.key for mark in metadata if isinstance(mark, Section)]
-        if keys:
-            return keys[0], kind
-    return name, annotation
+    kind, *marks = get_args(annotation) or (annotation,)
+    keys = [mark.key for mark in marks if isinstance(mark, Section)]
+    return (keys[0], kind) if keys else (name, annotation)
 
 
 def _load(params: Mapping[str, Any], key: str, annotation: Any) -> Any:

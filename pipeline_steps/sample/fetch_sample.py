@@ -4,7 +4,7 @@
   fetch-sample ml-1m      MovieLens-1M; docs/tutorial.md shows the params.yaml that reads it
   fetch-sample FILE       either one, from its archive, downloaded on another machine
 
-An archive is used only if it has the expected SHA-256. A sample that is there is not fetched again.
+An archive is used only if it has the expected SHA-256. A sample that is present stays.
 """
 
 import logging
@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
@@ -22,7 +23,6 @@ from diffrec_core.common.artifacts import atomic_directory, sha256_file, storage
 from diffrec_core.common.errors import DataError
 from pipeline_steps.runtime.command import POSITIONAL, Inputs
 from pipeline_steps.runtime.progress import progress
-from pipeline_steps.sample.samples import SAMPLES, Sample
 
 log = logging.getLogger("pipeline")
 
@@ -36,8 +36,44 @@ _LICENCE: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A public data set.
+
+    Attributes:
+        origin: URL of a zip archive, or the pinned Python package whose wheel carries the data.
+        sha256: of the archive or wheel.
+        members: the files to take out of it.
+        encoding: of the members; stored as UTF-8.
+    """
+
+    origin: str
+    sha256: str
+    members: tuple[str, ...]
+    encoding: str = "utf-8"
+
+
+SAMPLES: Final[dict[str, Sample]] = {
+    "ml-100k": Sample(
+        origin="recbole==1.2.1",
+        sha256="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        members=(
+            "recbole/dataset_example/ml-100k/ml-100k.inter",
+            "recbole/dataset_example/ml-100k/ml-100k.item",
+        ),
+    ),
+    "ml-1m": Sample(
+        origin="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+        sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        members=("ml-1m/ratings.dat", "ml-1m/movies.dat"),
+        encoding="latin-1",
+    ),
+}
+"""By the name of their folder in data/raw."""
+
+
 class FetchSampleInputs(Inputs):
-    """What to fetch."""
+    """The sample."""
 
     source: Annotated[str, POSITIONAL] = "ml-100k"
     """A sample, ml-100k or ml-1m, or the archive of one of them."""
@@ -64,17 +100,17 @@ def run(inputs: FetchSampleInputs) -> None:
 
 
 def _resolve(source: str) -> tuple[str, Path | None]:
-    """Return the sample's name, and its archive if that is what was given."""
+    """The sample's name, and its archive if the source is one."""
     if source in SAMPLES:
         return source, None
     archive, known = Path(source), ", ".join(SAMPLES)
     if not archive.is_file():
         raise DataError(f"{source} is neither a sample ({known}) nor a file")
     digest = sha256_file(archive)
-    for name, sample in SAMPLES.items():
-        if sample.sha256 == digest:
-            return name, archive
-    raise DataError(f"{source} is not the archive of a sample ({known}): SHA-256 {digest}")
+    names = {sample.sha256: name for name, sample in SAMPLES.items()}
+    if digest not in names:
+        raise DataError(f"{source} is not the archive of a sample ({known}): SHA-256 {digest}")
+    return names[digest], archive
 
 
 def _is_present(target: Path, sample: Sample) -> bool:
@@ -122,18 +158,12 @@ def _download_file(url: str, folder: Path) -> Path:
 
 
 def _download_wheel(requirement: str, folder: Path) -> Path:
-    """Download a wheel, without installing it, from the index that pip is configured with.
-
-    pip shows a progress bar of its own.
-    """
-    options = [
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-input",
-        *([] if log.isEnabledFor(logging.INFO) else ["--quiet"]),
-    ]
+    """Download a wheel from pip's index, with pip's progress bar; nothing is installed."""
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--dest", str(folder)]
+    if not log.isEnabledFor(logging.INFO):
+        options.append("--quiet")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), requirement],
+        [sys.executable, "-m", "pip", "download", *options, requirement],
         env={**os.environ, "TMPDIR": str(folder.absolute())},
         stderr=subprocess.PIPE,
         text=True,

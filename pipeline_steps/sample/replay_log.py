@@ -50,18 +50,16 @@ def night_ends(log: pl.DataFrame, nights: int, period: timedelta) -> list[date]:
 def write_nights(log: pl.DataFrame, ends: list[date], folder: Path = _NIGHTS) -> None:
     """Write what has arrived by the last of `ends`: one file per night, named by its first day.
 
-    The first file holds everything before the first end. Files that are already there with the
-    same content are left alone, files of later nights are removed.
+    The first file holds everything before the first end. Files that have the right content already
+    are left alone, files of later nights are removed.
     """
     files = {}
     for start, end in pairwise([date(1970, 1, 1), *ends]):
         rows = log.filter(pl.col(_DAY).is_between(start, end, closed="left")).drop(_DAY)
         if len(rows):
-            files[f"{start}.inter"] = rows
-    for path in folder.glob("*.inter"):
-        if path.name not in files:
-            path.unlink()
-    for name, rows in files.items():
-        path, content = folder / name, rows.write_csv(separator="\t").encode()
+            files[folder / f"{start}.inter"] = rows.write_csv(separator="\t").encode()
+    for path in {*folder.glob("*.inter")} - files.keys():
+        path.unlink()
+    for path, content in files.items():
         if not (path.is_file() and path.read_bytes() == content):
             write_bytes(path, content)

@@ -1,9 +1,9 @@
-"""A tuning study: which settings are tried next, and the result of each trial.
+"""A tuning study: the settings to try next, and the result of each trial.
 
-A study lives in an SQLite file and is taken up again after a kill: each trial's sampler is seeded
-by the number of trials that ended before it, so that an interrupted study proposes what it would
-have proposed. A trial is pruned when its validations stay behind the median of others', or when the
-time is up.
+A study is stored in an SQLite file and resumes after a kill: each trial's sampler is seeded by the
+number of trials that ended before it, so that a resumed study proposes what an uninterrupted one
+would. A trial is pruned when its validations stay below the median of others', or when the time is
+up.
 """
 
 import json
@@ -56,13 +56,13 @@ class Trial:
     """A trial that has ended.
 
     Attributes:
-        number: 1-based, interrupted trials left out.
+        number: 1-based, without interrupted trials.
         settings: by dotted key.
         state: `complete`, `pruned` or `failed`.
         value: the objective; None unless it is complete.
         seconds: it took.
-        last_validation: the last value of the metric that early stopping watches, which may be
-            another one than the objective; None if the model is not trained in epochs.
+        last_validation: the last value of the metric that early stopping watches, which may differ
+            from the objective; None if the model is not trained in epochs.
     """
 
     number: int
@@ -108,7 +108,8 @@ class Study:
         )
         for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.optuna.tell(trial.number, state=TrialState.FAIL)  # a kill interrupted it
-        if not self._ended() and not self._waiting():
+        waiting = self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if not self._ended() and not waiting:
             present = _Widened(start)
             suggest(present)
             self.optuna.enqueue_trial(present.fixed)
@@ -135,10 +136,7 @@ class Study:
 
     @property
     def importances(self) -> dict[str, float]:
-        """Share of each setting in what makes trials good, largest first (Optuna's PED-ANOVA).
-
-        Empty before there are enough complete trials to tell.
-        """
+        """Importance of each setting, largest first (PED-ANOVA); empty with too few trials."""
         values = {t.value for t in self._ended() if t.state == TrialState.COMPLETE}
         if len(values) <= _RANDOM_TRIALS:
             return {}
@@ -155,21 +153,18 @@ class Study:
         return over_trials or (budget.seconds is not None and self._seconds() >= budget.seconds)
 
     def _ended(self) -> list[FrozenTrial]:
-        """All but interrupted trials, which count as never begun."""
+        """All but interrupted trials, which count as never started."""
         done = (TrialState.COMPLETE, TrialState.PRUNED)
         every = self.optuna.get_trials(deepcopy=False)
         return [trial for trial in every if trial.state in done or _ERROR in trial.user_attrs]
 
-    def _waiting(self) -> bool:
-        return bool(self.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
     def _seconds(self) -> float:
-        """Spent in trials, of interrupted ones up to their last validation."""
+        """Time spent in trials; in interrupted ones up to their last validation."""
         every = self.optuna.get_trials(deepcopy=False)
         return sum(float(trial.user_attrs.get(_SECONDS, 0.0)) for trial in every)
 
     def _failure(self) -> DiffRecError:
-        """The last trial's error, as it was or as the file remembers it."""
+        """The last trial's error, of its class, from the file."""
         last = self._ended()[-1].user_attrs
         kind = next((k for k in _ERRORS if k.exit_code == last[_EXIT_CODE]), DiffRecError)
         return kind(
@@ -205,9 +200,9 @@ class Study:
 
 
 class _Widened:
-    """Suggestions from ranges that hold the present settings, which may lie outside of the usual.
+    """Suggestions from ranges that are widened to include the present settings.
 
-    A setting that is switched off by a 0 where ratios are tuned stays off.
+    A setting on a logarithmic scale that is 0, switched off, stays 0.
 
     Args:
         start: the present settings.
@@ -241,7 +236,7 @@ class _Widened:
         return json.loads(self._trial.suggest_categorical(name, list(texts)))
 
     def _now(self, name: str) -> Any:
-        """The present value; what stands after a blank tells apart ranges of one key."""
+        """The present value; a key with several ranges has a suffix after a blank."""
         value: Any = self._start
         for part in name.partition(" ")[0].split("."):
             value = value[part]
@@ -253,12 +248,7 @@ class _Widened:
 
 
 def _pruning(trial: optuna.Trial, seconds: float) -> OnValidation:
-    """A function that ends a trial which stays behind, or whose time is up.
-
-    Args:
-        trial: that begins now.
-        seconds: that it may take.
-    """
+    """A function that prunes a trial that stays behind, or has taken more than so many seconds."""
     began = time.monotonic()
 
     def validated(epoch: int, value: float) -> None:
@@ -278,8 +268,7 @@ def best_trial(trials: Sequence[Trial]) -> Trial | None:
 
 
 def _ended_trial(number: int, frozen: FrozenTrial) -> Trial:
-    complete = frozen.state == TrialState.COMPLETE
-    last = max(frozen.intermediate_values, default=None)
+    complete, last = frozen.state == TrialState.COMPLETE, frozen.last_step
     return Trial(
         number=number,
         settings=json.loads(frozen.user_attrs.get(_SETTINGS, "{}")),

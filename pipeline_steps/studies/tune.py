@@ -1,14 +1,13 @@
 """Look for better settings of one model than those in params.yaml, on the validation part alone.
 
 Every model has the same budget (section `tune`), its present settings are the first trial, and
-recency is tuned for all. A killed study goes on where it stopped. Writes the trials as CSV and
+recency is tuned for all. A killed study resumes where it stopped. Writes the trials as CSV and
 pictures, and a preset with the best settings:
 
   make tune MODELS="ease t_diffrec" BUDGET=50           trials, or 90s, 10m, 2h
   python -m pipeline_steps use-preset tuned             puts the results over params.yaml
 """
 
-import csv
 import io
 import json
 import logging
@@ -29,10 +28,11 @@ from pipeline_steps.params.presets import merged
 from pipeline_steps.params.steps import RegisterConfig, TuneConfig
 from pipeline_steps.registry import tracking
 from pipeline_steps.runtime.candidates import LEFT_OUT, seed_of
-from pipeline_steps.runtime.command import Inputs, Report
-from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.fitting import read_training_data, training_key
-from pipeline_steps.runtime.models import ModelEntry
+from pipeline_steps.runtime.command import Report
+from pipeline_steps.runtime.config import ModelEntry, RuntimeConfig
+from pipeline_steps.runtime.fitting import Training, read_training_data
+from pipeline_steps.runtime.inputs import FitInputs
+from pipeline_steps.runtime.outputs import write_csv
 from pipeline_steps.runtime.processes import prepare_device
 from pipeline_steps.runtime.progress import progress
 from pipeline_steps.runtime.sections import Section, Seed
@@ -44,31 +44,14 @@ _LAST_VALIDATION = "last_validation_recall@20"
 """The metric of early stopping, which pruning compares, whatever `select.metric` is."""
 
 
-class TuneInputs(Inputs):
+class TuneInputs(FitInputs):
     """The model, its data and the output."""
-
-    model: str
-    """An entry under `models` and `train` in params.yaml."""
-
-    items: Path
-    """Folder of the item vocabulary; of a latent model, with the items' clusters."""
-
-    train: Path
-    """Training part."""
-
-    validation: Path
-    """Validation part."""
 
     out: Path
     """Folder to write: trials, pictures and the preset."""
 
     study: Path = Path(".tuning/studies.db")
     """SQLite file of the trials."""
-
-    @property
-    def paths(self) -> dict[str, Path]:
-        """The data, by role."""
-        return {"items": self.items, "train": self.train, "validation": self.validation}
 
 
 def run(
@@ -85,25 +68,27 @@ def run(
 ) -> Report:
     """Run the study, log its trials, and write the results."""
     name, metric = inputs.model, select.metric
-    data, _ = read_training_data(
-        build(config), items=inputs.items, train=inputs.train, validation=inputs.validation
+    data, _ = read_training_data(build(config), inputs)
+    sources = {part: getattr(inputs, part) for part in ("items", "train", "validation")}
+    training = Training(
+        name=f"tune/{name}", seed=seed, code=Path(entry.code), inputs=sources, runtime=runtime
     )
-    judge = _Judge(name, config, data, metric, evaluate.batch_size, seed, runtime)
-    key = training_key(seed, config, inputs.paths, Path(entry.code))
+    study_name = f"{name} {training.key(config)[:16]} {metric}"
     start = config.model_dump(mode="json")
-    study = Study(inputs.study, f"{name} {key[:16]} {metric}", config.suggest, start, seed)
-    total = tune.trials if tune.seconds is None else None
+    study = Study(inputs.study, study_name, config.suggest, start, seed)
+    judge = _Judge(name, start, data, metric, evaluate.batch_size, seed, runtime)
+    tags = {"metric": f"validation {metric}"}
     with (
-        progress(f"tune/{name}", total) as advance,
-        tracking.tuning_run(
-            register.experiment, name, {"metric": f"validation {metric}"}
-        ) as log_trial,
+        progress(f"tune/{name}", tune.trials) as advance,
+        tracking.tuning_run(register.experiment, name, tags) as log_trial,
     ):
 
         def on_trial(trial: Trial) -> None:
             values = {metric: trial.value, _LAST_VALIDATION: trial.last_validation}
             log_trial(trial.settings, values, {"state": trial.state})
-            advance(trial.number, _note(best_trial(study.trials), metric))
+            best = best_trial(study.trials)
+            label = f"best {metric} {best.value:.4f} (trial {best.number})" if best else ""
+            advance(trial.number, label or "none succeeded yet")
 
         try:
             trials = study.run(judge, tune, on_trial)
@@ -123,7 +108,7 @@ class _Judge:
     """
 
     name: str
-    config: ModelConfig
+    start: dict[str, Any]
     data: TrainingData
     metric: str
     batch_size: int
@@ -131,7 +116,7 @@ class _Judge:
     runtime: RuntimeConfig
 
     def __call__(self, settings: Settings, validated: OnValidation) -> float:
-        section = merged(self.config.model_dump(mode="json"), nested(settings))
+        section = merged(self.start, nested(settings))
         config = ModelConfig.parse(section, f"train.{self.name}")
         model = build(config, prepare_device(self.runtime))
         options = TrainingOptions(
@@ -148,17 +133,11 @@ class _Judge:
         return evaluate_task(model.score, self.data.validation, evaluation).metrics[self.metric]
 
 
-def _note(best: Trial | None, metric: str) -> str:
-    if best is None:
-        return "none succeeded yet"
-    return f"best {metric} {best.value:.4f} (trial {best.number})"
-
-
 def _write(inputs: TuneInputs, study: Study, trials: list[Trial], metric: str) -> dict[str, Any]:
     best = best_trial(trials)
     if best is None:
         raise DataError("the study has no complete trial")
-    write_text(inputs.out / "trials.csv", _csv(trials, metric))
+    _write_trials(inputs.out / "trials.csv", trials, metric)
     write_json(inputs.out / "importances.json", study.importances)
     _write_pictures(study, inputs.out)
     label = f"validation {metric} {best.value:.4f}, the best of {len(trials)} trials"
@@ -173,10 +152,10 @@ def _write_preset(folder: Path, model: str, settings: Any, label: str) -> None:
 
 
 def _write_pictures(study: Study, folder: Path) -> None:
-    """Optuna's own pictures of the trials and of what matters."""
+    """Draw the trials and the importances with Optuna; nothing where there are too few trials."""
     from optuna.visualization import matplotlib as pictures  # noqa: PLC0415  # it takes a second
 
-    if not study.importances:  # too few trials to show anything
+    if not study.importances:
         return
     with warnings.catch_warnings(action="ignore"):  # these functions are experimental
         drawn = {
@@ -190,16 +169,21 @@ def _write_pictures(study: Study, folder: Path) -> None:
             write_text(folder / f"{name}.svg", buffer.getvalue().decode())
 
 
-def _csv(trials: list[Trial], metric: str) -> str:
+def _write_trials(path: Path, trials: list[Trial], metric: str) -> None:
     keys = sorted({key for trial in trials for key in trial.settings})
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys])
-    for t in trials:
-        values = ["" if value is None else value for value in (t.value, t.last_validation)]
-        cells = [_cell(t.settings.get(key, "")) for key in keys]
-        writer.writerow([t.number, t.state, *values, round(t.seconds, 3), *cells])
-    return buffer.getvalue()
+    columns = ["trial", "state", metric, _LAST_VALIDATION, "seconds", *keys]
+    rows = (
+        {
+            "trial": trial.number,
+            "state": trial.state,
+            metric: trial.value,
+            _LAST_VALIDATION: trial.last_validation,
+            "seconds": round(trial.seconds, 3),
+            **{key: _cell(value) for key, value in trial.settings.items()},
+        }
+        for trial in trials
+    )
+    write_csv(path, columns, rows)
 
 
 def _cell(value: Any) -> Any:

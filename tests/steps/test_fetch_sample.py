@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_steps.sample.samples import SAMPLES, Sample
+from pipeline_steps.sample.fetch_sample import SAMPLES, Sample
 from tests.loopback import DIRECT, Site, serving, sha256, zipped
 from tests.raw_logs import REPOSITORY
 
@@ -31,7 +31,7 @@ ARCHIVE = zipped(
 WITH_SAMPLE = """
 import sys
 from pipeline_steps.__main__ import main
-from pipeline_steps.sample.samples import SAMPLES, Sample
+from pipeline_steps.sample.fetch_sample import SAMPLES, Sample
 SAMPLES["tiny"] = {sample!r}
 sys.argv = ["pipeline_steps", "fetch-sample", *sys.argv[1:]]
 main()

@@ -13,8 +13,7 @@ from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.ranking import RankingTask, Score
 from pipeline_steps.params.root import Params
-from pipeline_steps.studies import noise_study, robustness
-from pipeline_steps.studies.noise_study import NoiseStudy, StudyData
+from pipeline_steps.studies import robustness
 from tests.integration.small_steps import SECTIONS, prepare_parts
 from tests.raw_logs import REPOSITORY
 
@@ -70,13 +69,13 @@ def test_what_was_rated_low_is_masked_for_all_alike(
     bound = {"build_interactions": {"min_value": 5.0, "min_user_interactions": 3}}
     parts = prepare_parts(tmp_path, **bound)
     asked: list[RankingTask] = []
-    measure = noise_study.evaluate_task
+    measure = robustness.evaluate_task
 
     def noting(score: Score, task: RankingTask, config: EvaluationConfig) -> Any:
         asked.append(task)
         return measure(score, task, config)
 
-    monkeypatch.setattr(noise_study, "evaluate_task", noting)
+    monkeypatch.setattr(robustness, "evaluate_task", noting)
     noises = {"natural": True, "random_shares": [0.5]}
     rows = measured(parts, tmp_path, make_params(robustness=noises, **bound))
     assert [row["noise"] for row in rows] == ["none", "random", "natural"]
@@ -91,14 +90,13 @@ def test_what_was_rated_low_is_masked_for_all_alike(
 
 def test_no_random_pair_is_in_both_parts(parts: Path, tmp_path: Path) -> None:
     # noise enough for the parts to meet by chance
-    paths = {part: parts / part for part in ("train", "validation", "test")}
-    data = StudyData.read(parts / "interactions", parts / "events", paths)
     params = make_params(robustness={"random_shares": [1.5]})
-    clean, noisy = NoiseStudy(params, data, tmp_path / "rows.json")._noises(0)
+    study = robustness.NoiseStudy(params, make_inputs(parts, tmp_path))
+    clean, noisy = study.noises(0)
     assert len(noisy.train.items) == pytest.approx(2.5 * len(clean.train.items), abs=1)
     assert len(noisy.validation.items) == pytest.approx(2.5 * len(clean.validation.items), abs=1)
     assert not pairs_of(noisy.train) & pairs_of(noisy.validation)
-    assert not (pairs_of(noisy.train) | pairs_of(noisy.validation)) & pairs_of(data.test)
+    assert not (pairs_of(noisy.train) | pairs_of(noisy.validation)) & pairs_of(study.test)
     assert np.isin(clean.train.timestamps, noisy.train.timestamps).all()
 
 

@@ -1,5 +1,6 @@
 """Presets and values put over params.yaml: what changes, what stays, and what comes back."""
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -199,4 +200,6 @@ def test_dvc_reads_whatever_is_written(
 ) -> None:
     content = {"text": text, "values": values, "mapping": mapping, "nested": [mapping, [values]]}
     document = CommentedMap({key: overlay._styled(value) for key, value in content.items()})
-    assert parse_yaml(overlay._text(document), "params.yaml") == content
+    written = io.StringIO()
+    overlay._yaml().dump(document, written)
+    assert parse_yaml(written.getvalue(), "params.yaml") == content

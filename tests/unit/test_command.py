@@ -95,7 +95,7 @@ def test_defaults() -> None:
         (("ann",), "the following arguments are required: --folder"),
         (
             ("ann", "--folder", "a", "--count", "many"),
-            "--count 'many': Input should be a valid int",
+            "command line: count = 'many': input should be a valid int",
         ),
         (("ann", "--folder", "a", "--mode", "odd"), "invalid choice: 'odd'"),
         (("bob", "--folder", "a"), "of.bob is missing; keys at of: ann"),
