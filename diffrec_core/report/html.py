@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
-from diffrec_core.report.data_card import data_card
+from diffrec_core.report.data_card import data_sentences, filter_table
 from diffrec_core.report.facts import fact_tables, flatten, plain_facts
 from diffrec_core.report.slices import slice_table
 from diffrec_core.report.style import template_environment
@@ -47,7 +47,8 @@ def render_report(data: ReportData, figures: Mapping[str, ReportFigure]) -> str:
             slice_table=slice_table(models, data.headline[0]),
             slice_caption=f"Test {data.headline[0]} by slice. The best of each is bold.",
             beyond_table=beyond_table(models, data.cutoff),
-            card=data_card(data.data_card),
+            data_sentences=data_sentences(data.data_card),
+            filters=filter_table(data.data_card),
             data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
             users=[_sample_user(user, models, data) for user in data.sample_histories],
         )

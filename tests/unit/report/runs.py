@@ -94,8 +94,20 @@ DATA_CARD: dict[str, dict[str, Any]] = {
     },
     "split": {
         "train": {"interactions": 38_515, "users": 938, "items": 1003},
-        "validation": {"interactions": 5384, "users": 929, "new_users": 0, "new_items": 3},
-        "test": {"interactions": 10_514, "users": 938, "new_users": 2, "new_items": 5},
+        "validation": {
+            "interactions": 5384,
+            "users": 929,
+            "items": 981,
+            "new_users": 0,
+            "new_items": 3,
+        },
+        "test": {
+            "interactions": 10_514,
+            "users": 938,
+            "items": 994,
+            "new_users": 2,
+            "new_items": 5,
+        },
     },
 }
 
@@ -129,7 +141,7 @@ def make_one_item() -> ReportData:
         created_from={},
         selected_on="validation recall@20",
         protocol={"parts": {"train": {"first": time, "last": time}}},
-        data_card={},
+        data_card=DATA_CARD,
         models=[make_model("popularity", 0.0, n_items=1, selected=True, fit_seconds=0.0)],
         item_titles=["Only"],
         item_popularity=np.array([0], dtype=np.int64),

@@ -95,7 +95,7 @@ SHAPES: dict[str, Callable[[ReportData], ReportData]] = {
     "long names": long_names,
     "long titles": lambda run: replace(run, item_titles=["W" * 500] * len(run.item_titles)),
     "no samples": lambda run: replace(run, sample_histories={}),
-    "no protocol": lambda run: replace(run, protocol={}, data_card={}, created_from={}),
+    "no protocol": lambda run: replace(run, protocol={}, created_from={}),
 }
 """Every shape of run that must give a sound page."""
 
@@ -229,7 +229,7 @@ def test_everything_that_comes_from_data_is_escaped(data):
         title=ATTACK,
         created_from={ATTACK: ATTACK},
         protocol={ATTACK: ATTACK, "parts": {ATTACK: data.protocol["parts"]["test"]}},
-        data_card={ATTACK: {ATTACK: ATTACK}},
+        data_card={**data.data_card, ATTACK: {ATTACK: ATTACK}},
         models=models,
         item_titles=[ATTACK] * len(data.item_titles),
         user_ids={0: ATTACK, 7: ATTACK},
