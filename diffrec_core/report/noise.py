@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from diffrec_core.evaluation.metrics import headline
 from diffrec_core.report import canvas
 from diffrec_core.report.facts import percent
-from diffrec_core.report.svg import Panel, ReportFigure
+from diffrec_core.report.svg import Panel, ReportFigure, document
 
 METRICS = tuple(headline(20))
 """Of `NoiseResult`: recall and NDCG."""
@@ -69,6 +69,11 @@ def drops(rows: Sequence[NoiseResult], model: str, noise: str, metric: str) -> l
         Drop(share, mean(values), stdev(values) if len(values) > 1 else 0.0)
         for share, values in sorted(levels.items())
     ]
+
+
+def noise_picture(rows: Sequence[NoiseResult]) -> str:
+    """Return `noise_figure` as the text of a file."""
+    return document(noise_figure(rows))
 
 
 def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.kinds import build
-from diffrec_core.report.noise import METRICS, NoiseResult
+from diffrec_core.report.noise import NoiseResult
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.fitting import LIGHTGCN, Training, epoch_limit
 from pipeline_steps.runtime.item_clusters import fit_item_clusters
@@ -33,6 +33,7 @@ from pipeline_steps.runtime.progress import progress
 
 log = logging.getLogger("pipeline")
 
+METRICS: Final = ("recall@20", "ndcg@20")
 _CUTOFFS = (20,)
 
 

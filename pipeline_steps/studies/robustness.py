@@ -13,11 +13,10 @@ from pathlib import Path
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.data.splits import PARTS
-from diffrec_core.report.noise import METRICS, NoiseResult, noise_figure
-from diffrec_core.report.svg import document
+from diffrec_core.report.noise import NoiseResult, noise_picture
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.command import Inputs, Report
-from pipeline_steps.studies.noise_study import NoiseStudy, StudyData
+from pipeline_steps.studies.noise_study import METRICS, NoiseStudy, StudyData
 
 
 class RobustnessInputs(Inputs):
@@ -51,7 +50,7 @@ def run(inputs: RobustnessInputs, params: Params) -> Report:
     data = StudyData.read(inputs.interactions, inputs.events, paths)
     rows = list(NoiseStudy(params, data, inputs.finished).run())
     write_text(inputs.out / "rows.csv", _csv(rows))
-    write_text(inputs.out / "drop.svg", document(noise_figure(rows)))
+    write_text(inputs.out / "drop.svg", noise_picture(rows))
     return {"fits": len(rows)}
 
 

@@ -4,8 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from diffrec_core.report.noise import Drop, NoiseResult, drops, noise_figure
-from diffrec_core.report.svg import document
+from diffrec_core.report.noise import Drop, NoiseResult, drops, noise_figure, noise_picture
 from tests.unit.report.drawn import points, rows, texts
 
 ROWS = [
@@ -70,6 +69,6 @@ def test_natural_noise_alone_is_drawn() -> None:
 
 def test_clean_fits_alone_are_a_file_that_says_so() -> None:
     assert noise_figure([]).panels == []
-    assert "not measured" in document(noise_figure(ROWS[:2]))
-    root = ElementTree.fromstring(document(noise_figure(ROWS)))  # noqa: S314  # our own text
+    assert "not measured" in noise_picture(ROWS[:2])
+    root = ElementTree.fromstring(noise_picture(ROWS))  # noqa: S314  # our own text
     assert "ease" in "".join(root.itertext())
