@@ -13,7 +13,7 @@ BASELINE = "popularity"
 """The model that every other one should beat; the headline compares with it if it took part."""
 
 MOST_RANKS = 20
-"""Of what is recommended to a user, at most so many are looked at."""
+"""Ranks of a recommended list that are shown and counted, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,7 @@ class ModelResult:
         peak_memory_mib: largest resident size while it was trained, in MiB.
         curve: one record per epoch: `epoch`, losses, and `validation` where it was measured;
             empty for models that are not trained in epochs.
-        item_counts: (I,) how often each item stands in a list of the test part, the first
-            `list_length` ranks of it.
+        item_counts: (I,) lists of the test part with each item among the first `list_length`.
         top_items: for each sample user index (item index, is a hit) pairs, best first.
         certainty: by part; none where it was not tested.
         seeds: how many trainings the numbers are means over.
@@ -88,13 +87,12 @@ class ReportData:
 
     Attributes:
         title: of the page.
-        created_from: what the run was made from (commit, data window, …), shown in the header.
+        created_from: origin of the run (commit, data window, …), shown in the header.
         selected_on: part and metric of the choice, such as `validation recall@20`.
-        protocol: what the numbers mean; nested. An entry whose values are all mappings becomes
-            a table of its own; `parts` is also drawn as a time line.
+        protocol: what the numbers mean, nested; with the facts of each part under `parts`.
         data_card: counts after each stage, by stage; may be nested.
         models: the winner, then the others by the metric of the choice, best first.
-        item_titles: (I,) what to call each item.
+        item_titles: (I,) titles, or ids.
         item_popularity: (I,) interactions of each item in the train part.
         sample_histories: user index to item indices, oldest first.
         user_ids: external id of each sample user index.

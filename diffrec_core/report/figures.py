@@ -27,7 +27,7 @@ def build_figures(data: ReportData) -> dict[str, ReportFigure]:
         popularity(models, data.item_popularity, data.list_length),
         calibration(models, data.cutoff),
         training_curves(models),
-        split_timeline(data.protocol),
+        split_timeline(data.protocol["parts"]),
     )
     return {figure.name: figure for figure in figures if figure is not None}
 

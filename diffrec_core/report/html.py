@@ -5,7 +5,7 @@ from typing import Any
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
 from diffrec_core.report.data_card import data_sentences, filter_table
-from diffrec_core.report.facts import fact_tables, flatten, plain_facts
+from diffrec_core.report.facts import flatten, parts_table
 from diffrec_core.report.slices import slice_table
 from diffrec_core.report.style import template_environment
 from diffrec_core.report.svg import ReportFigure
@@ -41,8 +41,8 @@ def render_report(data: ReportData, figures: Mapping[str, ReportFigure]) -> str:
             details=detail_tables(data),
             figures=[figure for name, figure in figures.items() if name != "timeline"],
             timeline=figures.get("timeline"),
-            protocol_facts=plain_facts(data.protocol),
-            protocol_tables=fact_tables(data.protocol),
+            protocol=list(flatten({k: v for k, v in data.protocol.items() if k != "parts"})),
+            parts=parts_table(data.protocol["parts"]),
             changes=data.changes,
             slice_table=slice_table(models, data.headline[0]),
             slice_caption=f"Test {data.headline[0]} by slice. The best of each is bold.",

@@ -17,7 +17,7 @@ KINDS = {
     "history": "with or without a history",
     "target_popularity": "popularity of the items to find",
 }
-"""What `evaluate` divides users and targets by, in words."""
+"""Kinds of slices of users and targets, in words."""
 
 _Slice = dict[str, Any]
 

@@ -172,8 +172,6 @@ def _points(change: float) -> str:
     """A change of a share in percentage points.
 
     >>> _points(0.0214), _points(-0.1), _points(-0.0001)
-    ('+2.1', '−10.0', '0.0')
+    ('+2.1', '−10.0', '+0.0')
     """
-    written = f"{abs(100 * change):.1f}"
-    sign = "" if float(written) == 0 else "−" if change < 0 else "+"
-    return sign + written
+    return f"{100 * change:+z.1f}".replace("-", "−")

@@ -109,8 +109,8 @@ def detail_tables(data: ReportData) -> list[tuple[int, Leaderboard]]:
     return tables
 
 
-def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard | None:
-    """Metrics beyond accuracy on the test part; None if none was measured for all models."""
+def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard:
+    """Metrics beyond accuracy on the test part."""
     columns = [
         Column(
             f"First {cutoff} items",
@@ -120,9 +120,9 @@ def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard | No
             definition=metric.definition,
         )
         for name, metric in [*CATALOGUE.items(), *LISTS.items()]
-        if all(f"{name}@{cutoff}" in model.test for model in models)
+        if f"{name}@{cutoff}" in models[0].test
     ]
-    return table_of(models, columns) if columns else None
+    return table_of(models, columns)
 
 
 def table_of(models: Sequence[ModelResult], columns: list[Column]) -> Leaderboard:

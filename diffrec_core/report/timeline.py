@@ -29,8 +29,8 @@ class Span:
     size: str
 
 
-def split_timeline(protocol: Mapping[str, Any]) -> ReportFigure | None:
-    """The time spans of the parts of the protocol; None if it has none."""
+def split_timeline(parts: Mapping[str, Mapping[str, Any]]) -> ReportFigure:
+    """The time spans of the parts of a split."""
     spans = [
         Span(
             name,
@@ -38,10 +38,8 @@ def split_timeline(protocol: Mapping[str, Any]) -> ReportFigure | None:
             datetime.fromisoformat(part["last"]),
             _size(part),
         )
-        for name, part in protocol.get("parts", {}).items()
+        for name, part in parts.items()
     ]
-    if not spans:
-        return None
     overlap = any(before.last > after.first for before, after in pairwise(spans))
     finding = (
         "The spans overlap: the cut is not at one time for all users."

@@ -12,7 +12,7 @@ from diffrec_core.report.data import ModelResult, ReportData
 from diffrec_core.report.figures import build_figures
 from diffrec_core.report.html import render_report
 from diffrec_core.report.popularity import popularity
-from tests.unit.report.runs import CURVE, certainty, make_data, make_model, make_one_item
+from tests.unit.report.runs import CURVE, PARTS, certainty, make_data, make_model, make_one_item
 
 VOID = {"meta", "link", "wbr", "path"}
 ATTACK = "<script>alert(1)</script>\"'&amp;"
@@ -95,7 +95,7 @@ SHAPES: dict[str, Callable[[ReportData], ReportData]] = {
     "long names": long_names,
     "long titles": lambda run: replace(run, item_titles=["W" * 500] * len(run.item_titles)),
     "no samples": lambda run: replace(run, sample_histories={}),
-    "no protocol": lambda run: replace(run, protocol={}, created_from={}),
+    "no protocol": lambda run: replace(run, protocol={"parts": PARTS}, created_from={}),
 }
 """Every shape of run that must give a sound page."""
 
@@ -302,7 +302,6 @@ def test_only_given_figures_are_shown(data, one_item):
     for name in ("comparison", "cost", "training", "popularity", "timeline"):
         assert f'<figure id="{name}">' in html
     assert '<figure id="training">' not in page_of(one_item)
-    assert '<figure id="timeline">' not in page_of(replace(data, protocol={}))
 
 
 def test_size_of_a_full_run(data):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from diffrec_core.report.facts import fact_tables, flatten, plain_facts, write_value
+from diffrec_core.report.facts import flatten, parts_table, write_value
 from diffrec_core.report.tables import detail_tables, main_table
 from tests.unit.report.runs import METRICS, certainty
 
@@ -68,12 +68,12 @@ def test_details_hold_every_metric_at_every_cutoff(data):
             assert cells[len(METRICS)].value == model.test[f"recall@{k}"]
 
 
-def test_facts_of_facts_become_a_table_with_dashes_for_gaps():
-    facts = {"parts": {"train": {"users": 1200}, "test": {"new_items": None}}, "ties": "lower"}
-    (table,) = fact_tables(facts)
-    assert (table.name, table.columns) == ("parts", ["", "users", "new items"])
-    assert table.rows == [("train", ["1,200", "–"]), ("test", ["–", "–"])]
-    assert plain_facts(facts) == [("ties", "lower")]
+def test_facts_of_parts_become_a_table():
+    table = parts_table(
+        {"train": {"users": 1200, "new_users": 0}, "test": {"users": 7, "new_users": 1}}
+    )
+    assert table.columns == ["", "users", "new users"]
+    assert table.rows == [("train", ["1,200", "0"]), ("test", ["7", "1"])]
 
 
 def test_flatten_keeps_every_leaf_in_order():

@@ -8,18 +8,12 @@ from tests.unit.report.runs import PARTS
 
 
 def test_it_tells_whether_the_parts_overlap():
-    apart = split_timeline({"parts": PARTS})
-    assert apart is not None
+    apart = split_timeline(PARTS)
     assert apart.finding == "The parts follow one another in time."
     assert "train 1997-09-20 to 1998-01-10, 3,700 interactions, 50 users" in apart.panels[0].label
     early = {**PARTS["test"], "first": "1997-10-01T00:00:00+00:00"}
-    together = split_timeline({"parts": {**PARTS, "test": early}})
-    assert together is not None
+    together = split_timeline({**PARTS, "test": early})
     assert together.finding.startswith("The spans overlap")
-
-
-def test_without_parts_there_is_no_timeline():
-    assert split_timeline({}) is None
 
 
 def test_bars_lie_where_their_times_are():
