@@ -30,10 +30,10 @@ def write_value(value: object) -> str:
 def percent(value: float) -> str:
     """Write a share.
 
-    >>> percent(0.25), percent(0.004)
-    ('25%', '0.4%')
+    >>> percent(0.25), percent(0.004), percent(-0.05)
+    ('25%', '0.4%', '-5%')
     """
-    return f"{100 * value:.0f}%" if value == 0 or value >= 0.01 else f"{100 * value:.1f}%"
+    return f"{100 * value:.0f}%" if value == 0 or abs(value) >= 0.01 else f"{100 * value:.1f}%"
 
 
 def words(key: object) -> str:

@@ -99,14 +99,10 @@ def _finding(rows: Sequence[NoiseResult], models: Sequence[str], kind: str) -> s
     if not known:
         return ""
     share = max(drop.share for drop in known.values())
-    lost = ", ".join(f"{model} {_signed(drop.mean)}" for model, drop in known.items())
+    lost = ", ".join(f"{model} {percent(drop.mean)}" for model, drop in known.items())
     words = f"With {percent(share)} of {_KINDS[kind]} added, {METRICS[0]} loses: {lost}."
     least = min(known, key=lambda model: known[model].mean)
     return words + (f" {least} loses the least." if len(known) > 1 else "")
-
-
-def _signed(loss: float) -> str:
-    return percent(loss) if loss >= 0 else f"-{percent(-loss)}"
 
 
 @canvas.drawing_style()

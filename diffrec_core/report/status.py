@@ -3,6 +3,7 @@
 Equal statuses give equal bytes. Colour is never alone: each verdict has a symbol and a word.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -26,10 +27,10 @@ WORDS: Final[Mapping[Status, tuple[str, str]]] = {
 """Symbol and word of a verdict."""
 
 _VERDICTS: Final[Mapping[Status, str]] = {
-    "ok": "All is well.",
-    "unknown": "Nothing wrong was found, but not everything could be looked at.",
-    "warn": "The night may stand. Have a look soon.",
-    "alarm": "Something is wrong. Look before the next night.",
+    "ok": "Every check is ok.",
+    "unknown": "Nothing wrong was found, but not everything could be checked.",
+    "warn": "The night is usable. Have a look soon.",
+    "alarm": "Something is wrong. Act before the next night.",
 }
 _CHECKS: Final[Mapping[str, tuple[str, str]]] = {
     "data": ("Data of the night", ""),
@@ -56,8 +57,8 @@ def render_status(status: NightStatus, runbook: str) -> str:
     """Write the page.
 
     Args:
-        status: what the monitor found.
-        runbook: URL, or path seen from the page; the name of the check is its anchor.
+        status: results of the monitor.
+        runbook: URL, or path relative to the page; the name of the check is its anchor.
 
     Returns:
         The text of an HTML file; save it as UTF-8.
@@ -82,9 +83,9 @@ def render_status(status: NightStatus, runbook: str) -> str:
 
 
 def _counts(status: NightStatus) -> str:
-    """How many checks have which verdict, the worst first."""
-    found = [check.status for check in status.checks]
-    return ", ".join(f"{found.count(s)} {WORDS[s][1]}" for s in STATUSES[::-1] if s in found)
+    """Number of checks by verdict, the worst first."""
+    counts = Counter(check.status for check in status.checks)
+    return ", ".join(f"{counts[s]} {WORDS[s][1]}" for s in STATUSES[::-1] if counts[s])
 
 
 def _row(check: Check, runbook: str) -> dict[str, Any]:
