@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.beyond_accuracy import CATALOGUE, LISTS
-from diffrec_core.evaluation.metrics import ACCURACY, split_key
+from diffrec_core.evaluation.metrics import ACCURACY, Metric, split_key
 from diffrec_core.report.data import ModelResult, ReportData
 from diffrec_core.report.facts import words
 
@@ -111,6 +112,7 @@ def detail_tables(data: ReportData) -> list[tuple[int, Leaderboard]]:
 
 def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard:
     """Metrics beyond accuracy on the test part."""
+    metrics: dict[str, Metric[Any]] = {**CATALOGUE, **LISTS}
     columns = [
         Column(
             f"First {cutoff} items",
@@ -119,7 +121,7 @@ def beyond_table(models: Sequence[ModelResult], cutoff: int) -> Leaderboard:
             more_is_better=False,
             definition=metric.definition,
         )
-        for name, metric in [*CATALOGUE.items(), *LISTS.items()]
+        for name, metric in metrics.items()
         if f"{name}@{cutoff}" in models[0].test
     ]
     return table_of(models, columns)
