@@ -14,40 +14,22 @@ from diffrec_core.data.splits import EVALUATED_PARTS
 from diffrec_core.evaluation.comparison import with_significance
 from diffrec_core.evaluation.leaderboard import SelectConfig, build_leaderboard, leaderboard_csv
 from diffrec_core.evaluation.per_user import read_per_user
-from diffrec_core.report.changes import (
-    Changes,
-    advance,
-    compare_runs,
-    summarize,
-)
+from diffrec_core.report.changes import Changes, advance, compare_runs, summarize
 from diffrec_core.report.figures import build_figures, plot_pictures
 from diffrec_core.report.gather import ReportSources, report_data
 from diffrec_core.report.html import render_report
-from pipeline_steps.runtime.command import Report, execute
+from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.config import Models
-from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.sections import Seed
 
 log = logging.getLogger("pipeline")
 
 
-class SelectInputs(PartsInputs):
-    """Results of the models, data that the report shows, and the outputs."""
-
-    evaluation: Path
-    """Folder with a folder of results per model."""
+class SelectInputs(ReportSources, Inputs):
+    """Results of the models, what the report shows, and the outputs."""
 
     training: Path
     """Folder with a training report per model."""
-
-    curves: Path
-    """Folder with training curves per model."""
-
-    stages: Path
-    """Folder with the reports of the data stages."""
-
-    interactions: Path
-    """For ids and titles."""
 
     selection: Path
     """JSON to write: the choice, for `refit`."""
@@ -108,14 +90,7 @@ def _write_report(
     seed: int,
 ) -> None:
     report = report_data(
-        ReportSources(
-            evaluation=inputs.evaluation,
-            curves=inputs.curves,
-            stages=inputs.stages,
-            interactions=inputs.interactions,
-            train=inputs.train,
-            validation=inputs.validation,
-        ),
+        inputs,
         leaderboard,
         evaluations,
         changes=_changes(inputs.history, leaderboard),

@@ -1,29 +1,29 @@
 """Checks of the champion: its age, and its metric on the newest period."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from diffrec_core.common.config import Config
 from diffrec_core.monitoring.checks import Check, Limits
 from diffrec_core.monitoring.config import MonitorConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChampionScore:
-    """The champion's metric on data that it was not trained on.
-
-    Attributes:
-        metric: its key, such as `recall@20`.
-        value: its mean over users on the newest period.
-        users: their number.
-        expected: the same metric when it was promoted; None if unknown.
-        window: the time span of the measurement, in words.
-    """
+class ChampionScore(Config):
+    """The champion's metric on data that it was not trained on."""
 
     metric: str
+    """Key, such as `recall@20`."""
+
     value: float
+    """Mean over users on the newest period."""
+
     users: int
+    """Their number."""
+
     expected: float | None
+    """The same metric when it was promoted; None if unknown."""
+
     window: str
+    """The time span of the measurement, in words."""
 
 
 def champion_age(
@@ -33,10 +33,10 @@ def champion_age(
 
     Args:
         version: its number.
-        created: when it was registered.
+        created: time of registration.
         trained_until: time of the newest interaction that it was trained on, in words.
-        now: the moment of looking; a version that is newer is of age 0.
-        config: the limits.
+        now: time of the check; a newer version is of age 0.
+        config: thresholds.
     """
     limits = Limits(
         warn_above=config.champion_age_warn_days, alarm_above=config.champion_age_alarm_days

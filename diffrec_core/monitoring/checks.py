@@ -1,7 +1,7 @@
-"""The checks: each takes values and returns a frozen verdict in words, with its limits."""
+"""The checks: each takes values and returns a verdict in words, with its thresholds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any, Final, Literal
@@ -14,23 +14,23 @@ STATUSES: Final[tuple[Status, ...]] = ("ok", "unknown", "warn", "alarm")
 """In ascending severity; unknown: the check could not be made."""
 
 ADVICE: Final[Mapping[str, str]] = {
-    "data": "Mend what the reason names, the logs most often, and clear the failed task and all "
-    "after it; if the logs were mended, list_raw and all after it.",
+    "data": "Fix what the reason names, usually the logs, then clear the failed task with its "
+    "downstream tasks; if the logs were fixed, clear list_raw with its downstream tasks.",
     "freshness": "Find out why no newer events arrived: is the log still written, and does "
-    "list_raw.logs name it? When it has come, run the night again.",
-    "rows": "Compare the newest raw files with those of the days before: is a file missing, cut "
-    "short or listed twice? Mend the source and run the night again. If the change is real, a "
+    "list_raw.logs name it? When it has arrived, run the night again.",
+    "rows": "Compare the newest raw files with those of the days before: is a file missing, "
+    "truncated or listed twice? Fix the source and run the night again. If the change is real, a "
     "holiday or a campaign, widen monitor.rows_ratio_*.",
-    "quarantined": "Look into data/quarantine: the raw rows, each with its reason. Mend the logs, "
+    "quarantined": "Look into data/quarantine: the raw rows, each with its reason. Fix the logs, "
     "or describe them better in the section ingest of params.yaml.",
     "popularity_drift": "See which groups of items gained or lost: a changed catalogue, a "
-    "campaign, a tracking error, bots? If the change is real, retrain; if not, mend the source.",
+    "campaign, a tracking error, bots? If the change is real, retrain; if not, fix the source.",
     "history_drift": "See which users came or went: a lost or doubled source, changed user ids, "
-    "bots? If the change is real, retrain; if not, mend the source.",
+    "bots? If the change is real, retrain; if not, fix the source.",
     "champion_age": "See why no newer model was promoted: failed nights, or candidates that the "
-    "gate turned down for good reason? Mend the night, or go on with the old champion knowingly "
-    "and raise monitor.champion_age_*.",
-    "champion_metric": "Rule out a fault of the data first, by the checks before this one. Then "
+    "gate rejected for good reason? Fix the night, or keep the old champion deliberately and "
+    "raise monitor.champion_age_*.",
+    "champion_metric": "First rule out a fault of the data, by the checks before this one. Then "
     "retrain, or roll back if the drop began with the last promotion.",
 }
 """Remedies by the name of the check."""
@@ -38,7 +38,7 @@ ADVICE: Final[Mapping[str, str]] = {
 NOT_READ: Final = "the night's data could not be read"
 """Message of the checks that could not be made."""
 
-_NOT_KNOWN = "Find out why this could not be looked at; until then nothing is known of it."
+_UNKNOWN = "Find out why this could not be checked; until then nothing is known about it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +86,11 @@ class Check:
         """The remedy; None if the status is ok."""
         if self.status == "ok":
             return None
-        return _NOT_KNOWN if self.status == "unknown" else ADVICE[self.name]
+        return _UNKNOWN if self.status == "unknown" else ADVICE[self.name]
 
     def to_json(self) -> dict[str, Any]:
         """The check as JSON; `do` has the remedy."""
-        limit = self.limit and {
-            name: getattr(self.limit, name)
-            for name in ("warn_below", "alarm_below", "warn_above", "alarm_above")
-            if getattr(self.limit, name) is not None
-        }
+        limit = self.limit and {k: v for k, v in asdict(self.limit).items() if v is not None}
         return {
             "name": self.name,
             "status": self.status,
@@ -112,12 +108,12 @@ def worst(checks: Sequence[Check]) -> Status:
 
 
 def freshness(newest: datetime | None, now: datetime, config: MonitorConfig) -> Check:
-    """How old the newest event is, in hours.
+    """Age of the newest event, in hours.
 
     Args:
-        newest: time of the newest event that is not after `now`; None when there is none.
-        now: the moment of looking.
-        config: the limits.
+        newest: time of the newest event that is not after `now`; None if there is none.
+        now: time of the check.
+        config: thresholds.
     """
     limits = Limits(
         warn_above=config.freshness_warn_hours, alarm_above=config.freshness_alarm_hours
@@ -146,9 +142,9 @@ def rows(
     Args:
         newest: its rows.
         usual: rows of the periods that it is compared with.
-        series: rows of all periods that are shown, oldest first.
-        config: the limits.
-        weekday: its name, when only days of the same name are compared with.
+        series: labels and rows of all periods that are shown, oldest first.
+        config: thresholds.
+        weekday: its name, if it is compared with the same weekday only.
     """
     shown = tuple(series)
     middle = median(usual) if usual else 0.0
@@ -185,7 +181,7 @@ def quarantined(
         rejected: rows in quarantine.
         read: rows read; above 0.
         reasons: rejected rows by reason.
-        config: the limits.
+        config: thresholds.
     """
     limits = Limits(
         warn_above=config.quarantined_warn_share, alarm_above=config.quarantined_alarm_share
@@ -220,9 +216,9 @@ def drift(name: str, what: str, binned: Binned | None, config: MonitorConfig) ->
 
     Args:
         name: of the check.
-        what: what is compared, in words, for the message.
-        binned: rows by bin; None when the log has too few whole periods.
-        config: the limits, and how many rows there must be.
+        what: is compared, in words.
+        binned: rows by bin; None if the log has too few whole periods.
+        config: thresholds and the minimum of rows.
     """
     if binned is None or not binned.reference.sum():
         text = f"{what}: too few whole {config.period}s of data to judge"
@@ -249,7 +245,7 @@ def drift(name: str, what: str, binned: Binned | None, config: MonitorConfig) ->
 
 
 def _duration(hours: float) -> str:
-    """Hours as they are said.
+    """Hours, or days from four on.
 
     >>> _duration(0.5), _duration(30), _duration(24 * 90)
     ('0.5 hours', '30.0 hours', '90 days')

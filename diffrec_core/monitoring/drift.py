@@ -24,11 +24,10 @@ from diffrec_core.data.schema import ITEM, USER
 from diffrec_core.monitoring.periods import BACK
 
 EPSILON: Final = 1e-4
-"""Added to every share before they are brought back to a sum of 1: empty bins have a logarithm,
-and equal index still means equal shares."""
+"""Added to every share before they are normalised again: empty bins have a logarithm, and the
+index of equal shares is still 0."""
 
-_BIN = "bin"
-_ROWS = "rows"
+_BIN, _ROWS = "bin", "rows"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,36 +64,28 @@ def psi(
         reference: (B,) not negative, with a sum above 0.
         newest: (B,) likewise.
 
-    Raises:
-        ValueError: the lists differ in length, or one has nothing in it or a negative number.
-
     >>> psi([10, 10], [200, 200]), round(psi([5, 5], [8, 2]), 3)
     (0.0, 0.416)
     """
     p, q = _smoothed_shares(reference), _smoothed_shares(newest)
-    if p.shape != q.shape:
-        raise ValueError(f"the index needs the same bins twice, found {p.size} and {q.size}")
     return float(np.sum((q - p) * (np.log(q) - np.log(p))))
 
 
 def _smoothed_shares(counts: Sequence[float] | NDArray[np.int64]) -> NDArray[np.float64]:
     values = np.asarray(counts, dtype=np.float64)
-    if values.ndim != 1 or np.any(values < 0) or values.sum() <= 0:
-        raise ValueError(f"counts must be a list, not negative and not all 0, found {counts!r}")
-    shares = values / values.sum() + EPSILON
-    result: NDArray[np.float64] = shares / (1 + EPSILON * values.size)
-    return result
+    shares: NDArray[np.float64] = values / values.sum() + EPSILON
+    return shares / (1 + EPSILON * values.size)
 
 
 def item_popularity(rows: pl.DataFrame, trailing: int, bins: int) -> Binned:
     """Interactions by how popular their item was, in the newest period and in the reference.
 
     The older half of the trailing periods ranks the items, most interactions first (ties: lower
-    index first), and cuts the ranking into `bins` groups with about as many interactions each (an
-    item is in the group in which its interactions begin); a last bin takes items that it did not
-    see. The newer half is the reference. Were one half both, the ranking would flatter it (a rank
-    is partly luck, and no item of the reference is new to it) and every quiet day would look like
-    drift.
+    index first), and divides the ranking into `bins` groups with about as many interactions each
+    (an item is in the group in which its interactions begin); a last bin holds items that it did
+    not have. The newer half is the reference. If one half were both, its ranking would fit it too
+    well (a rank is partly chance, and none of its items is new) and every quiet day would look
+    like drift.
 
     Args:
         rows: columns `item` and BACK.
@@ -121,12 +112,12 @@ def item_popularity(rows: pl.DataFrame, trailing: int, bins: int) -> Binned:
 
 
 def history_length(rows: pl.DataFrame, trailing: int, covered: int, bins: int) -> Binned:
-    """Active users by how much they did lately, in the newest period and in the reference.
+    """Active users by recent interactions, in the newest period and in the reference.
 
-    Of each user with an interaction in a period, the interactions in the `trailing` periods that
-    end with it are counted. A window of constant length, since whole histories grow with the age
+    For each user with an interaction in a period, the interactions in the `trailing` periods that
+    end with it are counted: a window of constant length, since whole histories grow with the age
     of the log. The reference is the trailing periods whose windows the log covers; its quantiles
-    are the edges of the bins, equal edges being one.
+    are the edges of the bins, without duplicates.
 
     Args:
         rows: columns `user` and BACK.

@@ -17,7 +17,7 @@ import polars as pl
 from diffrec_core.data.schema import TIMESTAMP
 
 BACK = "back"
-"""Column: how many periods before the newest a row lies, 0 being the newest itself."""
+"""Column: number of periods between a row and the newest, 0 being the newest itself."""
 
 _LENGTHS = {"day": timedelta(days=1), "week": timedelta(days=7)}
 _WEEKDAYS = 7
@@ -25,12 +25,12 @@ _WEEKDAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """The newest whole period before a moment, and those before it.
+    """The newest whole period before a time, and those before it.
 
     Attributes:
-        end: end of the newest period, itself outside: a midnight, UTC.
+        end: of the newest period, exclusive: a midnight, UTC.
         unit: a day or seven days.
-        trailing: how many earlier periods are looked at.
+        trailing: number of earlier periods.
     """
 
     end: datetime
@@ -45,11 +45,11 @@ class Periods:
 
     @property
     def length(self) -> timedelta:
-        """How long a period is."""
+        """Of one period."""
         return _LENGTHS[self.unit]
 
     def start(self, back: int) -> datetime:
-        """Start of the period that lies `back` before the newest; it is inside."""
+        """Start, inclusive, of the period `back` before the newest."""
         return self.end - (back + 1) * self.length
 
     def label(self, back: int) -> str:
@@ -57,24 +57,23 @@ class Periods:
         return self.start(back).date().isoformat()
 
     def back_of(self, time: datetime) -> int:
-        """How many periods before the newest a time lies; negative from `end` on."""
+        """Number of periods between a time and the newest; negative from `end` on."""
         return -((time - self.end) // self.length) - 1
 
     def numbered(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Add the column BACK; rows from `end` on are left out, they are of no whole period."""
+        """Add the column BACK; rows from `end` on, in no whole period, are excluded."""
         until = (pl.lit(self.end) - pl.col(TIMESTAMP)).dt.total_microseconds()
         back = (until - 1) // (self.length // timedelta(microseconds=1))
         return rows.filter(pl.col(TIMESTAMP) < self.end).with_columns(back.alias(BACK))
 
     def comparable(self, first: datetime, same_weekday_min: int) -> list[int]:
-        """Which trailing periods the newest one's rows are compared with, nearest first.
+        """Trailing periods that the newest one's rows are compared with, nearest first.
 
-        Periods that began before the log did are left out: they hold a part of their rows.
+        Periods that began before the log are excluded: they hold only a part of their rows.
 
         Args:
             first: time of the earliest row.
-            same_weekday_min: of days, only those of the newest one's weekday are taken when there
-                are at least so many.
+            same_weekday_min: use only days of the same weekday if there are at least so many.
         """
         whole = [back for back in range(1, self.trailing + 1) if self.start(back) >= first]
         if self.unit == "day":

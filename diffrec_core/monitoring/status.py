@@ -51,7 +51,7 @@ class NightStatus:
         """Fail if a check is in alarm.
 
         Args:
-            where: the full status, in words.
+            where: location of the full status.
 
         Raises:
             AlarmError: lists the alarms, each with its remedy.
@@ -60,13 +60,13 @@ class NightStatus:
         if alarms:
             said = "\n".join(f"  {c.name}: {c.message}\n    {ADVICE[c.name]}" for c in alarms)
             count = f"{len(alarms)} of {len(self.checks)} checks"
-            raise AlarmError(f"alarm by {count}:\n{said}\n  the whole status: {where}")
+            raise AlarmError(f"alarm by {count}:\n{said}\n  full status: {where}")
 
 
 def check_data(
     events: pl.LazyFrame, interactions: pl.LazyFrame, now: datetime, config: MonitorConfig
 ) -> tuple[Check, ...]:
-    """Freshness, row counts and both drifts. Rows from `now` on are of the future and left out.
+    """Freshness, row counts and both drifts; rows from `now` on are excluded.
 
     Args:
         events: column `timestamp` of every event, for freshness and row counts.

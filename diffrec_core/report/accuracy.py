@@ -75,7 +75,7 @@ class Cost:
 
     Attributes:
         axis: its name and unit.
-        better: what a model would be that costs less and is better.
+        better: said of a model that costs less and is more accurate.
         value: reads it.
         write: formats it, with its unit.
         least: lower costs are drawn here: a logarithmic axis has no zero.

@@ -7,6 +7,7 @@ settings and numbers; not by timings, which differ between equal runs.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from diffrec_core.data.splits import EVALUATED_PARTS, PARTS
@@ -24,7 +25,7 @@ class Changes:
         sentences: what changed.
         table: the numbers that did, model by model; None if there are none to compare.
         caption: of the table.
-        settings: where in the settings, and what they were and are.
+        settings: model and key, and the old and new value.
     """
 
     sentences: list[str] = field(default_factory=lambda: ["No earlier run is known here."])
@@ -66,36 +67,28 @@ def compare_runs(previous: Summary | None, now: Summary) -> Changes:
     """Describe what changed from one run to the next; `previous` is None for the first."""
     if previous is None:
         return Changes()
+    metric = str(now["selected_on"]).partition(" ")[2]
     settings = _settings(previous, now)
-    table = _table(previous, now)
+    changed = dict.fromkeys(label.partition(" · ")[0] for label, _ in settings)
+    table = _table(previous, now, metric)
     sentences = [
-        _winner(previous, now),
+        _winner(previous, now, metric),
         _data(previous, now),
-        *_models(previous, now),
-        _settings_in_words(settings),
+        *_models(previous, now, metric),
+        f"Settings changed: {', '.join(changed)}." if changed else "No setting changed.",
         *([] if table else ["No number of a model that is in both runs changed."]),
     ]
-    caption = f"{_metric(now)} of the models in both runs, before and now; others did not change."
+    caption = f"{metric} of the models in both runs, before and now; others did not change."
     return Changes(sentences, table, caption, settings)
 
 
-def _settings_in_words(settings: Sequence[tuple[str, str]]) -> str:
-    names = dict.fromkeys(label.partition(" · ")[0] for label, _ in settings)
-    return f"Settings changed: {', '.join(names)}." if names else "No setting changed."
-
-
-def _metric(run: Summary) -> str:
-    return str(run["selected_on"]).partition(" ")[2]
-
-
-def _winner(previous: Summary, now: Summary) -> str:
+def _winner(previous: Summary, now: Summary, metric: str) -> str:
     before, after = previous["selected"], now["selected"]
     start = (
         f"The winner is still {after}" if before == after else f"{after} won, before it {before}"
     )
     if previous["selected_on"] != now["selected_on"]:
         return f"{start}; chosen by {now['selected_on']}, before by {previous['selected_on']}."
-    metric = _metric(now)
     old, new = (run["models"][run["selected"]]["validation"][metric] for run in (previous, now))
     return f"{start}: {now['selected_on']} of the winner {_change(old, new)}."
 
@@ -117,25 +110,23 @@ def _data(previous: Summary, now: Summary) -> str:
         return "The parts of the data have the same sizes and time spans."
     changed = []
     for part in PARTS:
-        old, new = (run["parts"].get(part, {}) for run in (previous, now))
+        old, new = (run["parts"][part] for run in (previous, now))
         counts = [
             f"{new[key]:,} {key} ({new[key] - old[key]:+,})"
             for key in _COUNTED
-            if key in new and key in old and new[key] != old[key]
+            if new[key] != old[key]
         ]
-        if old.get("last") != new.get("last"):
-            before, last = (write_value(facts.get("last")) for facts in (old, new))
-            counts.append(f"until {last}, before {before}")
+        if old["last"] != new["last"]:
+            counts.append(f"until {write_value(new['last'])}, before {write_value(old['last'])}")
         if counts:
             changed.append(f"{part} has {', '.join(counts)}")
     text = "; ".join(changed) or "time spans or new users and items differ"
     return f"The data changed: {text}. Numbers measured on other data differ for that alone."
 
 
-def _models(previous: Summary, now: Summary) -> list[str]:
+def _models(previous: Summary, now: Summary, metric: str) -> list[str]:
     before, after = previous["models"], now["models"]
     new, gone = [n for n in after if n not in before], [n for n in before if n not in after]
-    metric = _metric(now)
     values = [f"{n} ({after[n]['validation'][metric]:.4f})" for n in new]
     return [
         *([f"New models, with validation {metric}: {', '.join(values)}."] if new else []),
@@ -144,7 +135,7 @@ def _models(previous: Summary, now: Summary) -> list[str]:
 
 
 def _settings(previous: Summary, now: Summary) -> list[tuple[str, str]]:
-    """Label, and old and new text, of every setting that differs."""
+    """Model and key, and old and new text, of every setting that differs."""
     changed = []
     for name, row in now["models"].items():
         if name not in previous["models"]:
@@ -158,19 +149,16 @@ def _settings(previous: Summary, now: Summary) -> list[tuple[str, str]]:
     return changed
 
 
-def _table(previous: Summary, now: Summary) -> FactTable | None:
+def _table(previous: Summary, now: Summary, metric: str) -> FactTable | None:
     """Old and new number on both parts, of the models whose numbers changed, best first."""
-    metric, rows = _metric(now), []
+    rows = []
     for name, row in now["models"].items():
         old = previous["models"].get(name)
         if old is None or any(metric not in old[part] for part in EVALUATED_PARTS):
             continue
         pairs = [(old[part][metric], row[part][metric]) for part in EVALUATED_PARTS]
         if any(a != b for a, b in pairs):
-            rows.append((name, [text for a, b in pairs for text in _numbers(a, b)]))
+            numbers = [(f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}") for a, b in pairs]
+            rows.append((name, list(chain(*numbers))))
     headings = [f"{p} {when}" for p in EVALUATED_PARTS for when in ("before", "now", "±")]
     return FactTable("changes", ["model", *headings], rows) if rows else None
-
-
-def _numbers(old: float, new: float) -> list[str]:
-    return [f"{old:.4f}", f"{new:.4f}", f"{new - old:+.4f}"]

@@ -1,23 +1,19 @@
-"""The input of a report, checked once so that the rest may rely on it."""
+"""The input of a report: the models of a run, measured alike, and the data."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffrec_core.common.errors import DataError
-from diffrec_core.data.splits import EVALUATED_PARTS
-from diffrec_core.evaluation.metrics import headline, is_accuracy, shown_cutoff
+from diffrec_core.evaluation.metrics import headline, shown_cutoff
 from diffrec_core.report.changes import Changes
 
 BASELINE = "popularity"
 """The model that every other one should beat; the headline compares with it if it took part."""
 
 MOST_RANKS = 20
-"""Of what is recommended to a user, at most so many are looked at."""
+"""Ranks of a recommended list that are shown and counted, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +51,7 @@ class ModelResult:
         peak_memory_mib: largest resident size while it was trained, in MiB.
         curve: one record per epoch: `epoch`, losses, and `validation` where it was measured;
             empty for models that are not trained in epochs.
-        item_counts: (I,) how often each item stands in a list of the test part, the first
-            `list_length` ranks of it.
+        item_counts: (I,) lists of the test part with each item among the first `list_length`.
         top_items: for each sample user index (item index, is a hit) pairs, best first.
         certainty: by part; none where it was not tested.
         seeds: how many trainings the numbers are means over.
@@ -92,15 +87,12 @@ class ReportData:
 
     Attributes:
         title: of the page.
-        created_from: what the run was made from (commit, data window, …), shown in the header.
-        selected: name of the winner.
+        created_from: origin of the run (commit, data window, …), shown in the header.
         selected_on: part and metric of the choice, such as `validation recall@20`.
-        protocol: what the numbers mean; nested. An entry whose values are all mappings becomes
-            a table of its own; `parts`, if it gives `first` and `last` (ISO 8601) for each part,
-            is also drawn as a time line.
+        protocol: what the numbers mean, nested; with the facts of each part under `parts`.
         data_card: counts after each stage, by stage; may be nested.
-        models: the models, in any order.
-        item_titles: (I,) what to call each item.
+        models: the winner, then the others by the metric of the choice, best first.
+        item_titles: (I,) titles, or ids.
         item_popularity: (I,) interactions of each item in the train part.
         sample_histories: user index to item indices, oldest first.
         user_ids: external id of each sample user index.
@@ -110,7 +102,6 @@ class ReportData:
 
     title: str
     created_from: dict[str, str]
-    selected: str
     selected_on: str
     protocol: dict[str, Any]
     data_card: dict[str, dict[str, Any]]
@@ -121,32 +112,6 @@ class ReportData:
     user_ids: dict[int, str]
     left_out: dict[str, str] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
-
-    def __post_init__(self) -> None:
-        """Check that the parts fit together.
-
-        Raises:
-            DataError: the winner is not one of the models, a metric is missing or not finite,
-                lengths differ or are 0, or a sample user or item is unknown.
-        """
-        _check_winner(self)
-        for model in self.models:
-            _check_metrics(self, model)
-            _check_items(self, model)
-        if not self.item_titles or len(self.item_titles) != len(self.item_popularity):
-            raise DataError(
-                f"report: {len(self.item_titles)} item titles, but the popularity of "
-                f"{len(self.item_popularity)} items: both are needed, of the whole vocabulary"
-            )
-        _check_indices("sample_histories", self.sample_histories, len(self.item_titles))
-        unnamed = sorted(self.sample_histories.keys() - self.user_ids.keys())
-        if unnamed:
-            raise DataError(f"report: sample users {unnamed} have no entry in user_ids")
-
-    @property
-    def part(self) -> str:
-        """The part that the winner was chosen on."""
-        return self.selected_on.partition(" ")[0]
 
     @property
     def metric(self) -> str:
@@ -172,66 +137,3 @@ class ReportData:
     def headline(self) -> list[str]:
         """Keys of the metrics shown first."""
         return headline(self.cutoff)
-
-    @property
-    def ranked(self) -> list[ModelResult]:
-        """The winner, then the others by the metric of the choice, best first."""
-
-        def key(model: ModelResult) -> tuple[bool, float]:
-            return not model.selected, -model.metrics(self.part)[self.metric]
-
-        return sorted(self.models, key=key)
-
-
-def _check_winner(data: ReportData) -> None:
-    names = [model.name for model in data.models]
-    if len(set(names)) < len(names):
-        raise DataError(f"report: model names must differ, found {names}")
-    marked = [model.name for model in data.models if model.selected]
-    if marked != [data.selected]:
-        raise DataError(
-            f"report: selected = {data.selected!r}, but the models marked as selected are "
-            f"{marked} of {names}: exactly the winner must be marked"
-        )
-    if data.part not in EVALUATED_PARTS or not is_accuracy(data.metric):
-        raise DataError(
-            f"report: selected_on = {data.selected_on!r}: must be a part and a metric, "
-            f"such as 'validation recall@20'"
-        )
-
-
-def _check_metrics(data: ReportData, model: ModelResult) -> None:
-    """Check that every model is measured alike, with the metrics that the figures show."""
-    needed = {"users", data.metric, *data.headline} | data.models[0].test.keys()
-    for part in EVALUATED_PARTS:
-        metrics = model.metrics(part)
-        missing = sorted(needed - metrics.keys())
-        if missing:
-            raise DataError(
-                f"report: the {part} metrics of {model.name} lack {', '.join(missing)}, found "
-                f"{', '.join(sorted(metrics))}: evaluate all models alike"
-            )
-        broken = {key: value for key, value in metrics.items() if not math.isfinite(value)}
-        if broken:
-            raise DataError(f"report: {part} metrics of {model.name} are not finite: {broken}")
-
-
-def _check_items(data: ReportData, model: ModelResult) -> None:
-    n_items = len(data.item_titles)
-    if len(model.item_counts) != n_items:
-        raise DataError(
-            f"report: item_counts of {model.name} has {len(model.item_counts)} entries for "
-            f"{n_items} items"
-        )
-    indices = {user: [item for item, _ in top] for user, top in model.top_items.items()}
-    _check_indices(f"top_items of {model.name}", indices, n_items)
-
-
-def _check_indices(name: str, items: Mapping[int, list[int]], n_items: int) -> None:
-    for user, indices in items.items():
-        unknown = [item for item in indices if not 0 <= item < n_items]
-        if unknown:
-            raise DataError(
-                f"report: {name} has item index {unknown[0]} for user index {user}: "
-                f"allowed are 0 to {n_items - 1}"
-            )

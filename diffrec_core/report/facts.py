@@ -30,10 +30,10 @@ def write_value(value: object) -> str:
 def percent(value: float) -> str:
     """Write a share.
 
-    >>> percent(0.25), percent(0.004)
-    ('25%', '0.4%')
+    >>> percent(0.25), percent(0.004), percent(-0.05)
+    ('25%', '0.4%', '-5%')
     """
-    return f"{100 * value:.0f}%" if value == 0 or value >= 0.01 else f"{100 * value:.1f}%"
+    return f"{100 * value:.0f}%" if value == 0 or abs(value) >= 0.01 else f"{100 * value:.1f}%"
 
 
 def words(key: object) -> str:
@@ -69,28 +69,10 @@ class FactTable:
     rows: list[tuple[str, list[str]]]
 
 
-def fact_tables(facts: Mapping[str, Any]) -> list[FactTable]:
-    """Lay out the entries whose values are all mappings."""
-    return [_fact_table(name, rows) for name, rows in facts.items() if _is_table(rows)]
-
-
-def plain_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text of the other entries."""
-    return list(flatten({name: value for name, value in facts.items() if not _is_table(value)}))
-
-
-def _fact_table(name: str, rows: Mapping[str, Mapping[str, Any]]) -> FactTable:
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    return FactTable(
-        words(name),
-        ["", *(words(key) for key in columns)],
-        [
-            (words(row), [write_value(facts.get(key)) for key in columns])
-            for row, facts in rows.items()
-        ],
-    )
-
-
-def _is_table(value: object) -> bool:
-    inner = list(value.values()) if isinstance(value, Mapping) else []
-    return bool(inner) and all(isinstance(row, Mapping) for row in inner)
+def parts_table(parts: Mapping[str, Mapping[str, Any]]) -> FactTable:
+    """Lay out the facts of the parts of a split, the same of each."""
+    keys = list(next(iter(parts.values())))
+    rows = [
+        (words(part), [write_value(facts[key]) for key in keys]) for part, facts in parts.items()
+    ]
+    return FactTable("parts", ["", *map(words, keys)], rows)

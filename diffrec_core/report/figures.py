@@ -18,12 +18,8 @@ FIGURES = (
 
 
 def build_figures(data: ReportData) -> dict[str, ReportFigure]:
-    """Return the figures that the run has data for, by name, in the order of `FIGURES`.
-
-    Raises:
-        DataError: `protocol["parts"]` has a time that is not ISO 8601.
-    """
-    models, shown = data.ranked, f"recall@{data.cutoff}"
+    """Return the figures that the run has data for, by name, in the order of `FIGURES`."""
+    models, shown = data.models, f"recall@{data.cutoff}"
     figures = (
         metric_comparison(models, data.cutoff),
         accuracy_and_cost(models, shown),
@@ -31,7 +27,7 @@ def build_figures(data: ReportData) -> dict[str, ReportFigure]:
         popularity(models, data.item_popularity, data.list_length),
         calibration(models, data.cutoff),
         training_curves(models),
-        split_timeline(data.protocol),
+        split_timeline(data.protocol["parts"]),
     )
     return {figure.name: figure for figure in figures if figure is not None}
 

@@ -1,7 +1,6 @@
 """Gather what the report shows from the outputs of the earlier stages."""
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from diffrec_core.common.artifacts import read_json
+from diffrec_core.common.config import Config
 from diffrec_core.common.rng import generator
-from diffrec_core.data.histories import Histories, concatenate
+from diffrec_core.data.histories import concatenate
 from diffrec_core.data.schema import HIT, ITEM, RANK, USER
 from diffrec_core.data.splits import PARTS, read_part
 from diffrec_core.data.vocabulary import read_items, read_users
@@ -18,28 +18,31 @@ from diffrec_core.report.changes import Changes
 from diffrec_core.report.data import MOST_RANKS, Certainty, ModelResult, ReportData
 
 _PART_FACTS = ("interactions", "users", "items", "new_users", "new_items", "first", "last")
+_ROW = ("validation", "test", "fit_seconds", "parameters", "peak_memory_mib", "seeds", "sd")
+_ON_TEST = ("slices", "popularity_groups")
 _STAGES = ("ingest", "build_interactions", "split", "pretrain_item_embeddings", "cluster_items")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSources:
-    """Outputs of stages that the report is made from.
-
-    Attributes:
-        evaluation: folder with a folder of results per model.
-        curves: folder of training curves per model.
-        stages: folder of the reports of the data stages.
-        interactions: folder with the vocabularies.
-        train: training part.
-        validation: validation part.
-    """
+class ReportSources(Config):
+    """Outputs of stages that the report is made from."""
 
     evaluation: Path
+    """Folder with a folder of results per model."""
+
     curves: Path
+    """Folder with training curves per model."""
+
     stages: Path
+    """Folder with the reports of the data stages."""
+
     interactions: Path
+    """Folder with the vocabularies: ids and titles."""
+
     train: Path
+    """Training part, for the histories shown."""
+
     validation: Path
+    """Validation part, likewise."""
 
 
 def report_data(
@@ -66,62 +69,54 @@ def report_data(
     train = read_part(sources.train)
     histories = concatenate(train, read_part(sources.validation))
     tops = {name: _top_items(sources.evaluation / name) for name in leaderboard["models"]}
-    sample = _sample_users(tops[leaderboard["selected"]], sample_users, seed)
-    parts = _in_order(leaderboard["protocol"]["parts"])
+    sample = _sample_users(next(iter(tops.values())), sample_users, seed)
     return ReportData(
-        title="DiffRec pipeline",
-        created_from={"data": f"{parts['train']['first']} to {parts['test']['last']}"},
-        selected=leaderboard["selected"],
-        selected_on=leaderboard["selected_on"],
-        protocol={**leaderboard["protocol"], "parts": parts, "significance": _tests(leaderboard)},
+        **_of_the_run(leaderboard),
         data_card=_data_card(sources.stages),
-        left_out=leaderboard["left_out"],
         models=[
-            _model_result(
-                name,
-                leaderboard,
-                evaluations[name]["test"],
+            ModelResult(
+                **_of_the_model(name, leaderboard),
+                **{key: evaluations[name]["test"][key] for key in _ON_TEST},
                 curve=_curve(sources.curves / f"{name}.csv"),
-                item_counts=np.bincount(tops[name][ITEM].to_numpy(), minlength=len(items)),
-                top_items=_by_user(tops[name], sample),
+                item_counts=np.bincount(top[ITEM].to_numpy(), minlength=len(items)),
+                top_items={
+                    user: top.filter(pl.col(USER) == user).select(ITEM, HIT).rows()
+                    for user in sample
+                },
             )
-            for name in leaderboard["models"]
+            for name, top in tops.items()
         ],
         item_titles=[items.title(index) for index in range(len(items))],
         item_popularity=np.bincount(train.items, minlength=len(items)),
-        sample_histories={user: _items_of(histories, user) for user in sample},
+        sample_histories={user: histories.take(np.array([user])).items.tolist() for user in sample},
         user_ids={user: users.ids[user] for user in sample},
         changes=changes,
     )
 
 
-def _model_result(
-    name: str, leaderboard: dict[str, Any], on_test: dict[str, Any], **shown: Any
-) -> ModelResult:
-    """Everything about one model: its row, what was measured on test alone, and what is `shown`."""
-    row = leaderboard["models"][name]
-    copied = ("validation", "test", "fit_seconds", "parameters", "peak_memory_mib", "seeds", "sd")
-    return ModelResult(
-        name=name,
-        selected=name == leaderboard["selected"],
-        certainty=_certainty(name, leaderboard),
-        slices=on_test["slices"],
-        popularity_groups=on_test["popularity_groups"],
-        **{key: row[key] for key in copied},
-        **shown,
-    )
-
-
-def _in_order(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Parts from the earliest to the last, facts as they are read: JSON has them by name."""
+def _of_the_run(leaderboard: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the whole run; parts in their order in time, as JSON sorts them by name."""
+    facts, tests = leaderboard["protocol"]["parts"], leaderboard["significance"]
+    parts = {part: {key: facts[part][key] for key in _PART_FACTS} for part in PARTS}
+    tests = {key: value for key, value in tests.items() if key != "groups"}
     return {
-        part: {key: parts[part][key] for key in _PART_FACTS if key in parts[part]} for part in PARTS
+        "title": "DiffRec pipeline",
+        "created_from": {"data": f"{parts['train']['first']} to {parts['test']['last']}"},
+        "selected_on": leaderboard["selected_on"],
+        "protocol": {**leaderboard["protocol"], "parts": parts, "significance": tests},
+        "left_out": leaderboard["left_out"],
     }
 
 
-def _tests(leaderboard: dict[str, Any]) -> dict[str, Any]:
-    """How significance was tested, without the result."""
-    return {key: value for key, value in leaderboard["significance"].items() if key != "groups"}
+def _of_the_model(name: str, leaderboard: dict[str, Any]) -> dict[str, Any]:
+    """A model's row of the leaderboard."""
+    row = leaderboard["models"][name]
+    return {
+        "name": name,
+        "selected": name == leaderboard["selected"],
+        "certainty": _certainty(name, leaderboard),
+        **{key: row[key] for key in _ROW},
+    }
 
 
 def _certainty(name: str, leaderboard: dict[str, Any]) -> dict[str, Certainty]:
@@ -153,20 +148,6 @@ def _sample_users(top_items: pl.DataFrame, count: int, seed: int) -> list[int]:
     rng = generator(seed, "report", "sample_users")
     chosen = rng.choice(users, size=min(count, len(users)), replace=False)
     return sorted(int(user) for user in chosen)
-
-
-def _items_of(histories: Histories, user: int) -> list[int]:
-    items: list[int] = histories.take(np.array([user])).items.tolist()
-    return items
-
-
-def _by_user(top_items: pl.DataFrame, sample: list[int]) -> dict[int, list[tuple[int, bool]]]:
-    """Items and hits of the sampled users, best first."""
-    by_user: dict[int, list[tuple[int, bool]]] = {user: [] for user in sample}
-    shown = top_items.filter(pl.col(USER).is_in(sample))
-    for user, item, hit in shown.select(USER, ITEM, HIT).iter_rows():
-        by_user[user].append((item, hit))
-    return by_user
 
 
 def _curve(path: Path) -> list[dict[str, float]]:

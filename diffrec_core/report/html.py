@@ -1,11 +1,11 @@
 """The report of a run as one HTML file: no network, no other file, equal bytes for equal inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from diffrec_core.report.data import BASELINE, ModelResult, ReportData
-from diffrec_core.report.data_card import data_card
-from diffrec_core.report.facts import fact_tables, flatten, plain_facts
+from diffrec_core.report.data_card import data_sentences, filter_table
+from diffrec_core.report.facts import flatten, parts_table
 from diffrec_core.report.slices import slice_table
 from diffrec_core.report.style import template_environment
 from diffrec_core.report.svg import ReportFigure
@@ -25,7 +25,7 @@ def render_report(data: ReportData, figures: Mapping[str, ReportFigure]) -> str:
     Returns:
         The text of an HTML file; save it as UTF-8.
     """
-    models = data.ranked
+    models = data.models
     return (
         template_environment()
         .get_template("page.html.j2")
@@ -36,18 +36,19 @@ def render_report(data: ReportData, figures: Mapping[str, ReportFigure]) -> str:
             lead=_lead(models, data),
             tiles=_tiles(models[0], data.headline),
             comparisons=_comparisons(models, data),
-            leaderboard=main_table(models, data),
+            leaderboard=main_table(data),
             certainty=_certainty(models, data),
-            details=detail_tables(models, data),
+            details=detail_tables(data),
             figures=[figure for name, figure in figures.items() if name != "timeline"],
             timeline=figures.get("timeline"),
-            protocol_facts=plain_facts(data.protocol),
-            protocol_tables=fact_tables(data.protocol),
+            protocol=list(flatten({k: v for k, v in data.protocol.items() if k != "parts"})),
+            parts=parts_table(data.protocol["parts"]),
             changes=data.changes,
             slice_table=slice_table(models, data.headline[0]),
             slice_caption=f"Test {data.headline[0]} by slice. The best of each is bold.",
             beyond_table=beyond_table(models, data.cutoff),
-            card=data_card(data.data_card),
+            data_sentences=data_sentences(data.data_card),
+            filters=filter_table(data.data_card),
             data_card=[(stage, list(flatten(counts))) for stage, counts in data.data_card.items()],
             users=[_sample_user(user, models, data) for user in data.sample_histories],
         )
@@ -56,7 +57,7 @@ def render_report(data: ReportData, figures: Mapping[str, ReportFigure]) -> str:
 
 def _lead(models: Sequence[ModelResult], data: ReportData) -> str:
     """The sentence after the winner's name."""
-    value = f"{data.selected_on} {models[0].metrics(data.part)[data.metric]:.4f}"
+    value = f"{data.selected_on} {models[0].validation[data.metric]:.4f}"
     if len(models) == 1:
         return f"is the only model of this run: {value}."
     return f"was selected from {len(models)} models: {value}."
@@ -147,28 +148,21 @@ def _difference(value: float, other: float) -> str:
     return f"{abs(value / other - 1):.1%} {direction}" if other else direction
 
 
-@dataclass(frozen=True, slots=True)
-class _SampleUser:
-    """A sampled user.
-
-    Attributes:
-        user_id: the external id.
-        history: titles, newest first, as many as are shown.
-        older: number of further ones.
-        models: each model with the titles that it recommends, and which of them are hits.
-    """
-
-    user_id: str
-    history: list[str]
-    older: int
-    models: list[tuple[ModelResult, list[tuple[str, bool]]]]
-
-
-def _sample_user(user: int, models: Sequence[ModelResult], data: ReportData) -> _SampleUser:
+def _sample_user(user: int, models: Sequence[ModelResult], data: ReportData) -> dict[str, Any]:
+    """A user's history, newest first, and what each model recommends, with its hits."""
     history = [data.item_titles[item] for item in reversed(data.sample_histories[user])]
-    recommended = []
-    for model in models:
-        top = model.top_items.get(user, [])[:_SHOWN_ITEMS]
-        recommended.append((model, [(data.item_titles[item], hit) for item, hit in top]))
-    older = max(0, len(history) - _SHOWN_HISTORY)
-    return _SampleUser(data.user_ids[user], history[:_SHOWN_HISTORY], older, recommended)
+    return {
+        "user_id": data.user_ids[user],
+        "history": history[:_SHOWN_HISTORY],
+        "older": len(history[_SHOWN_HISTORY:]),
+        "models": [
+            (
+                model,
+                [
+                    (data.item_titles[item], hit)
+                    for item, hit in model.top_items[user][:_SHOWN_ITEMS]
+                ],
+            )
+            for model in models
+        ],
+    }

@@ -1,18 +1,22 @@
 """Loss of accuracy on clean test data after training on noisy data."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from diffrec_core.evaluation.metrics import headline
 from diffrec_core.report import canvas
 from diffrec_core.report.facts import percent
 from diffrec_core.report.svg import Panel, ReportFigure, document
 
-METRICS = ("recall@20", "ndcg@20")
+METRICS = tuple(headline(20))
+"""Of `NoiseResult`: recall and NDCG."""
+
 _KINDS = {"random": "random pairs", "natural": "natural noise"}
 
 
@@ -37,11 +41,10 @@ class NoiseResult:
 
     def value(self, metric: str) -> float:
         """One of `METRICS`."""
-        return self.recall if metric == "recall@20" else self.ndcg
+        return self.recall if metric == METRICS[0] else self.ndcg
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(NamedTuple):
     """Relative loss at one level of noise: mean and standard deviation over seeds.
 
     Attributes:
@@ -70,15 +73,15 @@ def drops(rows: Sequence[NoiseResult], model: str, noise: str, metric: str) -> l
 
 def noise_picture(rows: Sequence[NoiseResult]) -> str:
     """Return `noise_figure` as the text of a file."""
-    return document(noise_figure(rows) or ReportFigure("noise", "Noise: not measured", "", []))
+    return document(noise_figure(rows))
 
 
-def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure | None:
-    """Loss of both metrics against the level of noise; None where nothing was retrained."""
+def noise_figure(rows: Sequence[NoiseResult]) -> ReportFigure:
+    """Loss of both metrics against the level of noise; no panels where nothing was retrained."""
     models = list(dict.fromkeys(row.model for row in rows))
     findings = [words for kind in _KINDS if (words := _finding(rows, models, kind))]
     if not findings:
-        return None
+        return ReportFigure("noise", "Noise: not measured", "", [])
     finding = " ".join(findings)
     panels = [
         Panel(f"{metric}, share lost", "", draw_noise(metric, rows, models), f"{metric}. {finding}")
@@ -96,14 +99,10 @@ def _finding(rows: Sequence[NoiseResult], models: Sequence[str], kind: str) -> s
     if not known:
         return ""
     share = max(drop.share for drop in known.values())
-    lost = ", ".join(f"{model} {_signed(drop.mean)}" for model, drop in known.items())
+    lost = ", ".join(f"{model} {percent(drop.mean)}" for model, drop in known.items())
     words = f"With {percent(share)} of {_KINDS[kind]} added, {METRICS[0]} loses: {lost}."
     least = min(known, key=lambda model: known[model].mean)
     return words + (f" {least} loses the least." if len(known) > 1 else "")
-
-
-def _signed(loss: float) -> str:
-    return percent(loss) if loss >= 0 else f"-{percent(-loss)}"
 
 
 @canvas.drawing_style()
@@ -115,10 +114,10 @@ def draw_noise(metric: str, rows: Sequence[NoiseResult], models: Sequence[str]) 
     for number, model in enumerate(models):
         look: dict[str, Any] = {"elinewidth": 1.2, **canvas.curve(number)}
         line = [Drop(0.0, 0.0, 0.0), *drops(rows, model, "random", metric)]
-        axes.errorbar(*_columns(line), **look)
+        axes.errorbar(*np.transpose(line), **look)
         place = beside + 0.02 * highest * (number - (len(models) - 1) / 2)
-        points = [replace(d, share=place) for d in drops(rows, model, "natural", metric)]
-        axes.errorbar(*_columns(points), marker="o", markersize=7, **look)
+        for drop in drops(rows, model, "natural", metric):
+            axes.errorbar(place, *drop[1:], marker="o", markersize=7, **look)
     axes.set_xlim(0.0, 1.25 * highest)
     axes.set_xticks([t for t in MaxNLocator(5).tick_values(0.0, highest) if 0 <= t <= highest])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -126,7 +125,3 @@ def draw_noise(metric: str, rows: Sequence[NoiseResult], models: Sequence[str]) 
     below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
     canvas.note(axes, "natural", (beside, 0.0), (0, -4), **below)
     return figure
-
-
-def _columns(points: Sequence[Drop]) -> tuple[list[float], list[float], list[float]]:
-    return [d.share for d in points], [d.mean for d in points], [d.spread for d in points]

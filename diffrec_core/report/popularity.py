@@ -6,16 +6,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from diffrec_core.evaluation.items import GROUPS
 from diffrec_core.report import canvas
 from diffrec_core.report.data import ModelResult
 from diffrec_core.report.facts import percent
 from diffrec_core.report.style import LIGHT
 from diffrec_core.report.svg import MOST_NAMED, Panel, ReportFigure
 
-GROUPS = ("head", "torso", "tail")
 _COLOURS = ("accent", "torso", "tail")
 _POPULARITY_GROUPS = 10
-_Shares = tuple[float, float, float]
+_Shares = tuple[float, ...]
+"""Of `GROUPS`."""
 
 
 def popularity(
@@ -122,10 +123,8 @@ def calibration(models: Sequence[ModelResult], cutoff: int) -> ReportFigure | No
 
 
 def _shares(groups: Mapping[str, Mapping[str, float]], key: str) -> _Shares | None:
-    if any(key not in groups.get(name, {}) for name in GROUPS):
-        return None
-    head, torso, tail = (groups[name][key] for name in GROUPS)
-    return head, torso, tail
+    known = all(key in groups.get(name, {}) for name in GROUPS)
+    return tuple(groups[name][key] for name in GROUPS) if known else None
 
 
 def _in_words(shares: _Shares) -> str:

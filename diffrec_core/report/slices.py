@@ -17,7 +17,7 @@ KINDS = {
     "history": "with or without a history",
     "target_popularity": "popularity of the items to find",
 }
-"""What `evaluate` divides users and targets by, in words."""
+"""Kinds of slices of users and targets, in words."""
 
 _Slice = dict[str, Any]
 
@@ -48,8 +48,7 @@ def slice_table(models: Sequence[ModelResult], metric: str) -> Leaderboard | Non
         for kind in _kinds(models)
         for number, row in enumerate(models[0].slices[kind])
     ]
-    groups = [(KINDS[kind], len(models[0].slices[kind])) for kind in _kinds(models)]
-    return table_of(models, columns, groups) if columns else None
+    return table_of(models, columns) if columns else None
 
 
 def _reader(kind: str, number: int, metric: str) -> Any:

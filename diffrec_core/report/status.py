@@ -3,13 +3,14 @@
 Equal statuses give equal bytes. Colour is never alone: each verdict has a symbol and a word.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from diffrec_core.monitoring.checks import STATUSES, Check, Limits, Status
 from diffrec_core.monitoring.status import NightStatus
@@ -26,30 +27,23 @@ WORDS: Final[Mapping[Status, tuple[str, str]]] = {
 """Symbol and word of a verdict."""
 
 _VERDICTS: Final[Mapping[Status, str]] = {
-    "ok": "All is well.",
-    "unknown": "Nothing wrong was found, but not everything could be looked at.",
-    "warn": "The night may stand. Have a look soon.",
-    "alarm": "Something is wrong. Look before the next night.",
+    "ok": "Every check is ok.",
+    "unknown": "Nothing wrong was found, but not everything could be checked.",
+    "warn": "The night is usable. Have a look soon.",
+    "alarm": "Something is wrong. Act before the next night.",
 }
-_TITLES: Final[Mapping[str, str]] = {
-    "data": "Data of the night",
-    "freshness": "Freshness",
-    "rows": "Row count",
-    "quarantined": "Quarantined rows",
-    "popularity_drift": "Drift of item popularity",
-    "history_drift": "Drift of history length",
-    "champion_age": "Age of the champion",
-    "champion_metric": "Champion on the newest period",
+_CHECKS: Final[Mapping[str, tuple[str, str]]] = {
+    "data": ("Data of the night", ""),
+    "freshness": ("Freshness", "{:.1f} h"),
+    "rows": ("Row count", "× {:.2f}"),
+    "quarantined": ("Quarantined rows", "{:.2%}"),
+    "popularity_drift": ("Drift of item popularity", "{:.3f}"),
+    "history_drift": ("Drift of history length", "{:.3f}"),
+    "champion_age": ("Age of the champion", "{:.1f} days"),
+    "champion_metric": ("Champion on the newest period", "{:+.1%}"),
 }
-_UNITS: Final[Mapping[str, str]] = {
-    "freshness": "{:.1f} h",
-    "rows": "× {:.2f}",
-    "quarantined": "{:.2%}",
-    "popularity_drift": "{:.3f}",
-    "history_drift": "{:.3f}",
-    "champion_age": "{:.1f} days",
-    "champion_metric": "{:+.1%}",
-}
+"""Title of each check, and how its value is written."""
+
 _DAYS_FROM_HOURS = 96
 _COLOURS: Final[Mapping[Status, str]] = {
     "ok": LIGHT["accent"],
@@ -59,26 +53,12 @@ _COLOURS: Final[Mapping[Status, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A check as the page shows it."""
-
-    check: Check
-    title: str
-    symbol: str
-    word: str
-    value: str
-    advice: str
-    link: str
-    drawing: Markup | None
-
-
 def render_status(status: NightStatus, runbook: str) -> str:
     """Write the page.
 
     Args:
-        status: what the monitor found.
-        runbook: URL, or path seen from the page; the name of the check is its anchor.
+        status: results of the monitor.
+        runbook: URL, or path relative to the page; the name of the check is its anchor.
 
     Returns:
         The text of an HTML file; save it as UTF-8.
@@ -86,14 +66,12 @@ def render_status(status: NightStatus, runbook: str) -> str:
     start, end = status.period
     last = end - timedelta(days=1)
     span = f"{start:%Y-%m-%d}" if status.unit == "day" else f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
-    symbol, word = WORDS[status.overall]
     return (
         template_environment()
         .get_template("status.html.j2")
         .render(
             overall=status.overall,
-            symbol=symbol,
-            word=word,
+            badge=WORDS[status.overall],
             verdict=_VERDICTS[status.overall],
             now=f"{status.now:%Y-%m-%d %H:%M} UTC",
             unit=status.unit,
@@ -105,23 +83,21 @@ def render_status(status: NightStatus, runbook: str) -> str:
 
 
 def _counts(status: NightStatus) -> str:
-    """How many checks have which verdict, the worst first."""
-    found = [check.status for check in status.checks]
-    return ", ".join(f"{found.count(s)} {WORDS[s][1]}" for s in STATUSES[::-1] if s in found)
+    """Number of checks by verdict, the worst first."""
+    counts = Counter(check.status for check in status.checks)
+    return ", ".join(f"{counts[s]} {WORDS[s][1]}" for s in STATUSES[::-1] if counts[s])
 
 
-def _row(check: Check, runbook: str) -> _Row:
-    symbol, word = WORDS[check.status]
-    return _Row(
-        check=check,
-        title=_TITLES[check.name],
-        symbol=symbol,
-        word=word,
-        value=_value(check),
-        advice=check.advice or "",
-        link=f"{runbook}#monitor-{check.name.replace('_', '-')}",
-        drawing=_drawing(check),
-    )
+def _row(check: Check, runbook: str) -> dict[str, Any]:
+    """A check as the page shows it."""
+    return {
+        "check": check,
+        "title": _CHECKS[check.name][0],
+        "badge": WORDS[check.status],
+        "value": _value(check),
+        "link": f"{runbook}#monitor-{check.name.replace('_', '-')}",
+        "drawing": _drawing(check),
+    }
 
 
 def _value(check: Check) -> str:
@@ -131,7 +107,7 @@ def _value(check: Check) -> str:
         return "–"
     if check.name == "freshness" and value >= _DAYS_FROM_HOURS:
         return f"{value / 24:,.0f} days"
-    return _UNITS[check.name].format(-value if check.name == "champion_metric" else value)
+    return _CHECKS[check.name][1].format(-value if check.name == "champion_metric" else value)
 
 
 def _drawing(check: Check) -> Markup | None:
@@ -165,7 +141,7 @@ def draw_rows(check: Check) -> Figure:
     axes.set(xlim=(-0.5, len(rows) - 0.5), ylim=(0.0, highest))
     ends = list(dict.fromkeys((check.series[0][0], check.series[-1][0])))
     canvas.name_ends(axes, [-0.5, len(rows) - 0.5][: len(ends)], ends)
-    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     return figure
 
 
@@ -197,20 +173,6 @@ def _points(change: float) -> str:
     """A change of a share in percentage points.
 
     >>> _points(0.0214), _points(-0.1), _points(-0.0001)
-    ('+2.1', '−10.0', '0.0')
+    ('+2.1', '−10.0', '+0.0')
     """
-    written = f"{abs(100 * change):.1f}"
-    sign = "" if float(written) == 0 else "−" if change < 0 else "+"
-    return sign + written
-
-
-def _short(value: float) -> str:
-    """A count that fits beside an axis.
-
-    >>> _short(0), _short(950), _short(12_000), _short(3_500_000)
-    ('0', '950', '12k', '3.5M')
-    """
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+    return f"{100 * change:+z.1f}".replace("-", "−")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
-from typing import Final
+from typing import Any, Final
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
 from markupsafe import Markup
@@ -50,11 +50,7 @@ class Panel:
 
         Of what matplotlib writes, only shapes and texts stay.
         """
-        buffer = StringIO()
-        with canvas.drawing_style():
-            nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-            self.drawing.savefig(buffer, format="svg", metadata=nothing)
-        tree = fromstring(buffer.getvalue())  # noqa: S314 - matplotlib's own text
+        tree = fromstring(svg_text(self.drawing))  # noqa: S314 - matplotlib's own text
         marks = {mark.get("id", ""): mark for mark in tree.iter(f"{_SPACE}path")}
         box = {"viewBox": tree.get("viewBox", ""), "role": "img", "aria-label": self.label}
         root = Element("svg", box)
@@ -79,6 +75,20 @@ class ReportFigure:
     finding: str
     panels: list[Panel]
     legend: str = ""
+
+
+def svg_text(drawing: Figure, **options: Any) -> str:
+    """Write any drawing of matplotlib as SVG, its texts as texts, without the time of writing.
+
+    Args:
+        drawing: not necessarily made by `canvas`.
+        options: of `savefig`.
+    """
+    buffer = StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with canvas.drawing_style():
+        drawing.savefig(buffer, format="svg", metadata=nothing, **options)
+    return buffer.getvalue()
 
 
 def document(figure: ReportFigure) -> str:

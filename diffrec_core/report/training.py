@@ -1,6 +1,5 @@
 """Training curves: validation and loss by epoch."""
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -17,7 +16,7 @@ Curve = Sequence[tuple[float, float]]
 
 def training_curves(models: Sequence[ModelResult]) -> ReportFigure | None:
     """A panel for each model that was trained in epochs; None if there is no such model."""
-    curves = {m.name: (_curve(m, _loss_key(m)), _curve(m, "validation")) for m in models}
+    curves = {m.name: (_curve(m, "loss"), _curve(m, "validation")) for m in models}
     trained = {name: curve for name, curve in curves.items() if any(curve)}
     if not trained:
         return None
@@ -37,19 +36,9 @@ def training_curves(models: Sequence[ModelResult]) -> ReportFigure | None:
     return ReportFigure("training", "Training curves", finding, panels, "curves")
 
 
-def _loss_key(model: ModelResult) -> str:
-    """`loss`, or else the first column that is named like one."""
-    keys = dict.fromkeys(key for record in model.curve for key in record)
-    return "loss" if "loss" in keys else next((key for key in keys if "loss" in key), "loss")
-
-
 def _curve(model: ModelResult, key: str) -> Curve:
-    """Points where it was measured and is a number."""
-    return [
-        (record["epoch"], record[key])
-        for record in model.curve
-        if key in record and math.isfinite(record[key])
-    ]
+    """Points where it was measured."""
+    return [(record["epoch"], record[key]) for record in model.curve if key in record]
 
 
 def _best_epoch(losses: Curve, validation: Curve) -> str:

@@ -1,26 +1,28 @@
-"""What the champion is worth on the newest period, asked as the gate asks it."""
+"""Find the champion, and measure it on the newest period with the protocol of the gate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from diffrec_core.common.errors import ArtifactError, StorageError
+from diffrec_core.common.errors import ArtifactError, ConfigError, StorageError
 from diffrec_core.contest.cases import UnfairComparisonError, Window, by_external_ids, cases
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.measures import measure, popularity_before
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import TICK
-from diffrec_core.monitoring.champion import ChampionScore, champion_metric
+from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
 from diffrec_core.monitoring.checks import Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.periods import Periods
+from pipeline_steps.registry import tracking, versions
 from pipeline_steps.registry.scoring import score_versions
-from pipeline_steps.registry.versions import Version
+from pipeline_steps.registry.versions import CHAMPION, Version
 
-_NAME = "champion_metric"
+_AGE, _METRIC = "champion_age", "champion_metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,38 @@ class Champion:
     """The version that serves.
 
     Attributes:
-        version: as the registry has it.
-        metrics: what was logged when it was registered.
+        version: of the registry.
+        metrics: logged at its registration.
     """
 
     version: Version
     metrics: Mapping[str, float]
+
+
+def find_champion(
+    name: str, now: datetime, config: MonitorConfig
+) -> tuple[Check, Champion | Check]:
+    """The check of the champion's age, and the champion.
+
+    Returns:
+        In place of the champion, if there is none to measure, the check of its metric.
+    """
+    try:
+        with tracking.registry():
+            version = versions.by_alias(name, CHAMPION)
+            if version is None:
+                why = f"no version of {name} is {CHAMPION}: nothing is served"
+                age = _not_judged("alarm", why, _AGE)
+                return age, _not_judged("unknown", "there is no champion to measure")
+            created, metrics = versions.created(version), versions.run_metrics(version)
+    except (ConfigError, StorageError) as error:
+        # a server cannot load it either
+        why = f"the champion cannot be loaded, as the registry was not read: {error}"
+        age = _not_judged("unknown", "the registry was not read", _AGE)
+        return age, _not_judged("alarm", why)
+    until = version.tags.get("data_last", "an unknown time")
+    age = champion_age(version.number, created, until, now, config)
+    return age, Champion(version, metrics)
 
 
 def measure_champion(
@@ -43,18 +71,18 @@ def measure_champion(
     gate: GateConfig,
     config: MonitorConfig,
 ) -> Check:
-    """Measure the champion on what came after its training end in the newest period.
+    """Measure the champion on interactions of the newest period after its training end.
 
     Args:
-        champion: the version and what is known of it.
+        champion: the version and its metrics.
         interactions: folder of interactions.
         periods: number 0 is the newest.
         gate: metric, share of targets and the most users.
-        config: limits.
+        config: thresholds.
 
     Returns:
-        ok with a note where the champion knows the whole period already, or too few users are
-        left; alarm where the champion cannot be loaded: then it cannot serve either.
+        ok with a note if the champion was trained on the whole period, or too few users are left;
+        alarm if the champion cannot be loaded: then it cannot serve either.
     """
     try:
         until = champion.version.training_end
@@ -75,22 +103,24 @@ def measure_champion(
     try:
         value = _value(champion, facts, asked, window, gate)
     except (ArtifactError, StorageError) as error:
-        return _not_scored(error)
+        away = isinstance(error, StorageError)  # MLflow: nothing is known of the champion
+        why = "the registry was not read" if away else "the champion cannot be loaded"
+        return _not_judged("unknown" if away else "alarm", f"{why}: {error}")
     score = ChampionScore(
         metric=gate.metric,
         value=value,
         users=len(asked),
-        expected=expected(champion, gate.metric),
+        expected=_expected(champion, gate.metric),
         window=_span(window),
     )
     return champion_metric(score, config)
 
 
-def expected(champion: Champion, metric: str) -> float | None:
-    """The metric when the version was promoted; None when nobody has measured it.
+def _expected(champion: Champion, metric: str) -> float | None:
+    """The metric when the version was promoted; None if it was never measured.
 
-    The gate asks in the same way as is asked here. Where it was not asked, the test part's value is
-    taken, of when the version was registered: a rough yardstick, it is asked a little otherwise.
+    The gate's protocol is the one used here. Without a gate, it is the metric on the test part at
+    registration: a rough estimate, as its protocol differs a little.
     """
     tags = champion.version.tags
     if tags.get("gate_metric") == metric and "gate_candidate" in tags:
@@ -116,14 +146,8 @@ def _value(
     return float(measure(answers, asked, popularity_before(facts, window), gate).per_user.mean())
 
 
-def _not_scored(error: ArtifactError | StorageError) -> Check:
-    if isinstance(error, StorageError):  # MLflow is away; nothing is known of the champion
-        return _not_judged("unknown", f"the registry was not read: {error}")
-    return _not_judged("alarm", f"the champion cannot be loaded: {error}")
-
-
-def _not_judged(status: Status, why: str) -> Check:
-    return Check(_NAME, status, None, None, why)
+def _not_judged(status: Status, why: str, name: str = _METRIC) -> Check:
+    return Check(name, status, None, None, why)
 
 
 def _span(window: Window) -> str:

@@ -1,14 +1,15 @@
-"""Say on the status page that a night's data could not be read, and why.
+"""Publish a red status page for a night whose data could not be read.
 
   report-unreadable-data --run RUN --stages list_raw ingest build_interactions
 
-The DAGs run this where a task before the checks of `monitor` has failed: the page would show the
-verdict of the day before. Publishes status.json and status.html as `monitor` does: the check `data`
-in alarm, with what the first of the stages that failed said last; the champion's age; all else not
-known.
+The DAGs run this if a task before `monitor` has failed, when the page would still show the verdict
+of the day before. Publishes status.json and status.html as `monitor` does: the check `data` in
+alarm, with the last lines of the first failed stage's log; the champion's age; all other checks
+unknown.
 
-It needs neither a workspace nor what any stage has left. Reads the run's parameters, or params.yaml
-where nobody has specified the run: monitor, register. Exit codes: 0 published; 99 with --dry-run.
+It needs neither a workspace nor outputs of stages. Reads the parameters of the run (monitor,
+register), or params.yaml if the run was never specified. Exit codes: 0 published; 99 with
+--dry-run.
 """
 
 import logging
@@ -40,7 +41,7 @@ class ReportUnreadableDataInputs(Inputs):
     """The run, and its stages before the checks."""
 
     run: str
-    """The run, as start-run was told."""
+    """Name of the run, as given to start-run."""
 
     stages: tuple[str, ...]
     """In order."""
@@ -58,9 +59,9 @@ def run(inputs: ReportUnreadableDataInputs) -> None:
     if inputs.dry_run:
         log.info("dry run: nothing is published")
         sys.exit(SKIPPED)
-    found, name = settings(), run_name(inputs.run)
-    run = _specified(found.store, name)
-    why = _why(name, inputs.stages, ends(found.store, name))
+    nightly, name = settings(), run_name(inputs.run)
+    run = _specified(nightly.store, name)
+    why = _why(name, inputs.stages, ends(nightly.store, name))
     try:
         params = _params(run)
         config = load_section(params, "monitor", MonitorConfig)
@@ -71,7 +72,9 @@ def run(inputs: ReportUnreadableDataInputs) -> None:
     status = unreadable(why, model, now, config)
     page = render_status(status, config.runbook)
     content = canonical_json(status.to_json()).encode()
-    found.published.write_all({"status/status.json": content, "status/status.html": page.encode()})
+    nightly.published.write_all(
+        {"status/status.json": content, "status/status.html": page.encode()}
+    )
     log.info("published status/status.html: %s", why)
 
 
@@ -90,7 +93,7 @@ def _params(run: Run | None) -> Mapping[str, Any]:
 
 
 def _why(run: str, stages: Sequence[str], ended: Mapping[str, End]) -> str:
-    """What the first stage that failed has said."""
+    """The last log lines of the first failed stage."""
     for stage in stages:
         end = ended.get(stage)
         if end and end.exit_code not in DONE:

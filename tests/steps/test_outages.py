@@ -87,7 +87,7 @@ def test_a_version_cannot_be_scored_where_mlflow_is_away(
 
 def test_a_registry_that_is_away_is_an_alarm_of_the_monitor(away: None) -> None:
     now = datetime(2026, 11, 24, tzinfo=UTC)
-    age, metric = monitor.look_at_champion("diffrec", now, MonitorConfig())
+    age, metric = measure_champion.find_champion("diffrec", now, MonitorConfig())
     assert isinstance(metric, Check)
     assert (age.status, metric.status) == ("unknown", "alarm")
     assert "cannot be reached" in metric.message

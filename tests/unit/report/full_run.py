@@ -34,7 +34,6 @@ def full_run() -> ReportData:
     return ReportData(
         title="A full run",
         created_from={"data": "1997-09-20T03:05:10+00:00 to 1998-04-22T23:10:38+00:00"},
-        selected="ease",
         selected_on="validation recall@20",
         protocol={"history": {"test": "train and validation"}, "cutoffs": [10, 20], "parts": PARTS},
         data_card=DATA_CARD,

@@ -94,8 +94,20 @@ DATA_CARD: dict[str, dict[str, Any]] = {
     },
     "split": {
         "train": {"interactions": 38_515, "users": 938, "items": 1003},
-        "validation": {"interactions": 5384, "users": 929, "new_users": 0, "new_items": 3},
-        "test": {"interactions": 10_514, "users": 938, "new_users": 2, "new_items": 5},
+        "validation": {
+            "interactions": 5384,
+            "users": 929,
+            "items": 981,
+            "new_users": 0,
+            "new_items": 3,
+        },
+        "test": {
+            "interactions": 10_514,
+            "users": 938,
+            "items": 994,
+            "new_users": 2,
+            "new_items": 5,
+        },
     },
 }
 
@@ -103,14 +115,13 @@ DATA_CARD: dict[str, dict[str, Any]] = {
 def make_data() -> ReportData:
     """`ease` wins on validation, `lightgcn` is the runner-up, `popularity` the baseline."""
     models = [
-        make_model("popularity", 0.10, fit_seconds=0.001, parameters=24),
-        make_model("lightgcn", 0.20, curve=CURVE, fit_seconds=60.0),
         make_model("ease", 0.25, selected=True),
+        make_model("lightgcn", 0.20, curve=CURVE, fit_seconds=60.0),
+        make_model("popularity", 0.10, fit_seconds=0.001, parameters=24),
     ]
     return ReportData(
         title="Run of the night",
         created_from={"commit": "3f2a9c1", "data": "1997-09-20T03:05:10+00:00 to 1998-04-22"},
-        selected="ease",
         selected_on="validation recall@20",
         protocol={"history": {"test": "train and validation"}, "cutoffs": [10, 20], "parts": PARTS},
         data_card=DATA_CARD,
@@ -128,10 +139,9 @@ def make_one_item() -> ReportData:
     return ReportData(
         title="Tiny",
         created_from={},
-        selected="popularity",
         selected_on="validation recall@20",
         protocol={"parts": {"train": {"first": time, "last": time}}},
-        data_card={},
+        data_card=DATA_CARD,
         models=[make_model("popularity", 0.0, n_items=1, selected=True, fit_seconds=0.0)],
         item_titles=["Only"],
         item_popularity=np.array([0], dtype=np.int64),

@@ -10,6 +10,12 @@ from diffrec_core.report.changes import advance, compare_runs, summarize
 
 PARTS = {
     "train": {"interactions": 3700, "users": 50, "items": 20, "last": "1998-01-10T00:00:00+00:00"},
+    "validation": {
+        "interactions": 300,
+        "users": 40,
+        "items": 15,
+        "last": "1998-01-31T00:00:00+00:00",
+    },
     "test": {"interactions": 900, "users": 43, "items": 18, "last": "1998-04-22T00:00:00+00:00"},
 }
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from xml.etree import ElementTree
 
 from ruamel.yaml import YAML
@@ -38,10 +37,10 @@ def test_dvc_shows_every_figure(project_root):
 
 
 def test_a_figure_without_data_is_a_file_that_says_so(one_item):
-    pictures = plot_pictures(build_figures(replace(one_item, protocol={})))
+    pictures = plot_pictures(build_figures(one_item))
     assert tuple(pictures) == FIGURES
     missing = [name for name, text in pictures.items() if f"{name}: not measured" in text]
-    assert missing == ["slices", "calibration", "training", "timeline"]
+    assert missing == ["slices", "calibration", "training"]
 
 
 def test_stages_that_draw_nothing_load_no_matplotlib(project_root):

@@ -12,7 +12,7 @@ from diffrec_core.report.data import ModelResult, ReportData
 from diffrec_core.report.figures import build_figures
 from diffrec_core.report.html import render_report
 from diffrec_core.report.popularity import popularity
-from tests.unit.report.runs import CURVE, certainty, make_data, make_model, make_one_item
+from tests.unit.report.runs import CURVE, PARTS, certainty, make_data, make_model, make_one_item
 
 VOID = {"meta", "link", "wbr", "path"}
 ATTACK = "<script>alert(1)</script>\"'&amp;"
@@ -84,7 +84,7 @@ def single_model(run: ReportData) -> ReportData:
 
 def long_names(run: ReportData) -> ReportData:
     models = [replace(model, name=f"{model.name}_{'x' * 90}") for model in run.models]
-    return replace(run, models=models, selected=models[2].name)
+    return replace(run, models=models)
 
 
 SHAPES: dict[str, Callable[[ReportData], ReportData]] = {
@@ -95,7 +95,7 @@ SHAPES: dict[str, Callable[[ReportData], ReportData]] = {
     "long names": long_names,
     "long titles": lambda run: replace(run, item_titles=["W" * 500] * len(run.item_titles)),
     "no samples": lambda run: replace(run, sample_histories={}),
-    "no protocol": lambda run: replace(run, protocol={}, data_card={}, created_from={}),
+    "no protocol": lambda run: replace(run, protocol={"parts": PARTS}, created_from={}),
 }
 """Every shape of run that must give a sound page."""
 
@@ -171,7 +171,7 @@ def test_the_winner_alone_is_marked(data):
 
 def test_headline_compares_with_runner_up_and_baseline(data):
     text = visible(Page(words_of(data)))
-    winner, runner_up, baseline = data.ranked
+    winner, runner_up, baseline = data.models
     assert f"ease was selected from 3 models: validation recall@20 {0.28 + 0.0013:.4f}." in text
     assert f"test recall@20 {winner.test['recall@20']:.4f} mean over 43 users" in text
     assert f"validation ndcg@20 {winner.validation['ndcg@20']:.4f} mean over 41 users" in text
@@ -181,8 +181,8 @@ def test_headline_compares_with_runner_up_and_baseline(data):
 
 
 def test_headline_says_when_nothing_beats_the_baseline(data):
-    models = [replace(m, selected=m.name == "popularity") for m in data.models]
-    text = visible(Page(words_of(replace(data, models=models, selected="popularity"))))
+    models = [replace(m, selected=m.name == "popularity") for m in reversed(data.models)]
+    text = visible(Page(words_of(replace(data, models=models))))
     assert "popularity was selected from 3 models" in text
     assert "no model of this run is better than recommending the most popular items" in text
     assert "% behind in recall@20" in text
@@ -228,9 +228,8 @@ def test_everything_that_comes_from_data_is_escaped(data):
         data,
         title=ATTACK,
         created_from={ATTACK: ATTACK},
-        selected=models[2].name,
         protocol={ATTACK: ATTACK, "parts": {ATTACK: data.protocol["parts"]["test"]}},
-        data_card={ATTACK: {ATTACK: ATTACK}},
+        data_card={**data.data_card, ATTACK: {ATTACK: ATTACK}},
         models=models,
         item_titles=[ATTACK] * len(data.item_titles),
         user_ids={0: ATTACK, 7: ATTACK},
@@ -303,7 +302,6 @@ def test_only_given_figures_are_shown(data, one_item):
     for name in ("comparison", "cost", "training", "popularity", "timeline"):
         assert f'<figure id="{name}">' in html
     assert '<figure id="training">' not in page_of(one_item)
-    assert '<figure id="timeline">' not in page_of(replace(data, protocol={}))
 
 
 def test_size_of_a_full_run(data):
@@ -322,7 +320,6 @@ def test_size_of_a_full_run(data):
     full = replace(
         data,
         models=models,
-        selected="model_0",
         item_titles=[f"Title of a film, the {n:040d}" for n in range(24)],
         sample_histories={user: rng.integers(0, 24, 300).tolist() for user in range(12)},
         user_ids={user: str(user) for user in range(12)},
@@ -343,7 +340,7 @@ def test_slots_are_as_many_as_the_lists_have(
 ) -> None:
     models = [at(model, *cutoffs) for model in data.models]
     run = replace(data, models=models, selected_on="validation recall@10")
-    figure = popularity(run.ranked, run.item_popularity, run.list_length)
+    figure = popularity(run.models, run.item_popularity, run.list_length)
     page = render_report(run, {"popularity": figure})
     assert re.findall(r"Their share of the top-(\d+) slots", page) == [str(slots)]
     assert set(re.findall(r"top-(\d+)", page)) == {str(slots)}

@@ -137,8 +137,10 @@ def test_it_is_reported_with_its_definition(changed: Any) -> None:
         model.validation.update(values)
         model.test.update(values)
     run = changed(models=models, selected_on="validation last_rank@20")
-    for table in (main_table(models, run), dict(detail_tables(models, run))[20]):
-        (column,) = [c for c in table.columns if (c.group, c.heading) == ("test", "last_rank@20")]
+    for table in (main_table(run), dict(detail_tables(run))[20]):
+        (column,) = [
+            c for c in table.columns if (c.group, c.heading) == ("Test, 43 users", "last_rank@20")
+        ]
         assert column.definition == "1 with a hit at rank k, else 0."
         cell = table.rows[1][1][table.columns.index(column)]
         assert (cell.value, cell.text) == (0.25, "0.2500")

@@ -46,6 +46,6 @@ def test_changes_are_bars_to_both_sides_with_their_points() -> None:
     (axes,) = figure.axes
     assert widths(axes) == [-0.082, 0.084, 0.0]
     assert rows(axes) == ["most popular", "new items", "group 2"]
-    assert {"−8.2", "+8.4", "0.0"} <= set(texts(figure))
+    assert {"−8.2", "+8.4", "+0.0"} <= set(texts(figure))
     low, high = axes.get_xlim()
     assert low == -high

@@ -23,14 +23,6 @@ def test_without_any_curve_there_is_no_figure():
     assert training_curves([make_model("ease", 0.1)]) is None
 
 
-def test_another_loss_is_taken_and_what_is_no_number_is_skipped():
-    curve = [{"epoch": 1.0, "kl_loss": 3.0}, {"epoch": 2.0, "kl_loss": float("nan")}]
-    figure = training_curves([make_model("net", 0.2, curve=curve)])
-    assert figure is not None
-    assert figure.finding == "net trained to epoch 1, not validated."
-    assert "Loss 3 in epoch 1, 3 in epoch 1." in figure.panels[0].label
-
-
 def test_both_curves_are_drawn_over_the_same_epochs_with_the_best_one_marked():
     validation = [(2.0, 0.1), (4.0, 0.3), (6.0, 0.2)]
     losses = [(float(epoch), 10.0 - epoch) for epoch in range(1, 7)]
