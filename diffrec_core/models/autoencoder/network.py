@@ -1,8 +1,7 @@
 """Encoder and decoder of histories.
 
-Source: Liang, Krishnan, Hoffman & Jebara, "Variational Autoencoders for Collaborative Filtering",
-WWW 2018. Histories stay sparse: the first layer reads the rows of its table that occur, and the
-likelihood the scores of the items that occur.
+Histories stay sparse: the first layer reads the rows of its table that occur, and the likelihood
+the scores of the items that occur. Sections and equations are those of the paper (see `model`).
 Shapes: B users, I items, Z latent dimensions.
 """
 
@@ -37,10 +36,6 @@ class AutoencoderNetwork(nn.Module):
 
     The code of a drawn model is the mean and the log-variance of a Gaussian, without a
     nonlinearity; that of the other passes through tanh (section 4).
-
-    Args:
-        n_items: I.
-        config: sizes.
     """
 
     def __init__(self, n_items: int, config: AutoencoderConfig) -> None:

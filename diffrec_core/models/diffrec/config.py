@@ -17,7 +17,7 @@ from diffrec_core.training.trainer import TrainingConfig
 class DiffRecConfig(
     ModelConfig, DiffusionLossConfig, DenoiserConfig, ClusterVaeConfig, TrainingConfig
 ):
-    """Everything that the family can be told; the autoencoder's part counts if `latent`."""
+    """All options of the family; the autoencoder's are used if `latent`."""
 
     kind: Literal["diffrec"] = "diffrec"
 

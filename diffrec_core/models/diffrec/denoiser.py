@@ -63,12 +63,7 @@ def mlp(widths: tuple[int, ...], name: Activation, *, activate_last: bool) -> nn
 
 
 class Denoiser(nn.Module):
-    """Estimate x_start (or the noise) from x_t and t.
-
-    Args:
-        dim: D.
-        config: the MLP.
-    """
+    """Estimate x_start (or the noise), (B, D), from x_t and t."""
 
     def __init__(self, dim: int, config: DenoiserConfig) -> None:
         super().__init__()
