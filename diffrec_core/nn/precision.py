@@ -1,4 +1,4 @@
-"""In which type a device multiplies matrices."""
+"""The type in which a device multiplies matrices."""
 
 import logging
 from collections.abc import Iterator
