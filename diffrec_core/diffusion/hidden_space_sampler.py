@@ -78,7 +78,7 @@ class HiddenSpaceSampler:
 
     @property
     def needs_x_start(self) -> bool:
-        """Whether the result holds a part of x_T itself, as epsilon prediction leaves it."""
+        """The result holds a part of x_T itself, as epsilon prediction leaves it."""
         return bool(np.prod(self.carry) != 0.0)
 
     def __call__(self, projected_BG: Tensor, x_start: Callable[[], Tensor], noise: Noise) -> Tensor:
@@ -137,7 +137,7 @@ class HiddenSpaceSampler:
 
 
 def applies_to(config: DiffusionConfig, *, normalize_input: bool, hidden_layers: int) -> bool:
-    """Whether the hidden space gives what item space gives: the one rule for choosing.
+    """Return whether the hidden space gives the results of item space.
 
     Noise in the reverse steps and normalised inputs are not linear in x_t; without a hidden
     layer there is no hidden space.

@@ -76,7 +76,7 @@ def noise_betas(config: NoiseConfig) -> NDArray[np.float64]:
 
 
 def adds_noise(config: NoiseConfig) -> bool:
-    """Whether the forward process changes its input at all."""
+    """Return whether the forward process changes its input at all."""
     return config.noise_scale > 0 or config.noise_schedule in {"cosine", "binomial"}
 
 

@@ -42,7 +42,7 @@ class Processes:
 
     @property
     def is_writer(self) -> bool:
-        """Whether this process writes files."""
+        """This process writes the files."""
         return self.rank == 0
 
     def share(self, n_rows: int) -> Share:

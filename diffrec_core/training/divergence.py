@@ -54,7 +54,7 @@ def first_bad_step(
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no floating-point tensor holds an infinity or a NaN; waits for the device."""
+    """Return whether no floating-point tensor holds an infinity or a NaN; waits for the device."""
     # a sum is finite only if all its terms are, and needs no memory
     sums = [tensor.detach().sum() for tensor in tensors if tensor.is_floating_point()]
     return all(bool(total.isfinite()) for total in sums)

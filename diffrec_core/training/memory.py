@@ -65,7 +65,7 @@ def _data_limit(limit: int, device: torch.device) -> Iterator[None]:
 
 
 def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA by now."""
+    """Bytes that count against RLIMIT_DATA now."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmData:"))
     return int(line.split()[1]) * 1024

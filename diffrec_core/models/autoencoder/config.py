@@ -25,13 +25,13 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
     """Of a history: items share one probability (eq. 2), or each has its own (eq. 4)."""
 
     denoising: DenoisingConfig = DenoisingConfig()
-    """Whether interactions that are unlikely count less (see `training.denoising`)."""
+    """Unlikely interactions may count less (see `nn.denoising`)."""
 
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """On the input history, scaled to length 1, in training."""
 
     recency_in_training: bool = True
-    """Whether `recency` weights histories in training too, or only when they are scored."""
+    """`recency` weights histories in training too, not only when they are scored."""
 
     batch_size: int = Field(default=500, ge=1)
     """Users per step."""

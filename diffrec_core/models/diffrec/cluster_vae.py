@@ -1,8 +1,8 @@
 """One variational encoder per item cluster, and a decoder: the space that L-DiffRec works in.
 
-Items are grouped by cluster (paper, section 3.5); cluster c of I_c items gets a share of
-the latent dimensions in proportion to I_c. Histories stay sparse: the first encoder layer reads
-the rows of its table that occur, and the likelihood reads the scores of the items that occur.
+A cluster c of I_c items (paper, section 3.5) gets a share of the latent dimensions in proportion
+to I_c. Histories stay sparse: the first encoder layer reads the rows of its table that occur, and
+the likelihood the scores of the items that occur.
 Shapes: B users, I items, N entries of a batch, Z latent dimensions, C clusters.
 """
 
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from diffrec_core.common.config import Config, PositiveTuple
 from diffrec_core.common.errors import DataError
-from diffrec_core.models.diffrec.denoiser import Activation, activation, mlp
 from diffrec_core.nn.dropout import Dropout
-from diffrec_core.nn.initialise import initialise_linear
+from diffrec_core.nn.mlp import ACTIVATIONS, Activation, initialise_linear, mlp
 from diffrec_core.nn.sparse_rows import SparseRows
 
 
@@ -62,8 +61,8 @@ class _Encoder(nn.Module):
         self.table = nn.Parameter(torch.empty(widths[0], widths[1]))
         self.bias = nn.Parameter(torch.zeros(widths[1]))
         nn.init.xavier_normal_(self.table)
-        rest = mlp(widths[1:], name, activate_last=True) if len(widths) > 2 else nn.Sequential()
-        self.rest = nn.Sequential(activation(name), *rest)
+        rest = mlp(widths[1:], name, activate_last=True)
+        self.rest = nn.Sequential(ACTIVATIONS[name](), *rest)
 
     def forward(self, histories: SparseRows) -> Tensor:
         state: Tensor = self.rest(histories.project(self.table) + self.bias)
@@ -132,7 +131,6 @@ class ClusterVae(nn.Module):
             mlp(
                 (self.latent_sizes[c], *(layer[c] for layer in hidden), size),
                 self.config.vae_activation,
-                activate_last=False,
             )
             for c, size in enumerate(self.sizes)
         )

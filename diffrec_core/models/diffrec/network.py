@@ -41,13 +41,7 @@ NOISE_SEED = derive_seed(0, "inference noise")
 
 
 class DiffRecNetwork(nn.Module):
-    """The four variants.
-
-    Args:
-        config: sizes and options.
-        n_items: I.
-        clusters: (I,) cluster of each item; None without autoencoders.
-    """
+    """The four variants; the latent ones need `clusters`, (I,), the cluster of each item."""
 
     loss_weights: Tensor
 
@@ -110,7 +104,7 @@ class DiffRecNetwork(nn.Module):
             kl_weight: of the KL divergence.
             timesteps: draws them; without it, the network's own sampler does.
             reweigh: weighs the squared error of a history's items, or the likelihood of those
-                that dropout has left if latent (see `training.denoising`).
+                that dropout has left if latent (see `nn.denoising`).
         """
         timesteps = timesteps or self.sampler
         with self._autocast():

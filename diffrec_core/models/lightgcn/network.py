@@ -43,7 +43,7 @@ class LightGCNConfig(TrainingConfig):
     """L, propagation steps; the read-out is the mean of layers 0 … L (eq. 4, α = 1/(L+1))."""
 
     user_side: Literal["embedding", "history"] = "embedding"
-    """What stands for a user in training. `embedding`: the mean of the user's layers 0 … L, as in
+    """Representation of a user in training. `embedding`: the mean of the user's layers 0 … L, as in
     the paper; scoring a history then leaves layer 0 out, for only known users have one.
     `history`: what scoring uses, without the positive's own part in it: training asks what
     scoring will ask, for an item from the others."""
@@ -227,7 +227,7 @@ class _Program(BatchProgram[LightGCNNetwork, NDArray[np.int32], LightGCNConfig])
 
     @torch.no_grad()
     def item_embeddings(self) -> ItemEmbeddings:
-        """What scores any history, of known users and new ones alike."""
+        """Return what scores any history, of known users and new ones alike."""
         return self.network.read_out(self.adjacency)[1]
 
     def _recall(self) -> float | None:

@@ -11,7 +11,7 @@ from diffrec_core.training.trainer import TrainingConfig
 
 
 class SasRecConfig(ModelConfig, TrainingConfig):
-    """What is read, the network that reads it, and how it is trained."""
+    """Length of the input, size of the network, and training."""
 
     kind: Literal["sasrec"] = "sasrec"
 
@@ -38,7 +38,7 @@ class SasRecConfig(ModelConfig, TrainingConfig):
     """softmax: items drawn for each step, null: all items; bce: for each entry, null: 1."""
 
     denoising: DenoisingConfig = DenoisingConfig()
-    """bce: whether next items that are unlikely count less (see `training.denoising`)."""
+    """bce: whether next items that are unlikely count less (see `nn.denoising`)."""
 
     batch_size: int = Field(default=128, ge=1)
     """Windows of histories per step."""

@@ -83,7 +83,7 @@ def binary_loss(scores_NK: Tensor, reweigh: Reweigh | None = None) -> Tensor:
 
     Args:
         scores_NK: the positive's score in column 0, its negatives' after it.
-        reweigh: gives the positives other weights w (see `training.denoising`).
+        reweigh: gives the positives other weights w (see `nn.denoising`).
     """
     positive_N = softplus(-scores_NK[:, 0])
     if reweigh is not None:
