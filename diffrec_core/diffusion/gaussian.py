@@ -22,7 +22,7 @@ class DiffusionConfig(NoiseConfig):
     """The forward process, what the network predicts, and how the reverse process is run."""
 
     prediction_target: Literal["x_start", "epsilon"] = "x_start"
-    """What the network's output means: the clean input (paper) or the noise added to it."""
+    """The network's output: the clean input (paper) or the noise added to it."""
 
     inference_noise_steps: int = Field(default=0, ge=0)
     """T' of the paper's section 3.3: steps of noise before the reverse process; 0 for none."""

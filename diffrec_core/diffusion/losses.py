@@ -77,7 +77,7 @@ def diffusion_loss(
         denoise: the network.
         x_start: (B, D) clean inputs.
         weights: (T,), from `loss_weights`.
-        squared_error: in the place of `mean_squared_error`.
+        squared_error: instead of `mean_squared_error`.
     """
     t, importance = sampler.sample(len(x_start))
     noise = torch.randn_like(x_start)

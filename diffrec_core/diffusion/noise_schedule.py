@@ -1,7 +1,6 @@
 """Noise schedules: the variances β_1 … β_T that the forward process adds, step by step."""
 
 import math
-from collections.abc import Callable
 from typing import Literal, Self
 
 import numpy as np
@@ -66,7 +65,7 @@ def noise_betas(config: NoiseConfig) -> NDArray[np.float64]:
     if not adds_noise(config):
         return np.zeros(config.steps)
     betas = {
-        "linear": _linear,
+        "linear": _bounds,
         "linear-var": _linear_variance,
         "cosine": _cosine,
         "binomial": _binomial,
@@ -77,7 +76,7 @@ def noise_betas(config: NoiseConfig) -> NDArray[np.float64]:
 
 
 def adds_noise(config: NoiseConfig) -> bool:
-    """Whether the forward process changes its input at all."""
+    """Return whether the forward process changes its input at all."""
     return config.noise_scale > 0 or config.noise_schedule in {"cosine", "binomial"}
 
 
@@ -86,20 +85,15 @@ def _bounds(config: NoiseConfig) -> NDArray[np.float64]:
     return np.linspace(low, high, config.steps, dtype=np.float64)
 
 
-def _linear(config: NoiseConfig) -> NDArray[np.float64]:
-    return _bounds(config)
-
-
 def _linear_variance(config: NoiseConfig) -> NDArray[np.float64]:
     """β_t = 1 - ᾱ_t / ᾱ_{t-1} with 1 - ᾱ_t linear between the scaled bounds (paper, eq. 4)."""
     return _betas_from_alpha_bar(1.0 - _bounds(config))
 
 
 def _cosine(config: NoiseConfig) -> NDArray[np.float64]:
-    def alpha_bar(share: float) -> float:
-        return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
-
-    return _betas_from_function(alpha_bar, config.steps)
+    angles = [(t / config.steps + 0.008) / 1.008 * math.pi / 2 for t in range(config.steps + 1)]
+    start, *alpha_bar = (math.cos(angle) ** 2 for angle in angles)
+    return _betas_from_alpha_bar(np.array(alpha_bar) / start)
 
 
 def _binomial(config: NoiseConfig) -> NDArray[np.float64]:
@@ -107,12 +101,6 @@ def _binomial(config: NoiseConfig) -> NDArray[np.float64]:
     t = np.arange(1, config.steps + 1, dtype=np.float64)
     betas: NDArray[np.float64] = np.minimum(1.0 / (config.steps - t + 1.0), _MAX_BETA)
     return betas
-
-
-def _betas_from_function(alpha_bar: Callable[[float], float], steps: int) -> NDArray[np.float64]:
-    """Discretise ᾱ(share of the way), relative to its value at the start."""
-    values = np.array([alpha_bar(t / steps) for t in range(1, steps + 1)]) / alpha_bar(0.0)
-    return _betas_from_alpha_bar(values)
 
 
 def _betas_from_alpha_bar(alpha_bar: NDArray[np.float64]) -> NDArray[np.float64]:

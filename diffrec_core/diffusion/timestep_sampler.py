@@ -1,4 +1,4 @@
-"""Which timesteps to train on: uniformly, or in proportion to how large their loss has been.
+"""Sampling of training timesteps: uniform, or in proportion to the size of their losses.
 
 Importance sampling (paper, section 3.2, after Nichol & Dhariwal 2021, section 3.3):
 p_t ∝ √E[L_t²] over the last losses of each t. A sample's loss divided by p_t · T keeps the
@@ -27,7 +27,7 @@ class TimestepSamplerConfig(Config):
 
 
 class Timesteps(Protocol):
-    """Whatever draws timesteps and is told their losses, as `TimestepSampler` does."""
+    """The interface of `TimestepSampler`."""
 
     def sample(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Draw `batch_size` timesteps; return them and by what to divide their losses."""
@@ -37,13 +37,9 @@ class Timesteps(Protocol):
 
 
 class TimestepSampler(nn.Module):
-    """Draws timesteps and remembers their losses.
+    """Draws timesteps out of T and remembers their losses.
 
     The history is a buffer, so that it is saved in checkpoints and moves with `.to()`.
-
-    Args:
-        steps: T.
-        config: how to draw.
     """
 
     loss_history: Tensor

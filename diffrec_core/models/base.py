@@ -9,9 +9,9 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -47,13 +47,13 @@ _POPULARITY = "popularity"
 
 
 class ModelConfig(Config):
-    """What every model can be told."""
+    """Settings of every model."""
 
     kind: str
-    """Which implementation: a name known to `models.kinds`, or `package.module:Class`."""
+    """The implementation: a name known to `models.kinds`, or `package.module:Class`."""
 
     recency: RecencyConfig = RecencyConfig()
-    """How much of each history entry the model is shown."""
+    """Weight of each history entry by its age or place."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], key: str, file: str = "params.yaml") -> Self:
@@ -66,19 +66,19 @@ class ModelConfig(Config):
         return config
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
-        """Settings to try, by dotted key; what else is set stays as it is."""
+        """Settings to try, by dotted key; all others stay as configured."""
         return suggest_recency(trial)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """What a model is fitted on.
+    """Data that a model is fitted on.
 
     Attributes:
         histories: one row per user, oldest item first.
         items: the item vocabulary; its length is I.
         validation: the task that stops training early; None when refitting.
-        item_clusters: (I,) category of each item, for latent models.
+        item_clusters: (I,) cluster of each item, for latent models.
     """
 
     histories: Histories
@@ -112,13 +112,11 @@ class Catalogue:
         return cls(read_items(path), popularity.to_numpy().astype(np.int64))
 
 
-@dataclass(slots=True)
-class _Fitted:
-    """What a model has once it is fitted or loaded."""
+class _Fitted(NamedTuple):
+    """Data of a fitted or loaded model, apart from what it learned."""
 
     catalogue: Catalogue
     training_window: tuple[str, str]
-    report: TrainingReport = field(default_factory=TrainingReport)
 
 
 class Recommender(ABC):
@@ -127,18 +125,18 @@ class Recommender(ABC):
     Subclasses implement `_fit`, `_score`, `_tensors` and `_restore`, and name their `Config`.
 
     Args:
-        config: what the model is.
-        device: where it scores.
+        config: its settings.
+        device: where it trains and scores.
     """
 
     Config: ClassVar[type[ModelConfig]]
     needs_item_clusters: bool = False
     uses_seed: ClassVar[bool] = True
-    """Whether another seed would give another model."""
+    """Another seed gives another model."""
     reads_history: ClassVar[bool] = True
-    """Whether scores depend on the history at all."""
+    """Scores depend on the history at all."""
     reads_order: ClassVar[bool] = False
-    """Whether scores depend on the order of the history without a recency option, too."""
+    """Scores depend on the order of the history even without a recency option."""
 
     def __init__(self, config: ModelConfig, device: torch.device | None = None) -> None:
         self.config = config
@@ -155,11 +153,11 @@ class Recommender(ABC):
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything learned, by name."""
+        """Return everything learned, by name."""
 
     @abstractmethod
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
-        """Take back what `_tensors` gave."""
+        """Restore what `_tensors` returned."""
 
     def fit(self, data: TrainingData, options: TrainingOptions | None = None) -> TrainingReport:
         """Learn from histories.
@@ -185,9 +183,7 @@ class Recommender(ABC):
             self._fitted = None  # a fit that failed leaves nothing to score or to save
             raise
         # a training loop that was resumed knows of the time before; others took this long
-        seconds = max(report.seconds, time.perf_counter() - started)
-        self._fitted.report = replace(report, seconds=seconds)
-        return self._fitted.report
+        return replace(report, seconds=max(report.seconds, time.perf_counter() - started))
 
     @torch.no_grad()
     def score(self, histories: Histories) -> Tensor:
@@ -275,26 +271,17 @@ class Recommender(ABC):
         return model
 
     def input_weights(self, histories: Histories) -> NDArray[np.float32]:
-        """(N,) weight of every entry as the model is to see it: its own times its recency."""
+        """(N,) weight of every entry: its own times its recency."""
         return histories.weights * recency_weights(histories, self.config.recency)
 
-    def input_rows(self, histories: Histories) -> SparseRows:
-        """Histories as the model is to see them when it scores, on its device."""
-        return self._rows(histories, self.input_weights(histories))
-
-    def training_rows(self, histories: Histories, *, with_recency: bool) -> SparseRows:
-        """Histories as the model is to see them in training, on its device."""
-        if with_recency:
-            return self.input_rows(histories)
-        return self._rows(histories, histories.weights)
+    def input_rows(self, histories: Histories, *, with_recency: bool = True) -> SparseRows:
+        """Histories as the model is to see them, on its device."""
+        weights = self.input_weights(histories) if with_recency else histories.weights
+        return SparseRows.from_histories(histories, weights, len(self.catalogue.items), self.device)
 
     def validate(self, task: RankingTask | None, *, batch_size: int = 1024) -> float | None:
-        """What early stopping watches: recall@20; None without a validation part."""
+        """Return recall@20, which early stopping watches; None without a validation part."""
         return None if task is None else recall_at(self.score, task, batch_size=batch_size)
-
-    def _rows(self, histories: Histories, weights: NDArray[np.float32]) -> SparseRows:
-        n_items = len(self.catalogue.items)
-        return SparseRows.from_histories(histories, weights, n_items, self.device)
 
 
 def read_description(directory: Path) -> dict[str, Any]:

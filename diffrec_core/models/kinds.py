@@ -1,8 +1,7 @@
 """From the `kind` of a configuration to the class that implements it.
 
-A kind is a short name of one of ours, or `package.module:Class` of a model that lives elsewhere.
-Implementations are imported when asked for, not before: a stage that trains one model loads, and
-in dvc.yaml depends on, that model's code only.
+Implementations are imported when asked for: a stage that trains one model loads, and in dvc.yaml
+depends on, that model's code only.
 """
 
 from collections.abc import Mapping
@@ -26,8 +25,8 @@ _FAMILIES: Final[Mapping[str, str]] = {
     "ease": "item_item.ease:Ease",
     "ials": "factorisation.ials:Ials",
     "bpr_mf": "factorisation.bpr_mf:BprMf",
-    "mult_vae": "autoencoder.mult_vae:MultVae",
-    "mult_dae": "autoencoder.mult_dae:MultDae",
+    "mult_vae": "autoencoder.model:MultVae",
+    "mult_dae": "autoencoder.model:MultDae",
     "lightgcn": "lightgcn.model:LightGCN",
     "sasrec": "sasrec.model:SasRec",
     "irgan": "irgan.model:Irgan",
@@ -44,6 +43,8 @@ def implementation(kind: str) -> "type[Recommender]":
     Raises:
         ConfigError: there is none, or it is not a model.
     """
+    from diffrec_core.models.base import Recommender  # noqa: PLC0415  # it loads torch
+
     module, _, name = kind.rpartition(":")
     if kind in _FAMILIES:
         module, _, name = f"diffrec_core.models.{_FAMILIES[kind]}".partition(":")
@@ -58,12 +59,6 @@ def implementation(kind: str) -> "type[Recommender]":
         raise ConfigError(
             f"kind = {kind!r}: {error}. Is its folder on PYTHONPATH, or its package installed?"
         ) from error
-    return _checked(model, kind)
-
-
-def _checked(model: Any, kind: str) -> "type[Recommender]":
-    from diffrec_core.models.base import Recommender  # noqa: PLC0415  # it loads torch
-
     if not (isinstance(model, type) and issubclass(model, Recommender)):
         raise ConfigError(f"kind = {kind!r}: {model!r} is not a subclass of Recommender")
     return model

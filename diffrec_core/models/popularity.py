@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -42,19 +41,14 @@ class Popularity(Recommender):
     def _fit(self, data: TrainingData, options: TrainingOptions) -> TrainingReport:
         histories = data.histories
         items = torch.from_numpy(histories.items).to(torch.long)
-        weights = torch.from_numpy(self.input_weights(histories) * self._by_age(histories))
-        count = torch.zeros(len(data.items), dtype=torch.float64).index_add_(0, items, weights)
+        weights = self.input_weights(histories).astype(np.float64)
+        if self.config.half_life_days is not None:
+            age = histories.timestamps.max() - histories.timestamps
+            weights *= np.exp2(-age / (self.config.half_life_days * MICROSECONDS_PER_DAY))
+        count = torch.zeros(len(data.items), dtype=torch.float64)
+        count.index_add_(0, items, torch.from_numpy(weights))
         self.count = count.to(torch.float32).to(self.device)
         return TrainingReport()
-
-    def _by_age(self, histories: Histories) -> NDArray[np.float64]:
-        """(N,) weights from the newest interaction's 1 downwards."""
-        if self.config.half_life_days is None:
-            return np.ones(len(histories.items))
-        age = histories.timestamps.max() - histories.timestamps
-        halvings = age / (self.config.half_life_days * MICROSECONDS_PER_DAY)
-        weights: NDArray[np.float64] = np.exp2(-halvings)
-        return weights
 
     def _score(self, histories: Histories) -> Tensor:
         return self.count.expand(len(histories), -1)

@@ -36,10 +36,10 @@ Reweigh = Callable[[Tensor, Tensor], Tensor]
 
 
 class DenoisingConfig(Config):
-    """Which interactions count less."""
+    """Which interactions count less, and by how much."""
 
     kind: Literal["none", "truncated", "reweighted"] = "none"
-    """What is done with interactions of large losses: nothing, left out, or weighed less."""
+    """Interactions with large losses: as all others, left out, or weighed less."""
 
     drop_rate_max: float = Field(default=0.1, gt=0.0, lt=1.0)
     """`truncated`: ε_max, the share of a batch's interactions that is left out in the end."""
@@ -65,7 +65,7 @@ def suggest_denoising(trial: Trial) -> dict[str, Any]:
 
 
 def reweighing(config: DenoisingConfig, step: int) -> Reweigh | None:
-    """What is to be done in a 0-based step, counted over all epochs; None: nothing."""
+    """Return the reweighing of a 0-based step, counted over all epochs; None: no reweighing."""
     if config.kind == "none":
         return None
     if config.kind == "reweighted":

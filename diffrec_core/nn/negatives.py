@@ -11,12 +11,8 @@ from diffrec_core.data.histories import Histories
 class NegativeSampler:
     """Draws items that a user does not have, uniformly, each with one binary search.
 
-    Let s_0 < s_1 < … be the user's items. Item r + #{k: s_k - k <= r} is the r-th, from 0, that
-    the user does not have: no draw collides and none is repeated.
-
-    Args:
-        positives: every user's items.
-        n_items: I.
+    Let s_0 < s_1 < … be the user's items in `positives`. Item r + #{k: s_k - k <= r} is the r-th,
+    from 0, that the user does not have: no draw collides and none is repeated.
     """
 
     def __init__(self, positives: Histories, n_items: int) -> None:

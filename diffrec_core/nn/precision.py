@@ -1,4 +1,4 @@
-"""In which type a device multiplies matrices."""
+"""The type in which a device multiplies matrices."""
 
 import logging
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def rounded_inputs(dtype: torch.dtype) -> Iterator[None]:
 
 
 def has_bfloat16_units(device: torch.device) -> bool:
-    """Whether bfloat16 products are computed by instructions made for them."""
+    """Return whether the device has instructions for bfloat16 products."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             supported: bool = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,4 +1,4 @@
-"""A batch of weighted histories on the device: what models compute from instead of dense rows."""
+"""A batch of weighted histories on the device, sparse."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What variational and denoising autoencoders are trained by: latent draws and loss terms.
+"""Latent draws and loss terms of variational and denoising autoencoders.
 
 Source: Liang et al., "Variational Autoencoders for Collaborative Filtering", WWW 2018.
 Shapes: B users, I items, N entries of a batch, Z latent dimensions.

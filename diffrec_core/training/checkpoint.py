@@ -1,12 +1,11 @@
 """Checkpoints: everything needed to go on as if never interrupted, without pickle.
 
 A checkpoint is one file: tensors (weights, optimizer, the sampler's loss history, best weights,
-losses of the epoch under way), and in its header where the training stands. Randomness is a
-function of the seed, the epoch and the step (`training.seeding`), and so is the order of the
-batches: epoch and step are the state of all generators and the position of every sampler.
+losses of the epoch under way), and in its header the `TrainingState`. Randomness and the order of
+batches are functions of seed, epoch and step (`training.seeding`), so no generator is stored.
 
-The file is written under a temporary name, synced and renamed over the old one, so that a kill at
-any moment leaves the old checkpoint or the new one, whole.
+The file is renamed over the old one once it is written and synced: a kill at any moment leaves
+the old checkpoint or the new one, whole.
 """
 
 import hashlib
@@ -55,10 +54,10 @@ def save_checkpoint(
     """Write a checkpoint in place of the one before.
 
     Args:
-        directory: where; made if it is not there.
-        key: what the training is a function of (configuration, data, code, seed).
-        state: the progress.
-        tensors: all tensors by name.
+        directory: created if it does not exist.
+        key: identifies the training (configuration, data, code, seed).
+        state: its progress.
+        tensors: by name.
 
     Raises:
         StorageError: the disk is full or not writable; the old checkpoint is untouched.
@@ -96,7 +95,7 @@ def load_checkpoint(directory: Path, key: str) -> tuple[TrainingState, dict[str,
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Bring a tensor to where it can be written; it is copied only if it must be."""
+    """Return a tensor that safetensors can write; it is copied only if it must be."""
     plain = tensor.detach().cpu().contiguous()
     # safetensors refuses views of one piece of memory
     return plain if plain.untyped_storage().nbytes() == plain.nbytes else plain.clone()
@@ -116,7 +115,7 @@ def _corrupt(path: Path) -> ArtifactError:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Flatten an optimizer's state; hyperparameters are the configuration's and not kept."""
+    """Flatten an optimizer's state, without the hyperparameters, which the configuration holds."""
     state = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": torch.as_tensor(value)

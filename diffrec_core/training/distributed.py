@@ -1,11 +1,9 @@
 """Several processes that train one model together, each on its share of every batch.
 
 Every process holds the whole model. Each computes the gradients of its share of a batch; their
-mean, weighted by the shares' sizes, is what one process would have computed from the whole
-batch, up to rounding. All take the same optimizer step, so that the models stay equal. The first
-process, the writer, alone validates and writes files.
-
-Nothing here starts processes or reads the environment: the caller does, and passes `Processes`.
+mean, weighted by the shares' sizes, is that of the whole batch, up to rounding. All take the same
+optimizer step, so that the models stay equal. The first process alone validates and writes files.
+Starting processes is the caller's business.
 """
 
 from collections.abc import Iterable
@@ -15,16 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, distributed, nn
 
-_ALONE_ELEMENTS = 1 << 20
-"""A gradient of this size is sent by itself; smaller ones are packed together."""
-
 
 class Share(NamedTuple):
-    """What one process does of a batch.
+    """One process's part of a batch.
 
     Attributes:
-        part: its rows; never empty: where there are fewer rows than processes, some process
-            computes one that is another's, for nothing.
+        part: its rows; never empty: with fewer rows than processes, some compute another's row.
         weight: the share of the batch's mean that comes from them; 0 for such a row.
     """
 
@@ -34,7 +28,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Which of the processes that train together this is; without arguments, the only one.
+    """This process among those that train together; by default, the only one.
 
     With more than one, torch's default process group must have been initialised.
 
@@ -48,7 +42,7 @@ class Processes:
 
     @property
     def is_writer(self) -> bool:
-        """Whether this process writes files."""
+        """This process writes the files."""
         return self.rank == 0
 
     def share(self, n_rows: int) -> Share:
@@ -77,30 +71,14 @@ class Processes:
         if self.count == 1:
             return loss
         gradients = [_gradient(parameter) for parameter in parameters if parameter.requires_grad]
-        total = loss.detach().reshape(1) * weight
-        torch._foreach_mul_(gradients, weight)
-        alone = [g for g in gradients if g.numel() >= _ALONE_ELEMENTS and g.is_contiguous()]
-        packed = [*(g for g in gradients if not any(g is a for a in alone)), total]
-        bucket = torch.cat([tensor.reshape(-1) for tensor in packed])
-        pending = [distributed.all_reduce(each, async_op=True) for each in (*alone, bucket)]
-        for work in pending:
+        total = loss.detach().clone()
+        parts = [part.mul_(weight) for part in (*gradients, total)]
+        for work in [distributed.all_reduce(part, async_op=True) for part in parts]:
             work.wait()
-        sums = torch.split(bucket, [tensor.numel() for tensor in packed])
-        for tensor, summed in zip(packed, sums, strict=True):
-            tensor.copy_(summed.view_as(tensor))
-        return total[0]
+        return total
 
     def whole(self, values: Tensor, n_rows: int, share: Share) -> Tensor:
-        """Put together the values of a batch's rows, of which each process has its part.
-
-        Args:
-            values: (part, ...) this process's.
-            n_rows: B.
-            share: what `share` gave for B.
-
-        Returns:
-            (B, ...) the same for all processes.
-        """
+        """Gather (B, ...) values of all rows from (part, ...) of each process's `share` of B."""
         if self.count == 1:
             return values
         gathered = values.new_zeros(n_rows, *values.shape[1:])

@@ -1,10 +1,10 @@
-"""Noticing that a training has diverged: a loss that is no number, or far above where it began.
+"""Detecting divergence: a loss that is not finite, or far above where it began.
 
 Losses stay on the device until they are looked at: once an epoch, and before a checkpoint is
 written. So no step waits for the device, and a diverged state never replaces a good one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,36 +17,7 @@ _ENOUGH_ROWS = 20
 
 
 class DivergenceError(DataError):
-    """The loss or the weights are not finite numbers, or the loss has exploded.
-
-    Args:
-        what: is wrong.
-        epoch: 1-based.
-        step: in the epoch, 1-based.
-        learning_rates: of each optimizer, by name.
-        checkpoint: where the last good one lies; empty if there is none.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        epoch: int,
-        step: int,
-        learning_rates: Mapping[str, float],
-        checkpoint: str,
-    ) -> None:
-        rates = ", ".join(f"{name} {rate:g}" for name, rate in learning_rates.items())
-        kept = (
-            f"The last good checkpoint is kept: {checkpoint}"
-            if checkpoint
-            else ("It had not got as far as a checkpoint")
-        )
-        super().__init__(
-            f"training diverged in epoch {epoch}, step {step}: {what}. Lower the learning rate "
-            f"(of {rates}), to a third at first; if that does not help, check the interactions "
-            f"for extreme weights, or train in float32. {kept}"
-        )
+    """The loss or the weights are not finite numbers, or the loss has exploded."""
 
 
 def initial_loss(losses: NDArray[np.float64], rows: NDArray[np.int64]) -> float | None:
@@ -83,7 +54,7 @@ def first_bad_step(
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no floating-point tensor holds an infinity or a NaN; waits for the device."""
+    """Return whether no floating-point tensor holds an infinity or a NaN; waits for the device."""
     # a sum is finite only if all its terms are, and needs no memory
     sums = [tensor.detach().sum() for tensor in tensors if tensor.is_floating_point()]
     return all(bool(total.isfinite()) for total in sums)

@@ -1,8 +1,7 @@
 """One epoch under way: its steps, their seeds and their losses.
 
-A program's epoch is a loop over `Epoch.steps` (see `training.batch_program`). Between two steps all
-that counts is in the module, the optimizers and this object: a checkpoint can be written there, and
-a resumed epoch goes on at the next step.
+A program's epoch is a loop over `Epoch.steps` (see `training.batch_program`). Between two steps the
+module, the optimizers and this object hold the whole state: a checkpoint can be written there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ class Epoch:
     Args:
         number: 1-based.
         seed: parent of all randomness of the training.
-        device: where the losses are.
+        device: of the losses.
         parameters: whose gradients the processes average.
         processes: those that train together.
         after_step: called after every step.

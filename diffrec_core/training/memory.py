@@ -22,17 +22,15 @@ _ENTRIES_PER_THREAD = 1 << 15
 
 @contextmanager
 def memory_limit(model: str, options: TrainingOptions) -> Iterator[None]:
-    """Keep a fit within its limit, and turn an allocation that fails into an error of the model's.
+    """Keep a fit within its memory limit, and name the model when an allocation fails.
 
     On Linux the kernel refuses what would make the process's data (heap, arrays, stacks of
-    threads) larger than it is now by more than the limit. A fit on an accelerator, or elsewhere,
-    fails only when there is no more memory at all.
-
-    Of several processes that train together one may run out of memory while the others wait for
-    it: there the failure stays what it is, so that all are ended.
+    threads) grow by more than the limit. A fit on an accelerator, or elsewhere, fails only when
+    there is no more memory at all. With several processes the error is raised as it is: the
+    others wait for this one, and must be ended.
 
     Args:
-        model: what is fitted, for the message.
+        model: its name, for the message.
         options: the limit, the device and the processes.
 
     Raises:
@@ -67,7 +65,7 @@ def _data_limit(limit: int, device: torch.device) -> Iterator[None]:
 
 
 def _data_bytes() -> int:
-    """What counts against RLIMIT_DATA by now."""
+    """Bytes that count against RLIMIT_DATA now."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmData:"))
     return int(line.split()[1]) * 1024

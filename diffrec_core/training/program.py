@@ -1,4 +1,4 @@
-"""What a model tells the epoch loop, and what it is told back."""
+"""The interface between a model and the epoch loop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,21 +45,21 @@ def _ignore(done: int, note: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """Where and how a training runs; never what it computes.
+    """Where and how a training runs; none of it changes the algorithm.
 
     Attributes:
         device: where tensors live.
         seed: parent of all its randomness.
-        advance: told of every epoch.
-        validated: told of every validation.
-        compile: let torch.compile fuse what a model offers for it.
-        checkpoint: directory for checkpoints; none are written without it.
+        advance: called after every epoch.
+        validated: called after every validation.
+        compile: use torch.compile where a model supports it.
+        checkpoint: directory for checkpoints; None: none are written.
         checkpoint_every_seconds: least time between two.
-        checkpoint_key: what the training is a function of; another key starts afresh.
-        fixed_epochs: train exactly so long and validate nothing (refit).
+        checkpoint_key: identifies the training; a checkpoint with another key is ignored.
+        fixed_epochs: train exactly so many and validate nothing (refit).
         processes: those that train together; they must see the same checkpoint directory.
-        memory_limit_gib: what a fit may add to the memory of its process, at its peak; None: 80 %
-            of the machine's memory.
+        memory_limit_gib: most that a fit may add to the memory of its process; None: 80 % of the
+            machine's.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -76,7 +76,7 @@ class TrainingOptions:
 
 
 class TrainingProgram(Protocol):
-    """What the loop needs of a model in training."""
+    """A model in training, as the loop sees it."""
 
     @property
     def module(self) -> nn.Module:
@@ -95,11 +95,11 @@ class TrainingProgram(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What a training did.
+    """Summary of a training.
 
     Attributes:
         epochs: epochs run.
-        best_epoch: the epoch whose weights were kept.
+        best_epoch: the epoch whose weights are returned.
         best_value: its validation metric; None without validation.
         history: one record per epoch: epoch, losses, and `validation` where it was measured.
         seconds: training time, over all interruptions.

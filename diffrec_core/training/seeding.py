@@ -1,7 +1,7 @@
-"""Torch randomness for a named purpose, without touching the global state of anybody else.
+"""Torch randomness for a named purpose that leaves the global generators as they were.
 
-Every draw of a training is a function of the seed and of where the training stands: epoch, step
-and process. So a checkpoint needs no generator states: its epoch and step say them all.
+Every draw of a training is a function of the seed, the epoch, the step and the process, so that a
+checkpoint needs no generator states.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,7 @@ from diffrec_core.common.rng import derive_seed
 def torch_seed(seed: int, *names: str | int) -> Iterator[None]:
     """Seed torch's generators inside the block; restore them after it.
 
-    Dropout and `randn` have no generator argument that reaches through modules, so the scope
-    is what keeps them a function of (seed, names).
+    Dropout in modules takes no generator; hence a scope.
     """
     devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=devices):
@@ -26,9 +25,9 @@ def torch_seed(seed: int, *names: str | int) -> Iterator[None]:
 
 
 def reseed(device: torch.device, seed: int, *names: str | int) -> None:
-    """Seed the generators of the CPU and of one device anew, inside a `torch_seed` block.
+    """Reseed the generators of the CPU and of one device, inside a `torch_seed` block.
 
-    It costs a few microseconds, so that every step can have its own seed.
+    It costs a few microseconds: every step can have its own seed.
     """
     value = derive_seed(seed, *names)
     torch.default_generator.manual_seed(value)

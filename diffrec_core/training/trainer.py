@@ -30,7 +30,6 @@ from diffrec_core.training.divergence import (
     first_bad_step,
     initial_loss,
 )
-from diffrec_core.training.early_stopping import EarlyStopping
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.program import (
     TrainingConfig,
@@ -67,7 +66,6 @@ class _Loop:
         self.processes = options.processes
         self.limit = options.fixed_epochs or config.epochs
         self.state = TrainingState()
-        self.stopping = EarlyStopping(config.patience_epochs)
         self.best: dict[str, Tensor] = {}
         self.epoch = self._next_epoch()
         self.saved_at, self.saved = time.monotonic(), ""
@@ -99,7 +97,8 @@ class _Loop:
         )
 
     def _stops(self) -> bool:
-        return self.state.best_epoch > 0 and self.stopping.should_stop(self.state.epoch)
+        since_best = self.state.epoch - self.state.best_epoch
+        return self.state.best_epoch > 0 and since_best >= self.config.patience_epochs
 
     def _run_epoch(self) -> None:
         number = self.epoch.number
@@ -125,7 +124,7 @@ class _Loop:
             return
         record["validation"] = value
         self.options.validated(epoch, value)
-        if self.stopping.update(epoch, value):
+        if self.state.best_value is None or value > self.state.best_value:
             self.state.best_epoch, self.state.best_value = epoch, value
             self.best = {}  # before the new one: there is never memory for both
             state = self.program.module.state_dict()
@@ -155,10 +154,19 @@ class _Loop:
             raise self._diverged(len(losses), "weights are not finite numbers")
 
     def _diverged(self, step: int, what: str) -> DivergenceError:
-        optimizers = self.program.optimizers.items()
-        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers}
+        rates = ", ".join(
+            f"{name} {optimizer.param_groups[0]['lr']:g}"
+            for name, optimizer in self.program.optimizers.items()
+        )
         return DivergenceError(
-            what, epoch=self.epoch.number, step=step, learning_rates=rates, checkpoint=self.saved
+            f"training diverged in epoch {self.epoch.number}, step {step}: {what}. Lower the "
+            f"learning rate (of {rates}), to a third at first; if that does not help, check the "
+            f"interactions for extreme weights, or train in float32. "
+            + (
+                f"The last good checkpoint is kept: {self.saved}"
+                if self.saved
+                else "There is no checkpoint yet"
+            )
         )
 
     def _save_if_due(self) -> None:
@@ -206,8 +214,6 @@ class _Loop:
         self.best = without_prefix("best", tensors)
         for name, optimizer in self.program.optimizers.items():
             load_optimizer_tensors(optimizer, without_prefix(f"optimizer/{name}", tensors))
-        if state.best_value is not None:
-            self.stopping.update(state.best_epoch, state.best_value)
         self.epoch = self._next_epoch()
         self.epoch.restore(tensors["epoch/losses"], tensors["epoch/rows"])
 

@@ -12,13 +12,13 @@ from diffrec_core.common import errors
 from diffrec_core.common.config import Config, load_section, lookup
 from diffrec_core.contest.config import GateConfig, GuardsConfig
 from diffrec_core.data.recency import RecencyConfig
-from diffrec_core.models.autoencoder.mult_vae import MultVaeConfig
+from diffrec_core.models.autoencoder.config import MultVaeConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
-from diffrec_core.models.irgan.model import IrganConfig
+from diffrec_core.models.irgan.config import IrganConfig
 from diffrec_core.models.kinds import implementation
 from diffrec_core.models.lightgcn.network import LightGCNConfig
-from diffrec_core.models.sasrec.model import SasRecConfig
+from diffrec_core.models.sasrec.config import SasRecConfig
 from diffrec_core.nn.denoising import DenoisingConfig
 from diffrec_core.report.status import render_status
 from pipeline_steps.__main__ import VERBS

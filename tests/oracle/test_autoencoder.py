@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffrec_core.models.autoencoder.config import AutoencoderConfig
-from diffrec_core.models.autoencoder.mult_dae import MultDaeConfig
-from diffrec_core.models.autoencoder.mult_vae import MultVaeConfig
+from diffrec_core.models.autoencoder.config import AutoencoderConfig, MultDaeConfig, MultVaeConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.autoencoder.program import AutoencoderProgram
 from diffrec_core.models.kinds import create

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.models.autoencoder.mult_dae import MultDae, MultDaeConfig
+from diffrec_core.models.autoencoder.config import MultDaeConfig
+from diffrec_core.models.autoencoder.model import MultDae
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.diffrec.config import DiffRecConfig
-from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
-from diffrec_core.models.diffrec.network import DiffRecNetwork
+from diffrec_core.models.diffrec.network import DiffRecNetwork, denoised_squared_error
 from diffrec_core.models.kinds import create
 from diffrec_core.nn.denoising import (
     DenoisingConfig,

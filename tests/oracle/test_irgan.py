@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.irgan import program as programs
+from diffrec_core.models.irgan.config import IrganConfig
 from diffrec_core.models.irgan.discriminator import (
     Discriminator,
     advantages,
@@ -18,7 +19,6 @@ from diffrec_core.models.irgan.discriminator import (
     reward,
 )
 from diffrec_core.models.irgan.generator import Generator, draw, draw_own
-from diffrec_core.models.irgan.model import IrganConfig
 from diffrec_core.models.irgan.program import Game, IrganProgram
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.epoch import Epoch
@@ -167,12 +167,12 @@ def test_chunks_of_users_add_up_to_the_gradient_of_all(monkeypatch: pytest.Monke
         monkeypatch.setattr(programs, "CHUNK_ENTRIES", entries)
         it, epoch = game(), Epoch(1)
         losses.append(it._backward(np.arange(3), epoch))
-        gradients.append(it.game.generator.history.grad)
+        gradients.append(it.network.generator.history.grad)
     torch.testing.assert_close(gradients[0], gradients[1])
     expected = game()
-    loss = likelihood_loss(expected.game.generator(ROWS).log_softmax(dim=1), ROWS) / 3
+    loss = likelihood_loss(expected.network.generator(ROWS).log_softmax(dim=1), ROWS) / 3
     loss.backward()
-    torch.testing.assert_close(gradients[0], expected.game.generator.history.grad)
+    torch.testing.assert_close(gradients[0], expected.network.generator.history.grad)
 
 
 def test_each_player_learns_from_its_own_loss_alone() -> None:
@@ -182,7 +182,7 @@ def test_each_player_learns_from_its_own_loss_alone() -> None:
         it, epoch = game(pretrain_epochs=pretrain_epochs), Epoch(1)
         with torch_seed(7, "step"):
             it._backward(np.arange(3), epoch)
-        found.append((it.game.discriminator.users.grad, it.game.generator.items.grad))
+        found.append((it.network.discriminator.users.grad, it.network.generator.items.grad))
     (first_d, first_g), (second_d, second_g) = found
     torch.testing.assert_close(first_d, second_d)
     assert first_d is not None and first_d.abs().max() > 0
@@ -196,7 +196,7 @@ def test_the_share_of_own_items_reaches_the_draws() -> None:
         it, epoch = game(pretrain_epochs=0, positive_share=share), Epoch(1)
         with torch_seed(8, "step"):
             it._backward(np.arange(3), epoch)
-        gradients.append(it.game.generator.items.grad)
+        gradients.append(it.network.generator.items.grad)
     assert not torch.allclose(*gradients)
 
 

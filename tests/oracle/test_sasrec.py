@@ -12,7 +12,8 @@ from torch.nn.functional import log_softmax
 from diffrec_core.common.rng import generator
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.sasrec import losses
-from diffrec_core.models.sasrec.model import SasRec, SasRecConfig
+from diffrec_core.models.sasrec.config import SasRecConfig
+from diffrec_core.models.sasrec.model import SasRec
 from diffrec_core.models.sasrec.network import SasRecNetwork
 from diffrec_core.models.sasrec.program import SasRecProgram
 from diffrec_core.models.sasrec.windows import Padded, cut, newest
@@ -211,11 +212,11 @@ def program(**options: Any) -> SasRecProgram:
 def test_a_batch_has_the_mean_loss_of_its_entries(loss: Any, negatives: int | None) -> None:
     """However it is shared: windows have different lengths, and each entry weighs the same."""
     it = program(loss=loss, negatives=negatives)
-    rows = np.arange(len(it.windows))
+    rows = np.arange(len(it.rows))
     whole = sum(float(loss.detach()) for loss in it.losses(rows, Epoch(1)))
     states, targets, users = [], [], []
     for row, window in enumerate([[3, 1], [1, 4, 1, 5], [8, 0, 7]]):
-        assert it.windows.take(np.array([row])).items.tolist() == window
+        assert it.rows.take(np.array([row])).items.tolist() == window
         part = Histories.from_lists([window[:-1]])
         states.append(it.network(Padded.from_histories(part, part.weights, it.device))[0].detach())
         targets += window[1:]

@@ -1,1 +1,1 @@
-"""Autoencoders of histories with a multinomial likelihood: what Mult-VAE and Mult-DAE share."""
+"""Mult-VAE and Mult-DAE, autoencoders of histories (Liang et al., WWW 2018)."""

@@ -12,7 +12,7 @@ from diffrec_core.training.trainer import TrainingConfig
 
 
 class AutoencoderConfig(ModelConfig, TrainingConfig):
-    """Size and optimisation of both."""
+    """Size and optimisation that both have."""
 
     hidden_dims: PositiveTuple = (600,)
     """Widths from the code outwards, the same on both sides: [600] is I → 600 → Z → 600 → I.
@@ -25,13 +25,13 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
     """Of a history: items share one probability (eq. 2), or each has its own (eq. 4)."""
 
     denoising: DenoisingConfig = DenoisingConfig()
-    """Whether interactions that are unlikely count less (see `training.denoising`)."""
+    """Unlikely interactions may count less (see `nn.denoising`)."""
 
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """On the input history, scaled to length 1, in training."""
 
     recency_in_training: bool = True
-    """Whether `recency` weights histories in training too, or only when they are scored."""
+    """`recency` weights histories in training too, not only when they are scored."""
 
     batch_size: int = Field(default=500, ge=1)
     """Users per step."""
@@ -65,3 +65,43 @@ class AutoencoderConfig(ModelConfig, TrainingConfig):
             "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
             "batch_size": trial.suggest_int("batch_size", 50, 500, log=True),
         }
+
+
+class MultVaeConfig(AutoencoderConfig):
+    """The partially regularised variant: the KL divergence gets less than its whole weight."""
+
+    kind: Literal["mult_vae"] = "mult_vae"
+
+    kl_weight_max: float = Field(default=0.2, ge=0.0)
+    """β of section 2.2, once it has risen; 1 is the evidence lower bound."""
+
+    kl_weight_anneal_steps: int = Field(default=200_000, ge=0)
+    """β rises by 1 / this per batch up to its maximum; 0: it starts there."""
+
+    @property
+    def kl_schedule(self) -> tuple[float, int] | None:
+        """Maximum and steps."""
+        return self.kl_weight_max, self.kl_weight_anneal_steps
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """Add the weight of the KL divergence."""
+        return {
+            **super().suggest(trial),
+            "kl_weight_max": trial.suggest_float("kl_weight_max", 0.03, 1.0, log=True),
+            "kl_weight_anneal_steps": trial.suggest_int(
+                "kl_weight_anneal_steps", 100, 200_000, log=True
+            ),
+        }
+
+
+class MultDaeConfig(AutoencoderConfig):
+    """A penalty on the parameters takes the place of the KL divergence."""
+
+    kind: Literal["mult_dae"] = "mult_dae"
+
+    l2: float = Field(default=0.01, ge=0.0)
+    """λ, weight of half the squared parameters beside the mean loss of a batch."""
+
+    def suggest(self, trial: Trial) -> dict[str, Any]:
+        """Add the penalty."""
+        return {**super().suggest(trial), "l2": trial.suggest_float("l2", 1e-4, 1.0, log=True)}

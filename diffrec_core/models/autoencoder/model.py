@@ -1,4 +1,8 @@
-"""Mult-VAE and Mult-DAE as recommenders."""
+"""Mult-VAE and Mult-DAE: autoencoders of histories with a multinomial likelihood.
+
+Source: Liang, Krishnan, Hoffman & Jebara, "Variational Autoencoders for Collaborative Filtering",
+WWW 2018, section 2.2, and 2.3 for Mult-DAE (a code that is a point, without a prior).
+"""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -6,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from diffrec_core.data.histories import Histories
-from diffrec_core.models.autoencoder.config import AutoencoderConfig
+from diffrec_core.models.autoencoder.config import AutoencoderConfig, MultDaeConfig, MultVaeConfig
 from diffrec_core.models.autoencoder.network import AutoencoderNetwork
 from diffrec_core.models.autoencoder.program import AutoencoderProgram
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
@@ -29,7 +33,7 @@ class Autoencoder(Recommender):
             self.network = AutoencoderNetwork(len(data.items), self.config).to(self.device)
         program = AutoencoderProgram(
             self.network,
-            self.training_rows(data.histories, with_recency=self.config.recency_in_training),
+            self.input_rows(data.histories, with_recency=self.config.recency_in_training),
             self.config,
             seed=options.seed,
             validation=lambda: self.validate(
@@ -49,3 +53,17 @@ class Autoencoder(Recommender):
         self.network = AutoencoderNetwork(n_items, self.config)
         self.network.load_state_dict(dict(tensors))
         self.network.to(self.device)
+
+
+class MultVae(Autoencoder):
+    """Draws a code from the history, in training; scores from the code's mean."""
+
+    Config: ClassVar[type[ModelConfig]] = MultVaeConfig
+    config: MultVaeConfig
+
+
+class MultDae(Autoencoder):
+    """Restores what is missing in a history; the restored one ranks."""
+
+    Config: ClassVar[type[ModelConfig]] = MultDaeConfig
+    config: MultDaeConfig

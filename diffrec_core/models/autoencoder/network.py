@@ -1,12 +1,9 @@
 """Encoder and decoder of histories.
 
-Source: Liang, Krishnan, Hoffman & Jebara, "Variational Autoencoders for Collaborative Filtering",
-WWW 2018. Histories stay sparse: the first layer reads the rows of its table that occur, and the
-likelihood the scores of the items that occur.
+Histories stay sparse: the first layer reads the rows of its table that occur, and the likelihood
+the scores of the items that occur. Sections and equations are those of the paper (see `model`).
 Shapes: B users, I items, Z latent dimensions.
 """
-
-import itertools
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +11,7 @@ from torch import Tensor, nn
 from diffrec_core.models.autoencoder.config import AutoencoderConfig
 from diffrec_core.nn.denoising import Reweigh, denoised
 from diffrec_core.nn.dropout import Dropout
-from diffrec_core.nn.initialise import initialise_linear
+from diffrec_core.nn.mlp import initialise_linear, mlp
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.nn.variational import (
     kl_divergence,
@@ -37,10 +34,6 @@ class AutoencoderNetwork(nn.Module):
 
     The code of a drawn model is the mean and the log-variance of a Gaussian, without a
     nonlinearity; that of the other passes through tanh (section 4).
-
-    Args:
-        n_items: I.
-        config: sizes.
     """
 
     def __init__(self, n_items: int, config: AutoencoderConfig) -> None:
@@ -52,8 +45,8 @@ class AutoencoderNetwork(nn.Module):
         inwards = (*reversed(outwards), code_dim)
         self.table = nn.Parameter(torch.empty(inwards[0], inwards[1]))
         self.bias = nn.Parameter(torch.empty(inwards[1]))
-        self.encoder = _layers(inwards[1:], tanh_first=True)
-        self.decoder = _layers((config.latent_dim, *outwards), tanh_first=not self.drawn)
+        self.encoder = mlp(inwards[1:], "tanh", activate_first=True)
+        self.decoder = mlp((config.latent_dim, *outwards), "tanh", activate_first=not self.drawn)
         self.dropout = Dropout(config.dropout)
         self.apply(initialise_linear)
         nn.init.xavier_normal_(self.table)
@@ -71,7 +64,7 @@ class AutoencoderNetwork(nn.Module):
 
         A drawn model adds `kl_weight` times the KL divergence of its code (section 2.2): minus the
         evidence lower bound where the weight is 1. `reweigh` weighs the interactions that are to
-        be explained (see `training.denoising`).
+        be explained (see `nn.denoising`).
         """
         rows = histories.normalized()
         mean, log_variance = self._encode(rows.with_weights(self.dropout(rows.weights)))
@@ -90,13 +83,3 @@ class AutoencoderNetwork(nn.Module):
             return code, None
         mean, log_variance = code.chunk(2, dim=1)
         return mean, log_variance
-
-
-def _layers(widths: tuple[int, ...], *, tanh_first: bool) -> nn.Sequential:
-    """Linear layers of the given widths, a tanh before each, that of the first if asked."""
-    layers: list[nn.Module] = []
-    for position, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        if tanh_first or position:
-            layers.append(nn.Tanh())
-        layers.append(nn.Linear(fan_in, fan_out))
-    return nn.Sequential(*layers)

@@ -1,6 +1,6 @@
 """Mult-VAE and Mult-DAE in training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,36 +17,14 @@ from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 
 
-class AutoencoderProgram(BatchProgram):
-    """The training of one network.
+class AutoencoderProgram(BatchProgram[AutoencoderNetwork, SparseRows, AutoencoderConfig]):
+    """One network and every user's weighted history."""
 
-    Args:
-        network: what is trained.
-        rows: every user's weighted history, on the network's device.
-        config: learning rate, batches and the weight of the KL divergence.
-        seed: of the order of users.
-        validation: measures recall@20, or returns None.
-    """
-
-    def __init__(
-        self,
-        network: AutoencoderNetwork,
-        rows: SparseRows,
-        config: AutoencoderConfig,
-        *,
-        seed: int,
-        validation: Callable[[], float | None],
-    ) -> None:
-        adam = Adam(network.parameters(), config.learning_rate, weight_decay=config.l2, fused=True)
-        super().__init__(
-            network,
-            {"autoencoder": adam},
-            n_rows=len(rows),
-            batch_size=config.batch_size,
-            seed=seed,
-            validation=validation,
-        )
-        self.network, self.rows, self.config = network, rows, config
+    def make_optimizers(self) -> dict[str, Adam]:
+        """Return Adam for all parameters."""
+        rate, l2 = self.config.learning_rate, self.config.l2
+        adam = Adam(self.network.parameters(), rate, weight_decay=l2, fused=True)
+        return {"autoencoder": adam}
 
     def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Negative log-likelihood of the users' histories, and the KL divergence of their codes."""

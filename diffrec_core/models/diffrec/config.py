@@ -17,7 +17,7 @@ from diffrec_core.training.trainer import TrainingConfig
 class DiffRecConfig(
     ModelConfig, DiffusionLossConfig, DenoiserConfig, ClusterVaeConfig, TrainingConfig
 ):
-    """Everything that the family can be told; the autoencoder's part counts if `latent`."""
+    """All options of the family; the autoencoder's are used if `latent`."""
 
     kind: Literal["diffrec"] = "diffrec"
 
@@ -25,8 +25,8 @@ class DiffRecConfig(
     """Diffuse latent codes (L-DiffRec) instead of whole histories (DiffRec)."""
 
     recency_in_training: bool = True
-    """Whether `recency` weights histories in training too, as in the paper, or only when they
-    are scored: learn from whole histories what goes together, then ask about the newest."""
+    """`recency` weights histories in training too, as in the paper. Off: only when they are scored;
+    the model learns from whole histories what goes together, and is asked about the newest."""
 
     precision: Precision = "auto"
     """Of the matrix products, in training and in scoring; weights, losses and scores are float32
@@ -34,7 +34,7 @@ class DiffRecConfig(
     `bfloat16` is about twice as fast; on one without, many times slower."""
 
     denoising: DenoisingConfig = DenoisingConfig()
-    """Whether interactions that are fitted badly count less (see `training.denoising`): in the
+    """Interactions that are fitted badly may count less (see `nn.denoising`): in the
     squared error, or in the autoencoder's likelihood if `latent`."""
 
     batch_size: int = Field(default=400, ge=1)
@@ -78,7 +78,7 @@ class DiffRecConfig(
 
     @property
     def _is_pointwise(self) -> bool:
-        """Whether the loss has a term for each interaction."""
+        """The loss has a term for each interaction."""
         return self.latent or self.prediction_target == "x_start"
 
     def suggest(self, trial: Trial) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 Shapes: B rows, D dimensions of the vector, E of the timestep embedding.
 """
 
-import itertools
 import math
-from typing import Literal
 
 import torch
 from pydantic import Field
@@ -14,16 +12,8 @@ from torch import Tensor, nn
 from diffrec_core.common.config import Config, PositiveTuple
 from diffrec_core.diffusion.hidden_space_sampler import SplitDenoiser
 from diffrec_core.nn.dropout import Dropout
-from diffrec_core.nn.initialise import initialise_linear
+from diffrec_core.nn.mlp import Activation, initialise_linear, mlp
 
-Activation = Literal["tanh", "relu", "sigmoid", "leaky_relu"]
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "sigmoid": nn.Sigmoid,
-    "leaky_relu": nn.LeakyReLU,
-}
 _MAX_PERIOD = 10_000.0
 
 
@@ -47,28 +37,8 @@ class DenoiserConfig(Config):
     """Scale each noisy input to length 1."""
 
 
-def activation(name: Activation) -> nn.Module:
-    """Make the named activation."""
-    return _ACTIVATIONS[name]()
-
-
-def mlp(widths: tuple[int, ...], name: Activation, *, activate_last: bool) -> nn.Sequential:
-    """Linear layers of the given widths with activations between them, and last if asked."""
-    layers: list[nn.Module] = []
-    for position, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-        layers.append(nn.Linear(fan_in, fan_out))
-        if activate_last or position < len(widths) - 2:
-            layers.append(activation(name))
-    return nn.Sequential(*layers)
-
-
 class Denoiser(nn.Module):
-    """Estimate x_start (or the noise) from x_t and t.
-
-    Args:
-        dim: D.
-        config: the MLP.
-    """
+    """Estimate x_start (or the noise), (B, D), from x_t and t."""
 
     def __init__(self, dim: int, config: DenoiserConfig) -> None:
         super().__init__()
@@ -77,10 +47,7 @@ class Denoiser(nn.Module):
         self.embed = nn.Linear(embedding_dim, embedding_dim)
         widths = (dim, *reversed(outwards), *outwards[1:], dim)
         first = nn.Linear(dim + embedding_dim, widths[1])
-        self.rest = nn.Sequential()
-        if outwards:
-            rest = mlp(widths[1:], config.activation, activate_last=False)
-            self.rest = nn.Sequential(activation(config.activation), *rest)
+        self.rest = mlp(widths[1:], config.activation, activate_first=True)
         for part in (self.embed, first, self.rest):
             part.apply(initialise_linear)
         self.first, self.first_of_t = _split_columns(first, dim)

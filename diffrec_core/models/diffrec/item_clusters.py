@@ -1,4 +1,4 @@
-"""k-means over item embeddings: the categories of the latent models."""
+"""k-means over item embeddings: the clusters of the latent models."""
 
 import logging
 

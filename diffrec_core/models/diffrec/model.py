@@ -42,7 +42,7 @@ class DiffRec(Recommender):
             self.network.compile_denoiser()
         program = DiffRecProgram(
             self.network,
-            self.training_rows(data.histories, with_recency=self.config.recency_in_training),
+            self.input_rows(data.histories, with_recency=self.config.recency_in_training),
             self.config,
             seed=options.seed,
             validation=lambda: self.validate(
@@ -55,8 +55,8 @@ class DiffRec(Recommender):
         self.network.eval()
         return self.network.recover(self.input_rows(histories))
 
-    def _network(self, n_items: int, categories: NDArray[np.int64] | None) -> DiffRecNetwork:
-        return DiffRecNetwork(self.config, n_items, categories).to(self.device)
+    def _network(self, n_items: int, clusters: NDArray[np.int64] | None) -> DiffRecNetwork:
+        return DiffRecNetwork(self.config, n_items, clusters).to(self.device)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = dict(self.network.named_parameters())
@@ -66,13 +66,13 @@ class DiffRec(Recommender):
         return tensors
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
-        categories: NDArray[np.int64] | None = None
+        clusters: NDArray[np.int64] | None = None
         learned = dict(tensors)
         if self.config.latent:
             order, sizes = learned.pop("item_order"), learned.pop("category_sizes")
-            categories = np.empty(n_items, dtype=np.int64)
-            categories[order.numpy()] = np.repeat(np.arange(len(sizes)), sizes.numpy())
-        self.network = self._network(n_items, categories)
+            clusters = np.empty(n_items, dtype=np.int64)
+            clusters[order.numpy()] = np.repeat(np.arange(len(sizes)), sizes.numpy())
+        self.network = self._network(n_items, clusters)
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 parameter.copy_(learned[name])

@@ -20,11 +20,11 @@ from diffrec_core.diffusion.losses import (
     SquaredError,
     diffusion_loss,
     loss_weights,
+    mean_squared_error,
 )
 from diffrec_core.diffusion.timestep_sampler import Timesteps, TimestepSampler
 from diffrec_core.models.diffrec.cluster_vae import ClusterVae
 from diffrec_core.models.diffrec.config import DiffRecConfig
-from diffrec_core.models.diffrec.denoised_error import denoised_squared_error
 from diffrec_core.models.diffrec.denoiser import Denoiser
 from diffrec_core.nn.denoising import Reweigh, denoised
 from diffrec_core.nn.precision import product_dtype, rounded_inputs
@@ -41,24 +41,18 @@ NOISE_SEED = derive_seed(0, "inference noise")
 
 
 class DiffRecNetwork(nn.Module):
-    """The four variants.
-
-    Args:
-        config: sizes and options.
-        n_items: I.
-        categories: (I,) category of each item; None without autoencoders.
-    """
+    """The four variants; the latent ones need `clusters`, (I,), the cluster of each item."""
 
     loss_weights: Tensor
 
     def __init__(
-        self, config: DiffRecConfig, n_items: int, categories: NDArray[np.int64] | None
+        self, config: DiffRecConfig, n_items: int, clusters: NDArray[np.int64] | None
     ) -> None:
         super().__init__()
         self.config = config
         self.vae: ClusterVae | None = None
-        if config.latent and categories is not None:
-            self.vae = ClusterVae(categories, config)
+        if config.latent and clusters is not None:
+            self.vae = ClusterVae(clusters, config)
         self.denoiser = Denoiser(self.vae.latent_dim if self.vae else n_items, config)
         self.diffusion = GaussianDiffusion(config)
         self.sampler = TimestepSampler(config.steps, config)
@@ -68,12 +62,13 @@ class DiffRecNetwork(nn.Module):
             normalize_input=config.normalize_input,
             hidden_layers=len(config.hidden_dims),
         )
-        self._reverse = _Reverse(self.diffusion, self.denoiser)
+        self._sampler: tuple[HiddenSpaceSampler, Tensor] | None = None
+        self._sampler_key: object = None
 
     def train(self, mode: bool = True) -> Self:  # torch's signature
-        """Switch dropout; weights that are about to change make the sampler forget them."""
+        """Switch dropout; drop the sampler of weights that are about to change."""
         if mode:
-            self._reverse.forget()
+            self._sampler = None
         return super().train(mode)
 
     def compile_denoiser(self) -> None:
@@ -109,12 +104,14 @@ class DiffRecNetwork(nn.Module):
             kl_weight: of the KL divergence.
             timesteps: draws them; without it, the network's own sampler does.
             reweigh: weighs the squared error of a history's items, or the likelihood of those
-                that dropout has left if latent (see `training.denoising`).
+                that dropout has left if latent (see `nn.denoising`).
         """
         timesteps = timesteps or self.sampler
         with self._autocast():
             if self.vae is None:
-                error = _error(histories, reweigh)
+                error = reweigh and partial(
+                    denoised_squared_error, histories=histories, reweigh=reweigh
+                )
                 return self._diffuse(histories.dense(), timesteps, error).loss
             code = self.vae.encode(histories)
             z_start = sample_latent(code.mean, code.log_variance)
@@ -147,10 +144,21 @@ class DiffRecNetwork(nn.Module):
             with self._autocast():
                 x_0 = self.diffusion.p_sample_loop(self.denoiser, x_start(), noise)
             return x_0.to(torch.float32)
-        sampler, table_DG = self._reverse.current(self._dtype)
+        sampler, table_DG = self._hidden_sampler()
         projected_BG = project(table_DG)
         with self._autocast():
             return sampler(projected_BG, x_start, noise)
+
+    def _hidden_sampler(self) -> tuple[HiddenSpaceSampler, Tensor]:
+        """The sampler of the current weights, and W transposed, (D, G)."""
+        # a copy into a tensor raises its version; a fused optimizer's step does not: see `train`
+        versions = tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
+        key = self._dtype, versions
+        if self._sampler is None or key != self._sampler_key:
+            split = self.denoiser.split(self.diffusion.steps)
+            sampler = HiddenSpaceSampler(self.diffusion, split, self._dtype)
+            self._sampler, self._sampler_key = (sampler, split.input_weight.T.contiguous()), key
+        return self._sampler
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -162,33 +170,23 @@ class DiffRecNetwork(nn.Module):
         return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
-def _error(histories: SparseRows, reweigh: Reweigh | None) -> SquaredError | None:
-    """The squared error with a history's items weighed; None where they are not."""
-    if reweigh is None:
-        return None
-    return partial(denoised_squared_error, histories=histories, reweigh=reweigh)
+def denoised_squared_error(
+    output: Tensor, target: Tensor, *, histories: SparseRows, reweigh: Reweigh
+) -> Tensor:
+    """(B,) mean over D of the squared error, with the entries of the histories weighed.
 
-
-class _Reverse:
-    """The hidden-space sampler of the weights as they are now, made anew when they change."""
-
-    def __init__(self, diffusion: GaussianDiffusion, denoiser: Denoiser) -> None:
-        self.diffusion, self.denoiser = diffusion, denoiser
-        self.of: tuple[torch.dtype, tuple[tuple[int, int], ...]] | None = None
-        self.made: tuple[HiddenSpaceSampler, Tensor] | None = None
-
-    def forget(self) -> None:
-        """Make the sampler anew at the next call."""
-        self.made = None
-
-    def current(self, dtype: torch.dtype) -> tuple[HiddenSpaceSampler, Tensor]:
-        """The sampler, with products in `dtype`, and W transposed, (D, G)."""
-        # a copy into a tensor counts its version up; a fused optimiser's step does not, hence
-        # `forget` before training
-        now = dtype, tuple((p.data_ptr(), p._version) for p in self.denoiser.parameters())
-        if self.made is None or now != self.of:
-            split = self.denoiser.split(self.diffusion.steps)
-            table = split.input_weight.T.contiguous()
-            self.of = now
-            self.made = HiddenSpaceSampler(self.diffusion, split, dtype), table
-        return self.made
+    Args:
+        output: (B, D).
+        target: (B, D), the dense histories.
+        histories: B rows. Their weights are the target: the error itself counts 1, and 0 where
+            a weight of 0 says that there is no interaction.
+        reweigh: from `reweighing`.
+    """
+    at = histories.positions
+    error_N = output.flatten().gather(0, at).to(torch.float32) - target.flatten().gather(0, at)
+    with torch.no_grad():
+        ones = (histories.weights != 0).to(torch.float32)
+        missing = ones - reweigh(0.5 * error_N.square(), ones)
+    lost_N = missing * error_N.square()
+    lost_B = error_N.new_zeros(len(histories)).index_add(0, histories.rows, lost_N)
+    return mean_squared_error(output, target) - lost_B / target.shape[1]

@@ -1,6 +1,6 @@
-"""The family in training."""
+"""DiffRec and its variants in training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from diffrec_core.diffusion.timestep_sampler import TimestepSampler
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.network import DiffRecNetwork
-from diffrec_core.models.diffrec.shared_timesteps import SharedTimesteps
 from diffrec_core.nn.denoising import reweighing
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.nn.variational import annealed
@@ -18,43 +18,21 @@ from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 
 
-class DiffRecProgram(BatchProgram):
-    """One network and every user's history.
+class DiffRecProgram(BatchProgram[DiffRecNetwork, SparseRows, DiffRecConfig]):
+    """One network and every user's weighted history."""
 
-    Args:
-        network: what is trained.
-        rows: every user's weighted history, on the network's device.
-        config: learning rates, batches and loss weights.
-        seed: of the order of users.
-        validation: measures recall@20, or returns None.
-    """
-
-    def __init__(
-        self,
-        network: DiffRecNetwork,
-        rows: SparseRows,
-        config: DiffRecConfig,
-        *,
-        seed: int,
-        validation: Callable[[], float | None],
-    ) -> None:
+    def make_optimizers(self) -> dict[str, AdamW]:
+        """Return AdamW for the denoiser, and for the autoencoders if latent."""
+        config = self.config
         parts: dict[str, tuple[nn.Module, float]] = {
-            "denoiser": (network.denoiser, config.learning_rate)
+            "denoiser": (self.network.denoiser, config.learning_rate)
         }
-        if network.vae is not None:
-            parts["vae"] = (network.vae, config.vae_learning_rate)
-        super().__init__(
-            network,
-            {
-                name: AdamW(part.parameters(), rate, weight_decay=config.weight_decay, fused=True)
-                for name, (part, rate) in parts.items()
-            },
-            n_rows=len(rows),
-            batch_size=config.batch_size,
-            seed=seed,
-            validation=validation,
-        )
-        self.network, self.rows, self.config = network, rows, config
+        if self.network.vae is not None:
+            parts["vae"] = (self.network.vae, config.vae_learning_rate)
+        return {
+            name: AdamW(part.parameters(), rate, weight_decay=config.weight_decay, fused=True)
+            for name, (part, rate) in parts.items()
+        }
 
     def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Diffusion alone, or with the autoencoder's likelihood if latent."""
@@ -72,3 +50,30 @@ class DiffRecProgram(BatchProgram):
         if config.diffusion_loss_weight_anneal_epochs:
             share -= (epoch - 1) / config.diffusion_loss_weight_anneal_epochs
         return max(share * config.diffusion_loss_weight, config.diffusion_loss_weight_floor)
+
+
+class SharedTimesteps:
+    """A timestep sampler for this process's share of a batch that several compute together.
+
+    Timesteps are drawn for the whole batch, from the same seed in every process, and the losses
+    of the whole batch are remembered: the processes' samplers stay equal.
+
+    Args:
+        epoch: the epoch under way.
+        sampler: whose probabilities and history are used.
+    """
+
+    def __init__(self, epoch: Epoch, sampler: TimestepSampler) -> None:
+        self._epoch, self._sampler = epoch, sampler
+        self._t = torch.zeros(0, dtype=torch.long)
+
+    def sample(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """Draw for the `batch_size` rows of this process; see `TimestepSampler.sample`."""
+        with self._epoch.common_seed("timesteps"):
+            self._t, importance = self._sampler.sample(self._epoch.batch_rows)
+        part = self._epoch.part
+        return self._t[part], importance[part]
+
+    def update(self, t: Tensor, losses: Tensor) -> None:
+        """Remember the losses of this process and all others; see `TimestepSampler.update`."""
+        self._sampler.update(self._t, self._epoch.whole(losses))

@@ -1,12 +1,11 @@
-"""What the models have in common that score by item factors learned with the library `implicit`.
+"""Models that score by item factors learned with the library `implicit`.
 
-A user's factor is never kept: it is computed from the history that is to be scored, by the same
-rule for everybody, whether the library saw the user or not.
+User factors are not stored: they are computed from the history that is to be scored, by the same
+rule for known users and new ones.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import ClassVar
 
 import numpy as np
@@ -31,15 +30,12 @@ Advance = Callable[..., None]
 
 
 class FactorRecommender(Recommender):
-    """Scores by user factor · item factor, the former being computed from the history.
-
-    Subclasses say how item factors are learned and user factors computed.
-    """
+    """Scores by user factor · item factor."""
 
     item_factors: Tensor
 
     _driver: ClassVar[str]
-    """The setting that makes the factors grow, as `l2` makes them shrink."""
+    """The setting to lower when the factors diverge, as `l2` is to be raised."""
 
     @abstractmethod
     def _item_factors(
@@ -59,7 +55,8 @@ class FactorRecommender(Recommender):
             options.advance(0, f"iteration {iteration + 1}")
 
         try:
-            with _one_blas_thread():
+            # the library's own threads do the work; it warns of a BLAS that brings more of them
+            with threadpool_limits(limits=1, user_api="blas"):
                 factors_IF = self._item_factors(x_UI, options.seed, advance)
         except ModelFitError as error:  # all that the library raises it for
             settings = self.config.model_dump()
@@ -81,13 +78,6 @@ class FactorRecommender(Recommender):
 
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:
         self.item_factors = tensors["item_factors"].to(self.device)
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """The library's own threads do the work; it warns of a BLAS that brings more of them."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
 
 
 def solve_each(

@@ -3,7 +3,7 @@
 Source: Wang et al., "IRGAN: A Minimax Game for Unifying Generative and Discriminative Information
 Retrieval Models", SIGIR 2017 (arXiv 1705.10513), equations by their numbers there.
 
-Shapes: B users, I items, N entries of their histories, K samples of each user, D embedding.
+Shapes: B of all users, I items, N entries of their histories, K samples of each user, D embedding.
 """
 
 from typing import Literal
@@ -22,11 +22,6 @@ class Discriminator(nn.Module):
     """f(d, u) = v_u · v_d + b_d; σ(f) is how likely u has d (eq. 2; section 4.2).
 
     It is needed in training alone, so that its users may have vectors of their own.
-
-    Args:
-        n_users: U.
-        n_items: I.
-        dim: D.
     """
 
     def __init__(self, n_users: int, n_items: int, dim: int) -> None:
@@ -43,7 +38,7 @@ class Discriminator(nn.Module):
 
 
 def reward(f_BK: Tensor, kind: Reward) -> Tensor:
-    """What the generator gets for items: ln(1 + exp f) (eq. 5), or 2 σ(f) - 1 (section 3.2)."""
+    """Reward the generator's items: ln(1 + exp f) (eq. 5), or 2 σ(f) - 1 (section 3.2)."""
     return softplus(f_BK) if kind == "log" else 2.0 * f_BK.sigmoid() - 1.0
 
 

@@ -19,13 +19,8 @@ class Generator(nn.Module):
     """p(d | u) = softmax over d of v_u · v_d + b_d, v_u being a weighted sum over the history.
 
     The paper learns a vector of every user (section 4.2). Ours is computed from the history, so
-    that whoever has one can be scored; in training, entries are dropped from it at random, lest
-    an item be explained by itself.
-
-    Args:
-        n_items: I.
-        dim: D.
-        dropout: share of a history's entries that training hides.
+    that whoever has one can be scored; training hides a share `dropout` of its entries, lest an
+    item be explained by itself.
     """
 
     def __init__(self, n_items: int, dim: int, dropout: float) -> None:
@@ -41,7 +36,7 @@ class Generator(nn.Module):
         norm_B = torch.zeros(len(rows), device=rows.weights.device)
         norm_B = norm_B.index_add_(0, rows.rows, rows.weights.square()).sqrt()
         weights_N = rows.weights / norm_B.clamp_min(_LEAST_NORM)[rows.rows]
-        seen = SparseRows(rows.offsets, rows.items, self.dropout(weights_N), rows.n_items)
+        seen = rows.with_weights(self.dropout(weights_N))
         return torch.addmm(self.bias, seen.project(self.history), self.items.T)
 
 
@@ -49,8 +44,8 @@ class Draws(NamedTuple):
     """Items drawn for B users, K for each.
 
     Attributes:
-        fakes: (B, K) from the generator: what the discriminator is to tell from the user's items.
-        items: (B, K) from the generator or the user's own: what the generator is graded for.
+        fakes: (B, K) from the generator, for the discriminator to tell from the user's items.
+        items: (B, K) from the generator or the user's own, for which the generator is rewarded.
         ratios: (B, K) p(item) / probability of having drawn it.
     """
 

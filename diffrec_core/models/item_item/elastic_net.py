@@ -80,14 +80,7 @@ def solve(
 
 
 class _Block:
-    """The problems of B items over all items.
-
-    Args:
-        gram_II: G.
-        targets: (B,) the items.
-        problem: what is minimised.
-        device: where coordinate descent runs.
-    """
+    """The problems of B items, the targets, over all items."""
 
     def __init__(
         self,
@@ -138,10 +131,45 @@ class _Block:
         active_BI = ((weights_BI != 0).astype(np.int8) + candidates_BI).tocsr()
         active_BI.sort_indices()
         parts = [
-            _Candidates(self, weights_BI, active_BI, rows).solve()
+            self._solve_over(active_BI[rows], weights_BI[rows], rows)
             for rows in _parts(active_BI, 0, active_BI.shape[0])
         ]
         return sparse.vstack(parts, format="csr")
+
+    def _solve_over(
+        self, active_bI: sparse.csr_matrix, start_bI: sparse.csr_matrix, rows: slice
+    ) -> sparse.csr_matrix:
+        """Solve some rows, each over its active items; M is the most that a row has."""
+        lengths = np.diff(active_bI.indptr)
+        filled_bM = np.arange(max(1, lengths.max()))[None] < lengths[:, None]
+        items_bM = np.zeros(filled_bM.shape, dtype=np.int64)
+        items_bM[filled_bM] = active_bI.indices
+        at = np.arange(len(lengths))[:, None], items_bM
+        # padding has no slack ever, so its weight stays 0
+        together_bM = np.where(filled_bM, self.together[rows][at], -np.inf)
+        start_bM = np.where(filled_bM, start_bI.toarray()[at], 0.0)
+        weights_bM = coordinate_descent(
+            self._gram_of(items_bM),
+            self._tensor(together_bM),
+            self._tensor(start_bM),
+            self._tensor(self.limit[rows]),
+            self.problem,
+        )
+        entries = weights_bM.cpu().numpy()[filled_bM]
+        place = active_bI.indices, active_bI.indptr
+        result = sparse.csr_matrix((entries, *place), active_bI.shape)
+        result.eliminate_zeros()
+        return result
+
+    def _gram_of(self, items_bM: NDArray[np.int64]) -> Tensor:
+        """(b, M, M) G of each row's items, out of one dense matrix over those of all rows."""
+        union, place = np.unique(items_bM, return_inverse=True)
+        gram_VV = self._tensor(self.gram[union][:, union].toarray()).to(torch.float64)
+        place_bM = self._tensor(place.reshape(items_bM.shape))
+        return gram_VV[place_bM[:, :, None], place_bM[:, None, :]]
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
 
 
 def _largest(values_BI: NDArray[np.float64], count: int) -> sparse.csr_matrix:
@@ -164,61 +192,6 @@ def _parts(active_BI: sparse.csr_matrix, start: int, stop: int) -> Iterator[slic
     middle = (start + stop) // 2
     yield from _parts(active_BI, start, middle)
     yield from _parts(active_BI, middle, stop)
-
-
-class _Candidates:
-    """Some rows' problems over M candidates each; rows with fewer are filled up.
-
-    Args:
-        block: the problems over all items.
-        weights_BI: where to begin.
-        active_BI: has an entry for each candidate.
-        rows: which rows of the block.
-    """
-
-    def __init__(
-        self,
-        block: _Block,
-        weights_BI: sparse.csr_matrix,
-        active_BI: sparse.csr_matrix,
-        rows: slice,
-    ) -> None:
-        active, self.block = active_BI[rows], block
-        self.shape, self.indptr = active.shape, active.indptr
-        lengths = np.diff(active.indptr)
-        # (b, M): which places are candidates, and which items stand there
-        self.filled = np.arange(max(1, lengths.max()))[None] < lengths[:, None]
-        self.items = np.zeros(self.filled.shape, dtype=np.int64)
-        self.items[self.filled] = active.indices
-        at = np.arange(len(lengths))[:, None], self.items
-        # what fills a row up has no slack ever, so its weight stays 0
-        self.together = np.where(self.filled, block.together[rows][at], -np.inf)
-        self.start = np.where(self.filled, weights_BI[rows].toarray()[at], 0.0)
-        self.limit = block.limit[rows]
-
-    def solve(self) -> sparse.csr_matrix:
-        """Return the optimal weights, (b, I)."""
-        weights_BM = coordinate_descent(
-            self._gram(),
-            self._tensor(self.together),
-            self._tensor(self.start),
-            self._tensor(self.limit),
-            self.block.problem,
-        )
-        entries = weights_BM.cpu().numpy()[self.filled]
-        result = sparse.csr_matrix((entries, self.items[self.filled], self.indptr), self.shape)
-        result.eliminate_zeros()
-        return result
-
-    def _gram(self) -> Tensor:
-        """(b, M, M) G of each row's candidates, out of one dense matrix over those of all rows."""
-        union, place = np.unique(self.items, return_inverse=True)
-        gram_VV = self._tensor(self.block.gram[union][:, union].toarray()).to(torch.float64)
-        place_BM = self._tensor(place.reshape(self.items.shape))
-        return gram_VV[place_BM[:, :, None], place_BM[:, None, :]]
-
-    def _tensor(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(self.block.device)
 
 
 def coordinate_descent(

@@ -23,7 +23,7 @@ from diffrec_core.training.trainer import TrainingOptions
 
 
 class ItemKnnConfig(ModelConfig):
-    """What is similar, and how many neighbours speak."""
+    """Similarity, and number of neighbours."""
 
     kind: Literal["item_knn"] = "item_knn"
 

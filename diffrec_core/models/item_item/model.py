@@ -1,4 +1,4 @@
-"""What all models have in common that score a history x by x W."""
+"""Models that score a history x by x W."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

@@ -17,6 +17,7 @@ from diffrec_core.evaluation.evaluator import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.adjacency import Adjacency, normalised_adjacency, propagate
 from diffrec_core.nn.negatives import NegativeSampler, bpr_loss, pair_scores, softmax_loss
+from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.memory import memory_limit
@@ -42,7 +43,7 @@ class LightGCNConfig(TrainingConfig):
     """L, propagation steps; the read-out is the mean of layers 0 … L (eq. 4, α = 1/(L+1))."""
 
     user_side: Literal["embedding", "history"] = "embedding"
-    """What stands for a user in training. `embedding`: the mean of the user's layers 0 … L, as in
+    """Representation of a user in training. `embedding`: the mean of the user's layers 0 … L, as in
     the paper; scoring a history then leaves layer 0 out, for only known users have one.
     `history`: what scoring uses, without the positive's own part in it: training asks what
     scoring will ask, for an item from the others."""
@@ -68,7 +69,7 @@ class LightGCNConfig(TrainingConfig):
 
 
 class ItemEmbeddings(NamedTuple):
-    """What scores a history, learned by LightGCN.
+    """The learned embeddings that score a history.
 
     Attributes:
         read_out: (I, D) the item embeddings, mean of layers 0 … L.
@@ -85,13 +86,7 @@ ScoreWith = Callable[[ItemEmbeddings, Histories], Tensor]
 
 
 class LightGCNNetwork(nn.Module):
-    """Layer-0 embeddings of all nodes; everything else is propagation.
-
-    Args:
-        n_users: U.
-        n_items: I.
-        config: sizes.
-    """
+    """Layer-0 embeddings (U + I, D) of users and items; everything else is propagation."""
 
     def __init__(self, n_users: int, n_items: int, config: LightGCNConfig) -> None:
         super().__init__()
@@ -136,28 +131,20 @@ class LightGCNNetwork(nn.Module):
 def score_histories(
     embeddings: ItemEmbeddings,
     histories: Histories,
-    weights: np.ndarray[tuple[int], np.dtype[np.float32]],
+    weights: NDArray[np.float32] | None = None,
 ) -> Tensor:
-    """Score all items for histories: (Σ weighted history embeddings / √length) · read_outᵀ.
+    """Score all items, (B, I): (Σ weighted history embeddings / √length) · read_outᵀ.
 
-    Returns:
-        (B, I) float32.
+    Args:
+        embeddings: learned by LightGCN.
+        histories: B.
+        weights: (N,) instead of the histories' own.
     """
-    device = embeddings.read_out.device
-    user_BD = nn.functional.embedding_bag(
-        torch.from_numpy(histories.items.astype(np.int64)).to(device),
-        embeddings.history,
-        torch.from_numpy(histories.offsets[:-1]).to(device),
-        mode="sum",
-        per_sample_weights=torch.from_numpy(weights).to(device),
-    )
-    length = torch.from_numpy(histories.lengths).to(device).clamp(min=1)
-    return (user_BD * length.rsqrt()[:, None]) @ embeddings.read_out.T
-
-
-def score_as_given(embeddings: ItemEmbeddings, histories: Histories) -> Tensor:
-    """Score all items, (B, I), by the weights that the histories come with."""
-    return score_histories(embeddings, histories, histories.weights)
+    weights = histories.weights if weights is None else weights
+    items_ID = embeddings.read_out
+    rows = SparseRows.from_histories(histories, weights, len(items_ID), items_ID.device)
+    length_B = rows.offsets.diff().clamp(min=1)
+    return (rows.project(embeddings.history) * length_B.rsqrt()[:, None]) @ items_ID.T
 
 
 def fit_lightgcn(
@@ -167,7 +154,7 @@ def fit_lightgcn(
     options: TrainingOptions,
     validation: RankingTask | None,
     *,
-    score: ScoreWith = score_as_given,
+    score: ScoreWith = score_histories,
     name: str = "lightgcn",
 ) -> tuple[ItemEmbeddings, TrainingReport]:
     """Train LightGCN; recall@20 of scoring from histories stops it early.
@@ -177,9 +164,9 @@ def fit_lightgcn(
         n_items: I.
         config: sizes and optimisation.
         options: device, seed, checkpoints.
-        validation: what early stopping watches; None trains all epochs.
+        validation: for early stopping; None trains all epochs.
         score: how the embeddings will be used, and therefore how they are validated.
-        name: what is trained, for messages.
+        name: of the model, for messages.
 
     Raises:
         NotEnoughMemoryError: it needs more memory than the options allow, or than there is.
@@ -190,7 +177,7 @@ def fit_lightgcn(
         return program.item_embeddings(), report
 
 
-class _Program(BatchProgram):
+class _Program(BatchProgram[LightGCNNetwork, NDArray[np.int32], LightGCNConfig]):
     """LightGCN in training; its rows are interactions."""
 
     def __init__(
@@ -201,23 +188,22 @@ class _Program(BatchProgram):
         options: TrainingOptions,
         validation: RankingTask | None,
         *,
-        score: ScoreWith = score_as_given,
+        score: ScoreWith = score_histories,
     ) -> None:
-        self.users, self.items = histories.rows, histories.items.astype(np.int64)
-        self.config, self.task, self.score, self.device = config, validation, score, options.device
         with torch_seed(options.seed, "initialise"):
-            self.network = LightGCNNetwork(len(histories), n_items, config).to(self.device)
+            network = LightGCNNetwork(len(histories), n_items, config).to(options.device)
+        super().__init__(
+            network, histories.items, config, seed=options.seed, validation=self._recall
+        )
+        self.users, self.items = histories.rows, histories.items.astype(np.int64)
+        self.task, self.score, self.device = validation, score, options.device
         self.adjacency = normalised_adjacency(histories, n_items).to(self.device)
         self.sampler = NegativeSampler(histories, n_items)
-        adam = Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
-        super().__init__(
-            self.network,
-            {"embedding": adam},
-            n_rows=len(self.users),
-            batch_size=config.batch_size,
-            seed=options.seed,
-            validation=self._recall,
-        )
+
+    def make_optimizers(self) -> dict[str, Adam]:
+        """Return Adam for all embeddings."""
+        rate = self.config.learning_rate
+        return {"embedding": Adam(self.network.parameters(), lr=rate, fused=True)}
 
     def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Of the positives against their negatives, and the penalty."""
@@ -241,7 +227,7 @@ class _Program(BatchProgram):
 
     @torch.no_grad()
     def item_embeddings(self) -> ItemEmbeddings:
-        """What scores any history, of known users and new ones alike."""
+        """Return what scores any history, of known users and new ones alike."""
         return self.network.read_out(self.adjacency)[1]
 
     def _recall(self) -> float | None:

@@ -61,12 +61,7 @@ def sampled_softmax_loss(
     A negative stands for (I - 1) / K items, so that ln of that is added to its score (Jean et
     al., "On Using Very Large Target Vocabulary", ACL 2015, eq. 10): the loss approaches that over
     all items as K grows. A negative that is the target itself does not count.
-
-    Args:
-        hidden_ND: h.
-        items_ID: E.
-        targets_N: the next items.
-        negatives_K: items, the same for all entries: one product scores them.
+    Negatives are the same for all entries, so that one product scores them.
     """
     total = hidden_ND.new_zeros(())
     correction = math.log(max(len(items_ID) - 1, 1) / len(negatives_K))
@@ -88,7 +83,7 @@ def binary_loss(scores_NK: Tensor, reweigh: Reweigh | None = None) -> Tensor:
 
     Args:
         scores_NK: the positive's score in column 0, its negatives' after it.
-        reweigh: gives the positives other weights w (see `training.denoising`).
+        reweigh: gives the positives other weights w (see `nn.denoising`).
     """
     positive_N = softplus(-scores_NK[:, 0])
     if reweigh is not None:

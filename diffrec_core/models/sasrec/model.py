@@ -6,65 +6,25 @@ what makes the model strong (Klenitskiy & Vasilev, "Turning Dross Into Gold Loss
 Petrov & Macdonald, "gSASRec", RecSys 2023), hence the default here.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
+from diffrec_core.models.sasrec.config import SasRecConfig
 from diffrec_core.models.sasrec.network import SasRecNetwork
-from diffrec_core.models.sasrec.program import SasRecProgram, SequenceTrainingConfig
+from diffrec_core.models.sasrec.program import SasRecProgram
 from diffrec_core.models.sasrec.windows import Padded, newest
-from diffrec_core.nn.denoising import suggest_denoising
 from diffrec_core.training.seeding import torch_seed
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport, train
 
 _SCORED_CELLS = 1 << 22
 """Of attention at a time when histories are scored: 16 MiB a head; does not change results."""
-
-
-class SasRecConfig(ModelConfig, SequenceTrainingConfig):
-    """Size of the network, and how it is trained."""
-
-    kind: Literal["sasrec"] = "sasrec"
-
-    embedding_dim: int = Field(default=64, ge=1)
-    """D, of items, positions and hidden layers."""
-
-    blocks: int = Field(default=2, ge=1)
-    """Of self-attention, each followed by a network for each entry."""
-
-    heads: int = Field(default=1, ge=1)
-    """Of each block; a divisor of embedding_dim."""
-
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
-    """On the input and on what each part of a block adds; not on attention weights."""
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.embedding_dim % self.heads:
-            raise ValueError(
-                f"heads = {self.heads} must divide embedding_dim = {self.embedding_dim}"
-            )
-        return self
-
-    def suggest(self, trial: Trial) -> dict[str, Any]:
-        """Add what is read, size and optimisation."""
-        return {
-            **super().suggest(trial),
-            **(suggest_denoising(trial) if self.loss == "bce" else {}),
-            "max_length": trial.suggest_categorical("max_length", (20, 50, 100, 200)),
-            "embedding_dim": trial.suggest_categorical("embedding_dim", (32, 64, 128)),
-            "blocks": trial.suggest_int("blocks", 1, 3),
-            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
-            "learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
-        }
 
 
 class SasRec(Recommender):
@@ -96,24 +56,16 @@ class SasRec(Recommender):
         )
         return train(program, self.config, options)
 
-    @torch.no_grad()
     def _score(self, histories: Histories) -> Tensor:
         self.network.eval()
-        return torch.cat(
-            [self._last_hidden(part) @ self.network.items.T for part in self._parts(histories)]
-        )
-
-    def _parts(self, histories: Histories) -> Iterator[Histories]:
-        """What is read of the histories, some at a time."""
-        count = max(1, _SCORED_CELLS // self.config.max_length**2)
+        length, parts = self.config.max_length, []
+        count = max(1, _SCORED_CELLS // length**2)
         for start in range(0, len(histories), count):
             rows = np.arange(start, min(start + count, len(histories)))
-            yield newest(histories.take(rows), self.config.max_length)
-
-    def _last_hidden(self, windows: Histories) -> Tensor:
-        batch = Padded.from_histories(windows, self.input_weights(windows), self.device)
-        last_BD: Tensor = self.network(batch)[:, -1]
-        return last_BD
+            windows = newest(histories.take(rows), length)
+            batch = Padded.from_histories(windows, self.input_weights(windows), self.device)
+            parts.append(self.network(batch)[:, -1] @ self.network.items.T)
+        return torch.cat(parts)
 
     def _network(self, n_items: int) -> SasRecNetwork:
         config = self.config

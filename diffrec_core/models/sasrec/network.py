@@ -21,7 +21,7 @@ _LEAST_WEIGHT = 1e-12
 
 
 def attention_bias(batch: Padded) -> Tensor:
-    """What is added to the attention's logits: which entries are seen, and how much.
+    """Return what is added to the attention's logits: which entries are seen, and how much.
 
     An entry sees itself and those before it, never padding; one of weight w counts like w
     entries, since softmax(a + ln w) ∝ w exp(a). Padding sees itself alone, and nobody sees it.
@@ -40,13 +40,7 @@ def attention_bias(batch: Padded) -> Tensor:
 
 
 class Block(nn.Module):
-    """Self-attention, then a network for each entry (section III-B).
-
-    Args:
-        dim: D.
-        heads: H, a divisor of D.
-        dropout: on what each part adds.
-    """
+    """Self-attention, then a network for each entry (section III-B); H must divide D."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -75,16 +69,7 @@ class Block(nn.Module):
 
 
 class SasRecNetwork(nn.Module):
-    """From sequences of items to what should come next after each entry.
-
-    Args:
-        n_items: I.
-        max_length: most entries that are read.
-        dim: D, of items, positions and blocks.
-        blocks: how many.
-        heads: of each block.
-        dropout: on the input and in blocks.
-    """
+    """From sequences of up to `max_length` items to what should come next after each entry."""
 
     def __init__(
         self, n_items: int, *, max_length: int, dim: int, blocks: int, heads: int, dropout: float

@@ -1,65 +1,31 @@
 """SASRec in training."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim import Adam
 
 from diffrec_core.common.rng import generator
 from diffrec_core.data.histories import Histories
+from diffrec_core.models.sasrec.config import SasRecConfig
 from diffrec_core.models.sasrec.losses import (
     binary_loss,
     sampled_softmax_loss,
     softmax_loss,
 )
 from diffrec_core.models.sasrec.network import SasRecNetwork
-from diffrec_core.models.sasrec.windows import Padded, cut
-from diffrec_core.nn.denoising import DenoisingConfig, Reweigh, reweighing
+from diffrec_core.models.sasrec.windows import Padded, cut, rows_of_windows
+from diffrec_core.nn.denoising import Reweigh, reweighing
 from diffrec_core.nn.negatives import NegativeSampler, pair_scores
 from diffrec_core.training.batch_program import BatchProgram
 from diffrec_core.training.epoch import Epoch
-from diffrec_core.training.trainer import TrainingConfig
 
 
-class SequenceTrainingConfig(TrainingConfig):
-    """What is read, and how it is learned from."""
-
-    max_length: int = Field(default=50, ge=1)
-    """Newest entries of a history that are read; in training, histories are cut into so many."""
-
-    loss: Literal["softmax", "bce"] = "softmax"
-    """`softmax`: cross entropy of the next item among all, or among `negatives`; `bce`: the
-    paper's, binary cross entropy of the next item against items that the user does not have."""
-
-    negatives: int | None = Field(default=None, ge=1)
-    """softmax: items drawn for each step, null: all items; bce: for each entry, null: 1."""
-
-    denoising: DenoisingConfig = DenoisingConfig()
-    """bce: whether next items that are unlikely count less (see `training.denoising`)."""
-
-    batch_size: int = Field(default=128, ge=1)
-    """Windows of histories per step."""
-
-    learning_rate: float = Field(default=1e-3, gt=0.0)
-    """Adam's."""
-
-    @model_validator(mode="after")
-    def _denoising_needs_bce(self) -> Self:
-        if self.denoising.kind != "none" and self.loss != "bce":
-            raise ValueError(
-                f"denoising.kind = {self.denoising.kind} needs loss = bce, which has a term for "
-                f"each interaction"
-            )
-        return self
-
-
-class SasRecProgram(BatchProgram):
-    """Network, windows of histories and optimizer.
+class SasRecProgram(BatchProgram[SasRecNetwork, Histories, SasRecConfig]):
+    """A network and windows of every user's history.
 
     Args:
         network: what is trained.
@@ -74,31 +40,28 @@ class SasRecProgram(BatchProgram):
         self,
         network: SasRecNetwork,
         histories: Histories,
-        config: SequenceTrainingConfig,
+        config: SasRecConfig,
         *,
         weights: Callable[[Histories], NDArray[np.float32]],
         seed: int,
         validation: Callable[[], float | None],
     ) -> None:
-        self.network, self.config, self.weights = network, config, weights
-        self.windows = cut(histories, config.max_length)
-        self.users = _users_of_windows(histories, config.max_length)
-        self.device = network.items.device
+        windows = cut(histories, config.max_length)
+        super().__init__(network, windows, config, seed=seed, validation=validation)
+        self.weights, self.device = weights, network.items.device
+        self.users = rows_of_windows(histories, config.max_length)
         self.sampler = NegativeSampler(histories, len(network.items))
-        super().__init__(
-            network,
-            {"network": Adam(network.parameters(), lr=config.learning_rate, fused=True)},
-            n_rows=len(self.windows),
-            batch_size=config.batch_size,
-            seed=seed,
-            validation=validation,
-        )
+
+    def make_optimizers(self) -> dict[str, Adam]:
+        """Return Adam for all parameters."""
+        rate = self.config.learning_rate
+        return {"network": Adam(self.network.parameters(), lr=rate, fused=True)}
 
     def losses(self, rows: NDArray[np.int64], epoch: Epoch) -> Iterator[Tensor]:
         """Mean over the batch's entries; processes share its windows, which differ in length."""
         part = rows[epoch.share(len(rows))]
-        entries_per_window = (self.windows.lengths[rows] - 1).mean()
-        windows = self.windows.take(part)
+        entries_per_window = (self.rows.lengths[rows] - 1).mean()
+        windows = self.rows.take(part)
         batch = Padded.from_histories(windows, self.weights(windows), self.device)
         before, targets_N = batch.split_last()
         hidden_ND = self.network(before)[before.filled]
@@ -130,9 +93,3 @@ class SasRecProgram(BatchProgram):
         negatives_NK = torch.from_numpy(drawn).to(self.device)
         items_NK = torch.cat([targets_N[:, None], negatives_NK], dim=1)
         return binary_loss(pair_scores(hidden_ND, self.network.items, items_NK), reweigh)
-
-
-def _users_of_windows(histories: Histories, length: int) -> NDArray[np.int64]:
-    """The row that each window of `cut` comes from."""
-    counts = -(-np.maximum(histories.lengths - 1, 0) // length)
-    return np.repeat(np.arange(len(histories)), counts)

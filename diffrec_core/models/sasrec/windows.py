@@ -34,13 +34,21 @@ def cut(histories: Histories, length: int) -> Histories:
     >>> windows.items.tolist(), windows.offsets.tolist()
     ([1, 2, 2, 3, 4, 4, 5, 6], [0, 2, 5, 8])
     """
-    to_predict = np.maximum(histories.lengths - 1, 0)
-    counts = -(-to_predict // length)
-    rows = np.repeat(np.arange(len(histories)), counts)
+    counts = _windows_per_row(histories, length)
+    rows = rows_of_windows(histories, length)
     newer = counts[rows] - 1 - _places(counts)  # windows of the row that come after this one
     stops = histories.offsets[1:][rows] - newer * length
     starts = np.maximum(stops - length - 1, histories.offsets[:-1][rows])
     return histories.runs(starts, stops - starts)
+
+
+def rows_of_windows(histories: Histories, length: int) -> NDArray[np.int64]:
+    """The row that each window of `cut` comes from."""
+    return np.repeat(np.arange(len(histories)), _windows_per_row(histories, length))
+
+
+def _windows_per_row(histories: Histories, length: int) -> NDArray[np.int64]:
+    return -(-np.maximum(histories.lengths - 1, 0) // length)
 
 
 def _places(counts: NDArray[np.int64]) -> NDArray[np.int64]:

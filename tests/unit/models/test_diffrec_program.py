@@ -18,7 +18,7 @@ from diffrec_core.models.diffrec.program import DiffRecProgram
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.epoch import Epoch
 from diffrec_core.training.seeding import torch_seed
-from diffrec_core.training.trainer import TrainingOptions
+from diffrec_core.training.trainer import TrainingOptions, TrainingReport
 
 USERS, ITEMS = 30, 60
 CLUSTERS = np.arange(ITEMS) % 3
@@ -123,8 +123,8 @@ def test_the_divergence_s_weight_rises_with_the_batches_of_all_epochs(
     assert [weight for _, weight in told] == pytest.approx(expected)
 
 
-def fitted(**changes: Any) -> tuple[DiffRec, list[int]]:
-    """A model, and how many users were scored at a time in validation."""
+def fitted(**changes: Any) -> tuple[DiffRec, TrainingReport, list[int]]:
+    """A model, its report, and how many users were scored at a time in validation."""
     model, sizes = DiffRec(DiffRecConfig(**{**SMALL, "batch_size": 10, **changes})), []
     score = model.score
 
@@ -136,15 +136,16 @@ def fitted(**changes: Any) -> tuple[DiffRec, list[int]]:
     task = RankingTask("validation", histories(2, 8), histories(5, 3))
     items = Vocabulary(tuple(map(str, range(ITEMS))))
     data = TrainingData(histories=task.histories, items=items, validation=task)
-    model.fit(data, TrainingOptions(seed=3))
-    return model, sizes
+    return model, model.fit(data, TrainingOptions(seed=3)), sizes
 
 
 def test_the_batch_size_of_validation_changes_no_result() -> None:
     options = {"epochs": 6, "validate_every_epochs": 2, "learning_rate": 0.01}
-    (small, few), (large, many) = (fitted(**options, score_batch_size=n) for n in (7, 1024))
+    (small, first, few), (large, second, many) = (
+        fitted(**options, score_batch_size=n) for n in (7, 1024)
+    )
     assert (few, many) == ([7, 7, 7, 7, 2] * 3, [USERS] * 3)
-    curves = [model._state.report.history for model in (small, large)]
+    curves = [first.history, second.history]
     assert curves[0] == curves[1]
     assert len({record["validation"] for record in curves[0] if "validation" in record}) > 1
     networks = [model.network.state_dict() for model in (small, large)]

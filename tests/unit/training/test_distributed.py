@@ -14,7 +14,6 @@ from torch import Tensor, distributed, nn
 
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
-from diffrec_core.training import distributed as ours
 from diffrec_core.training.checkpoint import load_checkpoint
 from diffrec_core.training.distributed import Processes
 from diffrec_core.training.epoch import Epoch
@@ -60,11 +59,7 @@ def _start(folder: Path, work: Work, processes: Processes) -> int:
         os._exit(1)
 
 
-def test_gradients_and_losses_are_averaged_by_the_sizes_of_the_shares(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ours, "_ALONE_ELEMENTS", 6)
-
+def test_gradients_and_losses_are_averaged_by_the_sizes_of_the_shares(tmp_path: Path) -> None:
     def work(processes: Processes) -> list[Any]:
         small, large, unused = (nn.Parameter(torch.zeros(n)) for n in (2, 6, 1))
         small.grad = torch.tensor([[1.0, 10.0], [5.0, 50.0]][processes.rank])

@@ -8,9 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffrec_core.common.errors import DataError
 from diffrec_core.training.divergence import (
-    DivergenceError,
     all_finite,
     first_bad_step,
     initial_loss,
@@ -84,15 +82,3 @@ def test_finite_tensors() -> None:
     for value in (math.nan, math.inf):
         assert not all_finite([*good, torch.tensor([1.0, value])])
     assert not all_finite([torch.tensor([math.inf, -math.inf])])
-
-
-def test_the_message_says_what_to_do() -> None:
-    error = DivergenceError(
-        "the loss is nan", epoch=2, step=7, learning_rates={"a": 1e-3, "b": 0.5}, checkpoint="x"
-    )
-    assert isinstance(error, DataError) and error.exit_code == 3
-    assert (
-        "in epoch 2, step 7: the loss is nan. Lower the learning rate (of a 0.001, b 0.5)"
-        in str(error)
-    )
-    assert "checkpoint is kept: x" in str(error)

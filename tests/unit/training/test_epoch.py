@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffrec_core.diffusion.timestep_sampler import TimestepSampler, TimestepSamplerConfig
-from diffrec_core.models.diffrec.shared_timesteps import SharedTimesteps
+from diffrec_core.models.diffrec.program import SharedTimesteps
 from diffrec_core.training.distributed import Processes
 from diffrec_core.training.epoch import Epoch
 

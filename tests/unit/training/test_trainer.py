@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from diffrec_core.common.errors import ArtifactError
+from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.training.checkpoint import load_checkpoint
 from diffrec_core.training.divergence import DivergenceError
 from diffrec_core.training.epoch import Epoch
@@ -165,6 +165,7 @@ def test_divergence_says_where_and_what_to_try(tmp_path: Path, value: float) -> 
     with pytest.raises(DivergenceError) as caught:
         train(program, CONFIG, saving(tmp_path))
     message = str(caught.value)
+    assert isinstance(caught.value, DataError) and caught.value.exit_code == 3
     assert "diverged in epoch 3, step 2: the loss is" in message
     assert "Lower the learning rate (of all 0.1)" in message
     assert f"{tmp_path / 'c'}, of epoch 3, step 1" in message
@@ -175,7 +176,7 @@ def test_divergence_says_where_and_what_to_try(tmp_path: Path, value: float) -> 
 
 def test_divergence_is_noticed_without_checkpoints_too() -> None:
     program = Program(spoil={(2, 1): math.nan})
-    with pytest.raises(DivergenceError, match=r"epoch 2, step 2.* not got as far as a checkpoint"):
+    with pytest.raises(DivergenceError, match=r"epoch 2, step 2.* There is no checkpoint yet"):
         train(program, CONFIG, TrainingOptions())
 
 
