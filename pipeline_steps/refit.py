@@ -14,9 +14,9 @@ from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
 from diffrec_core.data.splits import read_part
-from diffrec_core.models.base import ModelConfig, TrainingData
+from diffrec_core.models.base import TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
-from diffrec_core.models.kinds import build
+from diffrec_core.models.kinds import build, parse_config
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from pipeline_steps.params.steps import RefitConfig
 from pipeline_steps.runtime.command import Report, execute
@@ -56,7 +56,7 @@ def run(
     """Fit the selected model and write it."""
     selection = read_json(inputs.selection)
     name = selection["model"]
-    config = ModelConfig.parse(selection["config"], f"train.{name}")
+    config = parse_config(selection["config"], f"train.{name}")
     model = build(config, prepare_device(runtime))
     histories, interactions, sources = _read_data(inputs, hold_out_test=refit.hold_out_test)
     training = Training(

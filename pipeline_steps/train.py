@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import NotEnoughMemoryError
 from diffrec_core.models.base import ModelConfig, Recommender
-from diffrec_core.models.kinds import build
+from diffrec_core.models.kinds import build, parse_config
 from diffrec_core.training.trainer import TrainingReport
 from pipeline_steps.runtime import candidates
 from pipeline_steps.runtime.command import Report, execute
@@ -49,7 +49,7 @@ def run(
     seed: Seed,
     seeds: Seeds,
     entry: Annotated[ModelEntry, Section("models.{model}")],
-    config: Annotated[ModelConfig, Section("train.{model}")],
+    config: Annotated[ModelConfig, Section("train.{model}", parse_config)],
     runtime: RuntimeConfig,
 ) -> Report:
     """Fit the model with each seed and write directories and curves.

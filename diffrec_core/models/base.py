@@ -29,7 +29,7 @@ from diffrec_core.common.artifacts import (
     write_json,
 )
 from diffrec_core.common.config import Config
-from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, NotFittedError
+from diffrec_core.common.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.common.trial import Trial
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.recency import RecencyConfig, recency_weights, suggest_recency
@@ -37,7 +37,6 @@ from diffrec_core.data.schema import MODEL_SCHEMA
 from diffrec_core.data.vocabulary import Vocabulary, read_items
 from diffrec_core.evaluation.evaluator import recall_at
 from diffrec_core.evaluation.ranking import RankingTask
-from diffrec_core.models.kinds import parse_config
 from diffrec_core.nn.sparse_rows import SparseRows
 from diffrec_core.training.memory import memory_limit
 from diffrec_core.training.trainer import TrainingOptions, TrainingReport
@@ -50,20 +49,10 @@ class ModelConfig(Config):
     """Settings of every model."""
 
     kind: str
-    """The implementation: a name known to `models.kinds`, or `package.module:Class`."""
+    """The implementation: a name known to `kinds.py`, or `package.module:Class`."""
 
     recency: RecencyConfig = RecencyConfig()
     """Weight of each history entry by its age or place."""
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any], key: str, file: str = "params.yaml") -> Self:
-        """Read a section; `ModelConfig` itself reads it as the configuration of its `kind`."""
-        if cls is not ModelConfig:
-            return super().parse(values, key, file)
-        config = parse_config(values, key)
-        if not isinstance(config, cls):
-            raise ConfigError(f"params.yaml: {key}.kind: its configuration is not a ModelConfig")
-        return config
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """Settings to try, by dotted key; all others stay as configured."""

@@ -64,7 +64,7 @@ def implementation(kind: str) -> "type[Recommender]":
     return model
 
 
-def parse_config(section: Mapping[str, Any], key: str) -> "ModelConfig":
+def parse_config(section: Any, key: str) -> "ModelConfig":
     """Read a section of params.yaml as the configuration of its kind.
 
     Args:
@@ -74,7 +74,7 @@ def parse_config(section: Mapping[str, Any], key: str) -> "ModelConfig":
     Raises:
         ConfigError: `kind` is missing or unknown, or a value is not allowed.
     """
-    kind = section.get("kind")
+    kind = section.get("kind") if isinstance(section, Mapping) else None
     if not isinstance(kind, str):
         raise ConfigError(f"params.yaml: {key}.kind is required; known: {', '.join(KINDS)}")
     return implementation(kind).Config.parse(section, key)

@@ -18,7 +18,7 @@ from diffrec_core.ingestion.raw_files import ListRawConfig
 from diffrec_core.ingestion.readers import IngestConfig
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
-from diffrec_core.models.kinds import implementation
+from diffrec_core.models.kinds import implementation, parse_config
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.monitoring.config import MonitorConfig
 from pipeline_steps.params.steps import (
@@ -121,4 +121,4 @@ class Params(Config):
 def _model_config(section: Any, name: str) -> ModelConfig:
     if not isinstance(section, Mapping):
         raise ConfigError(f"params.yaml: train.{name} must be a mapping, found {section!r}")
-    return ModelConfig.parse(section, f"train.{name}")
+    return parse_config(section, f"train.{name}")

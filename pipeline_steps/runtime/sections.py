@@ -28,9 +28,12 @@ class Section:
 
     Attributes:
         key: dotted, with fields of the inputs in braces, such as ``train.{model}``.
+        parse: from the section's values and its key to the parameter, if its type alone does not
+            say how, as with models, whose `kind` decides.
     """
 
     key: str
+    parse: Callable[[Any, str], Any] | None = None
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def section_keys(run: Callable[..., Any]) -> dict[str, str]:
     >>> section_keys(run)
     {'seed': 'seed', 'model': 'train.{model}'}
     """
-    return {name: key for name, (key, _) in _sections(run).items()}
+    return {name: section.key for name, (section, _) in _sections(run).items()}
 
 
 def load_sections(
@@ -76,24 +79,31 @@ def load_sections(
     """
     fields = {name: getattr(inputs, name) for name in type(inputs).model_fields}
     return {
-        name: _load(params, key.format(**fields), annotation)
-        for name, (key, annotation) in _sections(run).items()
+        name: _load(params, section.key.format(**fields), section.parse, annotation)
+        for name, (section, annotation) in _sections(run).items()
     }
 
 
-def _sections(run: Callable[..., Any]) -> dict[str, tuple[str, Any]]:
+def _sections(run: Callable[..., Any]) -> dict[str, tuple[Section, Any]]:
     hints = get_type_hints(run, include_extras=True)
     names = [name for name in inspect.signature(run).parameters if name not in ("inputs", "params")]
-    return {name: _key_and_type(name, hints[name]) for name in names}
+    return {name: _section_and_type(name, hints[name]) for name in names}
 
 
-def _key_and_type(name: str, annotation: Any) -> tuple[str, Any]:
+def _section_and_type(name: str, annotation: Any) -> tuple[Section, Any]:
     kind, *marks = get_args(annotation) or (annotation,)
-    keys = [mark.key for mark in marks if isinstance(mark, Section)]
-    return (keys[0], kind) if keys else (name, annotation)
+    sections = [mark for mark in marks if isinstance(mark, Section)]
+    return (sections[0], kind) if sections else (Section(name), annotation)
 
 
-def _load(params: Mapping[str, Any], key: str, annotation: Any) -> Any:
+def _load(
+    params: Mapping[str, Any],
+    key: str,
+    parse: Callable[[Any, str], Any] | None,
+    annotation: Any,
+) -> Any:
+    if parse is not None:
+        return parse(lookup(params, key), key)
     if isinstance(annotation, type) and issubclass(annotation, Config):
         return load_section(params, key, annotation)
     value = lookup(params, key)

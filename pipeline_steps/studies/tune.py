@@ -21,7 +21,7 @@ from diffrec_core.common.errors import DataError, NotEnoughMemoryError
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.leaderboard import SelectConfig
 from diffrec_core.models.base import ModelConfig, TrainingData
-from diffrec_core.models.kinds import build
+from diffrec_core.models.kinds import build, parse_config
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps.params.overlay import nested
 from pipeline_steps.params.presets import merged
@@ -60,7 +60,7 @@ def run(
     seed: Seed,
     tune: TuneConfig,
     entry: Annotated[ModelEntry, Section("models.{model}")],
-    config: Annotated[ModelConfig, Section("train.{model}")],
+    config: Annotated[ModelConfig, Section("train.{model}", parse_config)],
     select: SelectConfig,
     evaluate: EvaluationConfig,
     register: RegisterConfig,
@@ -117,7 +117,7 @@ class _Judge:
 
     def __call__(self, settings: Settings, validated: OnValidation) -> float:
         section = merged(self.start, nested(settings))
-        config = ModelConfig.parse(section, f"train.{self.name}")
+        config = parse_config(section, f"train.{self.name}")
         model = build(config, prepare_device(self.runtime))
         options = TrainingOptions(
             device=model.device,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.model import DiffRecConfig
+from diffrec_core.models.kinds import parse_config
 from pipeline_steps.params import presets
 from pipeline_steps.params.root import Params
 
@@ -88,7 +88,7 @@ def values_of(preset: str) -> dict[str, Any]:
 
 
 def model_config(preset: str, model: str) -> DiffRecConfig:
-    config = ModelConfig.parse(values_of(preset)["train"][model], model)
+    config = parse_config(values_of(preset)["train"][model], model)
     assert isinstance(config, DiffRecConfig)
     return config
 
