@@ -1,8 +1,8 @@
 """List the raw files of this run, once: every later stage works from the list.
 
 It holds paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names, and which events
-`build_interactions` will keep; beside it go the ids that an earlier run has given indices. Checksums
-of unchanged files are cached between runs.
+`build_interactions` will keep; beside it go the ids that an earlier run has given indices.
+Checksums of unchanged files are cached between runs.
 """
 
 import logging
