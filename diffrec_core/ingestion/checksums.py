@@ -114,7 +114,7 @@ def _entry(inode: int, size: int, mtime_ns: int, ctime_ns: int, sha256: str) -> 
     return dict(zip((*_STATE, "sha256"), (inode, size, mtime_ns, ctime_ns, sha256), strict=True))
 
 
-def _state(stat: os.stat_result) -> tuple[int, ...]:
+def _state(stat: os.stat_result) -> tuple[int, int, int, int]:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 

@@ -274,7 +274,8 @@ def _rows(value: _Value, paths: Sequence[str]) -> list[Row]:
 def _fields(record: Any, paths: Sequence[str]) -> list[Fields]:
     if not isinstance(record, dict):
         raise _ProblemError("not a JSON object")
-    fields, lists = [], False
+    fields: list[Any] = []
+    lists = False
     for path in paths:
         value = record.get(path)
         if value is None and "." in path:

@@ -4,7 +4,6 @@ PyArrow rather than Polars: it gives texts without checking them, so that one th
 a bad row and not a bad file, and times as the numbers that they are, whatever their unit.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW, TIMESTAMP
+from diffrec_core.ingestion.raw_bytes import HashedBytes
 from diffrec_core.ingestion.raw_manifest import RawFile
 from diffrec_core.ingestion.raw_rows import (
     EMPTY_LIST,
@@ -98,7 +98,8 @@ class ParquetReader:
         """Read the file; see `Reader.batches`."""
         with self._file.open() as opened:
             before = os.fstat(opened.fileno())
-            self._file.check(hashlib.file_digest(opened, "sha256").hexdigest())
+            self._file.check(HashedBytes(opened, self._file.size).sha256())
+            opened.seek(0)
             yield from self._rows(self._parquet(opened))
             after = os.fstat(opened.fileno())
             if (before.st_mtime_ns, before.st_ctime_ns) != (after.st_mtime_ns, after.st_ctime_ns):
@@ -211,8 +212,8 @@ def _leaf(schema: pa.Schema, name: str) -> _Leaf | None:
 
 
 def _is_list(dtype: pa.DataType) -> bool:
-    types = pa.types
-    return types.is_list(dtype) or types.is_large_list(dtype) or types.is_fixed_size_list(dtype)
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_of_kind(dtype) for is_of_kind in kinds)
 
 
 def _value_type(dtype: pa.DataType) -> tuple[pa.DataType, int]:
@@ -274,8 +275,8 @@ def _by_element(frame: pl.DataFrame) -> pl.DataFrame:
     while names := [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]:
         lengths = [pl.col(name).list.len().cast(pl.Int64).fill_null(-1) for name in names]
         most, least = pl.max_horizontal(lengths), pl.min_horizontal(lengths)
-        problem = pl.when(most != least).then(pl.lit(UNEQUAL_LISTS))
-        problem = problem.when(most == 0).then(pl.lit(EMPTY_LIST))
+        unequal = pl.when(most != least).then(pl.lit(UNEQUAL_LISTS))
+        problem = unequal.when(most == 0).then(pl.lit(EMPTY_LIST))
         frame = frame.with_columns(pl.coalesce(PROBLEM, problem).alias(PROBLEM))
         whole = pl.col(PROBLEM).is_null()
         singles = [pl.when(whole).then(pl.col(name)).alias(name) for name in names]

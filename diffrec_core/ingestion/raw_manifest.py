@@ -143,7 +143,7 @@ def read_raw_manifest(path: Path) -> RawManifest:
         titles = RawFile(**content["titles"]) if content["titles"] else None
         logs = tuple(RawFile(**file) for file in content["logs"])
         wanted = Wanted.model_validate_json(json.dumps(content.get("wanted", {})))
-        names = (tuple(content.get(name, ())) for name in ("empty", "skipped"))
-        return RawManifest(logs, titles, *names, wanted)
+        empty, skipped = (tuple(content.get(name, ())) for name in ("empty", "skipped"))
+        return RawManifest(logs, titles, empty, skipped, wanted)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a raw manifest ({error!r}): re-run list_raw") from error

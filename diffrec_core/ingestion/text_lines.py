@@ -75,7 +75,7 @@ def read_text(
     """
     with file.open(may_grow=True) as opened:
         hashed = HashedBytes(opened, file.size)
-        stream = io.BufferedReader(hashed, _LOOKED_AT)
+        stream = io.BufferedReader(cast(io.RawIOBase, hashed), _LOOKED_AT)
         plain, unpacked = _unpack(stream, file.path)
         blocks = _blocks(unpacked, file.path, encoding, chunk_bytes)
         before: bytes | None = None
