@@ -152,6 +152,14 @@ class JsonReader:
         return RawBatch(frame, raw_text, len(rows), blank, chunk.position)
 
 
+def json_texts(file: RawFile, encoding: str) -> list[str]:
+    """The first JSON values of a file, each as its text."""
+    first = next(read_text(file, encoding, _SAMPLED_BYTES))
+    by_line = _is_by_line(first.data)
+    values = _values_by_line(first.data, 1) if by_line else _Stream(file.path).take(first)
+    return [value.text for value in values if value.problem is None]
+
+
 def _is_by_line(data: bytes) -> bool:
     """Whether the first line that holds something is an object, or damaged, but no beginning."""
     text = data.decode(errors="replace").strip(_BETWEEN)

@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import polars as pl
 import pyarrow as pa
@@ -92,7 +92,7 @@ def read_text(
         yield TextChunk(before or b"", file.size, last=True, growing=grown and plain)
 
 
-def _unpack(stream: io.BufferedReader, path: str) -> tuple[bool, io.BufferedReader]:
+def _unpack(stream: "io.BufferedReader[Any]", path: str) -> tuple[bool, "io.BufferedReader[Any]"]:
     """Whether the stream is plain text, and the stream of what is in it."""
     head = stream.peek(HEAD_BYTES)
     unpacked = stream
@@ -140,7 +140,7 @@ def _whole_lines(blocks: Iterator[bytes], path: str, chunk_bytes: int) -> Iterat
 
 
 def _blocks(
-    stream: io.BufferedReader, path: str, encoding: str, chunk_bytes: int
+    stream: "io.BufferedReader[Any]", path: str, encoding: str, chunk_bytes: int
 ) -> Iterator[bytes]:
     """Yield what the stream holds as UTF-8, without a byte order mark, with LF for lone CRs."""
     first = _guarded(lambda: stream.read(max(chunk_bytes, _LOOKED_AT)), path)
