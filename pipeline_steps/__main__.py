@@ -35,6 +35,7 @@ VERBS: Final = {
         "report-unreadable-data": "monitoring.report_unreadable_data",
     },
     "Settings and studies": {
+        "inspect-logs": "params.inspect_logs",
         "check-params": "params.check_params",
         "set": "params.set_params",
         "use-preset": "params.use_preset",

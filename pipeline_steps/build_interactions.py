@@ -1,4 +1,4 @@
-"""Turn events into interactions: filter, keep each pair's first, index, sort by user and time."""
+"""Turn events into interactions: filter, one per pair, index, sort by user and time."""
 
 import logging
 from pathlib import Path

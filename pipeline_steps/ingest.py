@@ -1,21 +1,25 @@
 """Raw rows to typed events; every rejected row goes to quarantine with its reason.
 
 Writes events by day, the quarantine, and the titles of the items. Nothing is dropped silently:
-accepted and rejected rows are checked to add up to the rows read. If more rows are rejected than
-`ingest.max_rejected_share` allows, of all or of a single file, the stage fails and leaves the
-quarantine for inspection. A log that has grown since `list_raw` is read as far as it was listed.
+accepted, set aside and rejected rows are checked to add up to the rows read. If more rows are
+rejected than `ingest.max_rejected_share` allows, of all or of a single file, the stage fails and
+leaves the quarantine for inspection. A log that has grown since `list_raw` is read as far as it was
+listed. docs/your-logs.md explains the settings.
 """
 
 import logging
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from diffrec_core.data.schema import EVENTS_SCHEMA, QUARANTINE_SCHEMA, TITLES_SCHEMA
+from diffrec_core.ingestion.counts import IngestCounts
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
-from diffrec_core.ingestion.ingest import IngestCounts, ingest_logs, read_titles
+from diffrec_core.ingestion.ingest import ingest_logs, read_titles
+from diffrec_core.ingestion.layout import IngestConfig
 from diffrec_core.ingestion.raw_manifest import RawFile, read_raw_manifest
-from diffrec_core.ingestion.readers import IngestConfig
+from diffrec_core.ingestion.validation import Rules
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.outputs import output_directory
 from pipeline_steps.runtime.progress import progress
@@ -43,9 +47,7 @@ class IngestInputs(Inputs):
 def run(inputs: IngestInputs, ingest: IngestConfig) -> Report:
     """Ingest the raw files of this run."""
     manifest = read_raw_manifest(inputs.raw_manifest)
-    logs = tuple(file.check_unchanged(may_grow=ingest.may_grow) for file in manifest.logs)
-    if manifest.titles:
-        manifest.titles.check_unchanged()
+    rules = Rules.of(ingest, manifest.wanted, datetime.now(UTC))
     output = partial(output_directory, config=ingest, inputs={"raw_manifest": inputs.raw_manifest})
     with output(inputs.titles, schema=TITLES_SCHEMA) as (folder, _):
         titles = read_titles(manifest.titles, ingest.titles)
@@ -54,19 +56,22 @@ def run(inputs: IngestInputs, ingest: IngestConfig) -> Report:
         spill = EventSpill(folder / ".spill")
         with output(inputs.quarantine, schema=QUARANTINE_SCHEMA) as (rejected, _):
             path = rejected / "quarantine.parquet"
-            counts, rows_per_second = _read_logs(logs, ingest, spill, path)
+            counts, rows_per_second = _read_logs(manifest.logs, rules, spill, path)
         counts.check(ingest.max_rejected_share, inputs.quarantine)
         spill.write_partitions(folder)
         events = summarise(folder)
     events.check(counts.accepted, ingest.timestamp_format)
-    log.info("%d rows accepted, %d rejected", counts.accepted, counts.rejected)
+    aside = counts.set_aside.total()
+    log.info("%d rows accepted, %d set aside, %d rejected", counts.accepted, aside, counts.rejected)
+    for what, count in (*counts.set_aside.items(), *counts.normalised.items()):
+        log.info("%s: %d", what, count)
     log.info("%d users, %d items, %s to %s", events.users, events.items, events.first, events.last)
     facts = {**counts.to_json(), **events.to_json()}
     return {**facts, "titles": titles.to_json(), "rows_per_second": rows_per_second}
 
 
 def _read_logs(
-    logs: tuple[RawFile, ...], config: IngestConfig, spill: EventSpill, path: Path
+    logs: tuple[RawFile, ...], rules: Rules, spill: EventSpill, path: Path
 ) -> tuple[IngestCounts, int]:
     """Read all logs; return the counts and the rows read per second."""
     started = time.perf_counter()
@@ -74,7 +79,7 @@ def _read_logs(
     with quarantine_file(path) as quarantine, progress("MiB read", -(-size // _MIB)) as advance:
         counts = ingest_logs(
             logs,
-            config,
+            rules,
             spill,
             quarantine,
             lambda done, rows: advance(-(-done // _MIB), f"{rows} rows"),

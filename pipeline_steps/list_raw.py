@@ -1,7 +1,8 @@
 """List the raw files of this run, once: every later stage works from the list.
 
-It holds paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names; beside it go the
-ids that an earlier run has given indices. Checksums of unchanged files are cached between runs.
+It holds paths, sizes and SHA-256 of the logs that `list_raw` in params.yaml names, and which events
+`build_interactions` will keep; beside it go the ids that an earlier run has given indices.
+Checksums of unchanged files are cached between runs.
 """
 
 import logging
@@ -16,8 +17,10 @@ from diffrec_core.ingestion.raw_files import (
     ListRawConfig,
     list_raw_files,
 )
+from diffrec_core.ingestion.raw_manifest import Wanted
 from pipeline_steps.runtime.command import Inputs, Report, execute
 from pipeline_steps.runtime.outputs import output_directory
+from pipeline_steps.runtime.sections import read_params
 
 log = logging.getLogger("pipeline")
 
@@ -35,10 +38,13 @@ class ListRawInputs(Inputs):
     """Checksums of unchanged files."""
 
 
-def run(inputs: ListRawInputs, list_raw: ListRawConfig) -> Report:
+def run(inputs: ListRawInputs, list_raw: ListRawConfig, params: Path) -> Report:
     """List the raw files."""
     checksums = ChecksumCache.load(inputs.checksum_cache)
-    manifest = list_raw_files(list_raw, checksums)
+    # in the manifest, not read by ingest: so a change of other filters does not read the logs anew
+    section = read_params(params).get("build_interactions") or {}
+    wanted = Wanted.parse(section, "build_interactions")
+    manifest = list_raw_files(list_raw, checksums, wanted)
     write_json(inputs.out, manifest.to_json())
     if inputs.known_ids:
         _write_known_ids(inputs.known_ids, list_raw.known_ids)
@@ -54,6 +60,7 @@ def run(inputs: ListRawInputs, list_raw: ListRawConfig) -> Report:
     return {
         "files": len(manifest.logs),
         "empty_files": len(manifest.empty),
+        "skipped": list(manifest.skipped),
         "bytes": size,
         "titles": manifest.titles.path if manifest.titles else None,
         "checksums": dict(checksums.lookups),

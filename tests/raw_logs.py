@@ -20,6 +20,9 @@ from typing import Any, Literal
 import polars as pl
 from ruamel.yaml import YAML
 
+from diffrec_core.ingestion.checksums import ChecksumCache
+from diffrec_core.ingestion.raw_manifest import RawFile
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 START = 1_700_000_000  # 2023-11-14 22:13:20 UTC
 COLUMNS = {
@@ -100,6 +103,11 @@ def write_log(
         lines = [delimiter.join(map(str, row.values())) for row in rows]
         lines[:0] = [delimiter.join(COLUMNS.values())] if header else []
     return write_lines(path, lines)
+
+
+def listed(path: Path) -> RawFile:
+    """The record of a file, as `list_raw` would make it."""
+    return ChecksumCache().record(path)
 
 
 def write_titles(path: Path, events: Iterable[Event]) -> Path:

@@ -1,6 +1,7 @@
 """From events to interactions: filter, keep each pair's first, index, sort."""
 
-from typing import Any, Self
+import logging
+from typing import Annotated, Any, Literal, Self
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -12,6 +13,8 @@ from diffrec_core.data.schema import (
     EVENT_TYPE,
     ITEM,
     ITEM_ID,
+    SOURCE_FILE,
+    SOURCE_ROW,
     TIMESTAMP,
     TITLE,
     USER,
@@ -20,6 +23,8 @@ from diffrec_core.data.schema import (
     WEIGHT,
 )
 from diffrec_core.data.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
 
 
 class InteractionsConfig(Config):
@@ -36,6 +41,17 @@ class InteractionsConfig(Config):
 
     min_value: float | None = None
     """Keep events of at least this value (a rating, say); null: all."""
+
+    max_user_events_per_day: int | None = Field(default=None, ge=1)
+    """Of a user's events of one day (UTC) the first so many count, those of programs that click
+    all day long do not; null: all."""
+
+    event_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Weight of an interaction by event type, such as {view: 1.0, buy: 5.0}; others have 1."""
+
+    duplicates: Literal["first", "last", "sum"] = "first"
+    """Which event of a user and an item makes the interaction: the first (at that time the item
+    was new to the user) or the last; sum: the time of the first, and the weights of all."""
 
     min_user_interactions: int = Field(default=5, ge=1)
     """Users with fewer interactions are dropped; repeated with the item filter until both hold."""
@@ -58,8 +74,9 @@ def build_interactions(
 ) -> tuple[Interactions, dict[str, Any]]:
     """Turn events into interactions.
 
-    Only the first event of a (user, item) pair counts: then the item was new to the user, and new
-    items are what recommendations are judged by. Vocabularies hold the known ids, each at its old
+    Only the first event of a (user, item) pair counts, unless `duplicates` says otherwise: then the
+    item was new to the user, and new items are what recommendations are judged by. Configured event
+    types that no event has are warned of. Vocabularies hold the known ids, each at its old
     index even if no interaction has it any more, then new ones in order of first appearance.
 
     Args:
@@ -76,14 +93,17 @@ def build_interactions(
     """
     filters = _filters(config)
     counts = _count_after_each(filters, events)
+    _warn_of_absent_types(events, config)
     kept = events.filter(*filters.values())
-    first = kept.group_by(USER_ID, ITEM_ID).agg(pl.col(TIMESTAMP).min())
-    pairs = first.collect(engine="streaming")
+    if config.max_user_events_per_day is not None:
+        kept, capped = _first_of_each_day(kept, config.max_user_events_per_day)
+        counts |= capped
+    pairs = _pairs(kept, config).collect(engine="streaming")
     counts["pairs"] = len(pairs)
     frame, rounds = _core(pairs, config)
     counts |= {"interactions": len(frame), "filter_rounds": rounds}
     if frame.is_empty():
-        raise DataError(_nothing_left(counts, config))
+        raise DataError(_nothing_left(counts, config, events))
     users = _vocabulary(known.users, frame, USER_ID)
     items = _with_titles(_vocabulary(known.items, frame, ITEM_ID), titles)
     indexed = _indexed(frame, users, items)
@@ -117,6 +137,56 @@ def _count_after_each(filters: dict[str, pl.Expr], events: pl.LazyFrame) -> dict
     return counts.row(0, named=True)
 
 
+def _warn_of_absent_types(events: pl.LazyFrame, config: InteractionsConfig) -> None:
+    wanted = {*(config.event_types or ()), *config.event_weights}
+    if not wanted:
+        return
+    types = events.group_by(EVENT_TYPE).len().sort("len", descending=True).collect()
+    found = dict(types.drop_nulls().iter_rows())
+    absent = sorted(wanted - found.keys())
+    if absent:
+        log.warning(
+            "build_interactions: no event has the type %s; found: %s",
+            ", ".join(absent),
+            ", ".join(f"{name} {count}" for name, count in list(found.items())[:20]) or "none",
+        )
+
+
+def _first_of_each_day(events: pl.LazyFrame, limit: int) -> tuple[pl.LazyFrame, dict[str, int]]:
+    """The first events of every user and day, and how many others of how many users there were."""
+    day = pl.col(TIMESTAMP).dt.date().alias("day")
+    rank = pl.struct(TIMESTAMP, ITEM_ID, SOURCE_FILE, SOURCE_ROW).rank("ordinal")
+    ranked = events.with_columns(rank.over(USER_ID, day).alias("rank")).collect()
+    above = ranked.filter(pl.col("rank") > limit)
+    counts = {"above_daily_limit": above.height, "users_above": above[USER_ID].n_unique()}
+    if above.height:
+        log.warning(
+            "build_interactions.max_user_events_per_day = %d leaves out %d events of %d users",
+            *(limit, *counts.values()),
+        )
+    return ranked.filter(pl.col("rank") <= limit).lazy(), counts
+
+
+def _pairs(events: pl.LazyFrame, config: InteractionsConfig) -> pl.LazyFrame:
+    """An interaction of every user and item: time and weight.
+
+    Of events at the same time, the one of the largest weight counts.
+    """
+    time, weight = pl.col(TIMESTAMP), pl.col(WEIGHT)
+    weights = pl.lit(1.0, pl.Float32)
+    if config.event_weights:
+        by_type = pl.col(EVENT_TYPE).replace_strict(
+            dict(config.event_weights), default=1.0, return_dtype=pl.Float32
+        )
+        weights = by_type.fill_null(1.0)
+    when = time.max() if config.duplicates == "last" else time.min()
+    total = weight.sum() if config.duplicates == "sum" else weight.filter(time == when).max()
+    if not config.event_weights and config.duplicates != "sum":
+        total = pl.lit(1.0, pl.Float32)
+    grouped = events.with_columns(weights.alias(WEIGHT)).group_by(USER_ID, ITEM_ID)
+    return grouped.agg(when, total.alias(WEIGHT))
+
+
 def _core(pairs: pl.DataFrame, config: InteractionsConfig) -> tuple[pl.DataFrame, int]:
     """The k-core: drop small users and items until none is small; the rest and the rounds."""
     rounds = 0
@@ -130,12 +200,18 @@ def _core(pairs: pl.DataFrame, config: InteractionsConfig) -> tuple[pl.DataFrame
         pairs = large
 
 
-def _nothing_left(counts: dict[str, Any], config: InteractionsConfig) -> str:
+def _nothing_left(counts: dict[str, Any], config: InteractionsConfig, events: pl.LazyFrame) -> str:
     if counts["pairs"] == 0:
+        time, value, types = pl.col(TIMESTAMP), pl.col(VALUE), pl.col(EVENT_TYPE)
+        ranges = (time.min().alias("a"), time.max().alias("b"), value.min(), value.max().alias("c"))
+        first, last, least, most = events.select(ranges).collect().row(0)
+        found = events.select(types.unique()).head(20).collect().to_series().sort().to_list()
         return (
             f"none of {counts['events']} events is left by build_interactions: check start, end, "
             f"event_types and min_value in params.yaml (found start={config.start}, "
-            f"end={config.end}, event_types={config.event_types}, min_value={config.min_value})"
+            f"end={config.end}, event_types={config.event_types}, min_value={config.min_value}; "
+            f"the events have times from {first} to {last}, values from {least} to {most} and "
+            f"the types {found})"
         )
     return (
         f"none of {counts['pairs']} (user, item) pairs is left: no group of users with at least "
@@ -163,5 +239,5 @@ def _indexed(frame: pl.DataFrame, users: Vocabulary, items: Vocabulary) -> pl.Da
         frame.join(by_user.rename({"index": USER}), on=USER_ID)
         .join(by_item.select(pl.col("index").alias(ITEM), ITEM_ID), on=ITEM_ID)
         .sort(USER, TIMESTAMP, ITEM_ID)
-        .select(USER, ITEM, TIMESTAMP, pl.lit(1.0, pl.Float32).alias(WEIGHT))
+        .select(USER, ITEM, TIMESTAMP, pl.col(WEIGHT).cast(pl.Float32))
     )

@@ -33,7 +33,7 @@ MICROSECONDS_PER_DAY: Final = timedelta(days=1) // TICK
 
 RAW_MANIFEST_SCHEMA: Final = "raw/1"
 KNOWN_IDS_SCHEMA: Final = "known_ids/1"
-EVENTS_SCHEMA: Final = "events/1"
+EVENTS_SCHEMA: Final = "events/2"
 QUARANTINE_SCHEMA: Final = "quarantine/1"
 TITLES_SCHEMA: Final = "titles/1"
 INTERACTIONS_SCHEMA: Final = "interactions/1"

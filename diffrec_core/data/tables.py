@@ -33,7 +33,7 @@ EVENTS: Final = pl.Schema(
         ITEM_ID: pl.String(),
         TIMESTAMP: TIMESTAMP_TYPE,
         EVENT_TYPE: pl.String(),
-        VALUE: pl.Float32(),
+        VALUE: pl.Float64(),
         SOURCE_FILE: pl.String(),
         SOURCE_ROW: pl.Int64(),
     }

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -20,10 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class ChecksumCache:
-    """Checksums of files whose path, size and modification time have not changed.
+    """Checksums of files whose path, size, inode and times have not changed.
+
+    The time of change (ctime) moves with every write, also where a program sets the time of
+    modification back.
 
     Args:
-        known: what an earlier run remembered: path -> size, mtime_ns and sha256.
+        known: what an earlier run remembered: path -> size, inode, mtime_ns, ctime_ns, sha256.
     """
 
     def __init__(self, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -72,7 +76,7 @@ class ChecksumCache:
     def _record(self, path: Path, *, may_grow: bool) -> RawFile:
         name, before = _name(path), path.stat()
         size, known = before.st_size, self._known.get(name, {})
-        if (known.get("size"), known.get("mtime_ns")) == (size, before.st_mtime_ns):
+        if _state_of(known) == _state(before):
             self.lookups["remembered"] += 1
             self._seen[name] = known
             return RawFile(name, size, known["sha256"])
@@ -82,7 +86,8 @@ class ChecksumCache:
         sha256_of_lines, sha256 = sha256_of_starts(path, lines, size)
         if _state(path.stat()) == _state(before):
             if lines == size or os.path.realpath(path) not in self._being_written:
-                self._seen[name] = _entry(size, before.st_mtime_ns, sha256)
+                if not _may_hide_a_write(before):
+                    self._seen[name] = _entry(*_state(before), sha256)
                 return RawFile(name, size, sha256)
         elif not is_text or sha256_of_starts(path, size) != [sha256]:
             raise _changing(path)
@@ -99,15 +104,28 @@ class ChecksumCache:
         return frozenset(paths)
 
 
-def _entry(size: int, mtime_ns: int, sha256: str) -> dict[str, Any]:
+_STATE: Final = ("inode", "size", "mtime_ns", "ctime_ns")
+
+
+def _entry(inode: int, size: int, mtime_ns: int, ctime_ns: int, sha256: str) -> dict[str, Any]:
     """Return one entry of the cache, checked: a wrong checksum would not be noticed later."""
     if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
         raise ValueError(f"{sha256!r} is not a SHA-256")
-    return {"size": size, "mtime_ns": mtime_ns, "sha256": sha256}
+    return dict(zip((*_STATE, "sha256"), (inode, size, mtime_ns, ctime_ns, sha256), strict=True))
 
 
-def _state(stat: os.stat_result) -> tuple[int, int, int]:
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+def _state(stat: os.stat_result) -> tuple[int, int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _state_of(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry.get(name) for name in _STATE)
+
+
+def _may_hide_a_write(stat: os.stat_result) -> bool:
+    """Whether a later write could leave the same times: a file system that counts in seconds."""
+    coarse = stat.st_ctime_ns % 10**9 == 0 and stat.st_mtime_ns % 10**9 == 0
+    return coarse and time.time_ns() - stat.st_ctime_ns < 3 * 10**9
 
 
 def _changing(path: Path) -> StorageError:

@@ -1,199 +1,402 @@
-"""Delimited text (CSV, TSV, `::` and the like): one record per line, quotes where there are any."""
+"""Delimited text (CSV, TSV, `::` and the like), a chunk at a time.
+
+Polars takes apart what any reader can: chunks and lines whose records have the expected number of
+fields. What is left (records over several lines, escapes, damaged lines) is taken apart here,
+record by record, so that each damaged one is rejected with its own text.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
 from diffrec_core.common.errors import ConfigError, DataError
 from diffrec_core.data.schema import RAW, SOURCE_ROW
-from diffrec_core.ingestion.raw_rows import PROBLEM, Columns, RawBatch, Source, positions
-from diffrec_core.ingestion.text_lines import CHUNK_BYTES, read_line_chunks
+from diffrec_core.ingestion.dialect import Dialect
+from diffrec_core.ingestion.layout import LogFormat
+from diffrec_core.ingestion.raw_manifest import RawFile
+from diffrec_core.ingestion.raw_rows import (
+    PROBLEM,
+    Columns,
+    Found,
+    RawBatch,
+    Source,
+    find,
+    in_order,
+)
+from diffrec_core.ingestion.text_lines import CHUNK_BYTES, TextChunk, read_text, split_lines
 
 _SAMPLED_LINES: Final = 1000
-_PARTS: Final = "parts"
+_SAMPLED_BYTES: Final = 2**16
+_MAX_RECORD: Final = 2**20
+"""Characters of a record over several lines; a quote that is not closed after so many is a mistake
+in its own line."""
+
+_LINE: Final = "line"
+_SEPARATORS: Final = tuple(map(chr, (0x1F, 0x1E, 0x1D, 0x1C, 0x01, 0x02)))
+"""Stand in for a delimiter of several characters, which Polars does not split at."""
+
+_MAYBE_PACKED: Final = b"x\x01"
+"""Polars would unpack text that begins so."""
 
 
-def read_delimited(
-    path: Path,
-    columns: Columns,
-    source: Source,
-    *,
-    delimiter: str,
-    quote: str | None,
-    header: bool,
-    size: int | None = None,
-    chunk_bytes: int = CHUNK_BYTES,
-) -> Iterator[RawBatch]:
-    """Read a delimited text file, or so many of its first bytes, in batches.
+class DelimitedReader:
+    """Reads one file of delimited text.
 
     The header, or else the most usual number of fields in the first lines, says how many fields
-    a record has; a line with another number is a problem row.
+    a record has; one with another number is a problem row.
+
+    Args:
+        file: the file.
+        layout: its dialect.
+        columns: our name -> its column.
+        source: names the file in errors.
+        chunk_bytes: how much to read at a time.
 
     Raises:
         ConfigError: a mapped column does not exist.
         DataError: the file is no text, or its header cannot be read.
     """
-    dialect = Dialect(delimiter, quote)
-    layout: _Layout | None = None
-    for chunk in read_line_chunks(path, chunk_bytes, size=size):
-        records = chunk.lines.filter(~dialect.is_blank())
-        blank = chunk.count - records.height
-        header_lines = 0
-        if layout is None and records.height:
-            layout = _layout(records[RAW], dialect, columns, source, header=header)
-            header_lines = int(header)
-            records = records.slice(header_lines)
-        yield RawBatch(
-            rows=_split(records, dialect, layout or _Layout({}, tuple(columns), 0)),
-            raw_text=records[RAW].filter,
-            read=chunk.count - blank - header_lines,
-            blank=blank,
-            position=chunk.position,
-        )
 
+    def __init__(
+        self,
+        file: RawFile,
+        layout: LogFormat,
+        columns: Columns,
+        source: Source,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        self._file, self._format, self._columns, self._source = file, layout, columns, source
+        self._chunk_bytes = chunk_bytes
+        self._dialect = Dialect.of(layout)
+        self._shape = self._look()
+        self.missing = self._shape.found.missing
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How a line is taken apart.
-
-    Attributes:
-        delimiter: one or more characters between fields.
-        quote: the character around fields that hold a delimiter, doubled inside them; None:
-            quotes mean nothing.
-    """
-
-    delimiter: str
-    quote: str | None
-
-    def is_blank(self) -> pl.Expr:
-        """Whether a line holds nothing; delimiters alone are a record of empty fields."""
-        raw = pl.col(RAW)
-        return (raw.str.strip_chars() == "") & ~raw.str.contains(self.delimiter, literal=True)
-
-    def is_plain(self) -> pl.Expr:
-        """Whether a line can be split at every delimiter: no quote hides one."""
-        if self.quote is None:
-            return pl.lit(value=True)
-        raw, mark, end = pl.col(RAW), _literal(self.quote), _literal(self.delimiter)
-        other = f"[^{mark}{end}]*"
-        field = f"(?:{mark}{other}{mark}|{other})"
-        simple = f"^{field}(?:{end}{field})*$"
-        return ~raw.str.contains(self.quote, literal=True) | raw.str.contains(simple)
-
-    def split_plain(self) -> pl.Expr:
-        """The fields of a plain line: list of text."""
-        parts = pl.col(RAW).str.split(self.delimiter)
-        return parts.list.eval(pl.element().str.strip_chars(self.quote)) if self.quote else parts
-
-    def split_line(self, line: str) -> list[str] | None:
-        """The fields of any line; None where a quote is not closed or text follows it.
-
-        Takes time linear in the line: no regular expression, so nothing that could backtrack.
-        """
-        if self.quote is None:
-            return line.split(self.delimiter)
-        fields: list[str] = []
-        start = 0
-        while start >= 0:
-            if line.startswith(self.quote, start):
-                end = _closing_quote(line, self.quote, start)
-                after = end + 1
-                if end < 0 or not (after == len(line) or line.startswith(self.delimiter, after)):
-                    return None
-                fields.append(line[start + 1 : end].replace(self.quote * 2, self.quote))
-            else:
-                after = line.find(self.delimiter, start)
-                fields.append(line[start:] if after < 0 else line[start:after])
-            start = after + len(self.delimiter) if 0 <= after < len(line) else -1
-        return fields
-
-
-def _closing_quote(line: str, quote: str, opening: int) -> int:
-    """Where the quoted field that opens there ends, or -1; a doubled quote does not end it."""
-    end = line.find(quote, opening + 1)
-    while end >= 0 and line.startswith(quote, end + 1):
-        end = line.find(quote, end + 2)
-    return end
-
-
-def _literal(text: str) -> str:
-    """Text that a (Rust) regular expression takes as it stands, inside brackets and out."""
-    return "".join(f"\\x{{{ord(character):x}}}" for character in text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where the mapped fields stand, and how many fields a record has."""
-
-    positions: dict[str, int]
-    fields: tuple[str, ...]
-    width: int
-
-
-def _layout(
-    lines: pl.Series, dialect: Dialect, columns: Columns, source: Source, *, header: bool
-) -> _Layout:
-    if header:
-        names = dialect.split_line(lines[0])
-        if names is None:
-            raise DataError(f"{source.file}: quotes do not match in its header line: {lines[0]}")
-        names = [name.strip() for name in names]
-        return _Layout(positions(columns, names, source), tuple(columns), len(names))
-    widths = Counter(len(dialect.split_line(line) or ()) for line in lines.head(_SAMPLED_LINES))
-    width = max(widths, key=lambda width: (widths[width], width))
-    mapped = {field: int(column) for field, column in columns.items() if column is not None}
-    for field, position in mapped.items():
-        if position >= width:
-            raise ConfigError(
-                f"{source.key(field)} = {position}: {source.file} has {width} columns, "
-                f"counted from 0 (its first line: {lines[0][:100]!r})"
+    def _look(self) -> "_Shape":
+        """Find the header and the columns in the first lines that hold something."""
+        lines: list[str] = []
+        for chunk in read_text(self._file, self._format.encoding, _SAMPLED_BYTES):
+            lines += split_lines(chunk.data)[RAW].to_list()
+            numbered = pl.DataFrame({RAW: lines}, schema={RAW: pl.String}).with_row_index(_LINE)
+            records = numbered.slice(self._format.skip_lines).filter(
+                ~self._dialect.is_no_record(pl.col(RAW))
             )
-    return _Layout(mapped, tuple(columns), width)
+            if records.height and (chunk.last or len(lines) > records[_LINE][0] + 1):
+                return self._shape_of(lines, records)
+        return _Shape(Found({}, dict.fromkeys(self._columns), {}), {}, 0, len(lines))
+
+    def _shape_of(self, lines: list[str], records: pl.DataFrame) -> "_Shape":
+        first = int(records[_LINE][0])
+        if not self._format.header:
+            return self._shape_by_position(records[RAW].head(_SAMPLED_LINES).to_list(), first)
+        if lines[first].startswith(("{", "[{")):
+            raise DataError(f"{self._source.file} holds JSON: set its format to jsonl")
+        text = "\n".join(lines[first:])
+        record = self._dialect.split(text)
+        if record.fields is None:
+            raise DataError(
+                f"{self._source.file}: quotes do not match in its header line: {lines[first][:200]}"
+            )
+        names = [name.strip().strip("\ufeff") for name in record.fields]
+        if self._format.trailing_delimiter and not names[-1]:
+            names.pop()
+        hint = "; see `delimiter` and, for a preamble, `skip_lines`" if len(names) == 1 else ""
+        found = find(self._columns, names, self._source, hint=hint)
+        positions = {field: names.index(name) for field, name in found.columns.items()}
+        after = first + text.count("\n", 0, record.end) + 1
+        return _Shape(found, positions, len(names), after)
+
+    def _shape_by_position(self, lines: list[str], first: int) -> "_Shape":
+        widths = Counter(len(self._dialect.split(line).fields or ()) for line in lines)
+        width = max(widths, key=lambda width: (widths[width], width))
+        width -= int(self._format.trailing_delimiter)
+        positions = {f: int(at) for f, at in self._columns.items() if at is not None}
+        errors = [
+            f"{self._source.key(field)} = {position}: {self._source.file} has {width} columns, "
+            f"counted from 0 (its first line: {lines[0][:100]!r})"
+            for field, position in positions.items()
+            if position >= width
+        ]
+        if errors:
+            raise ConfigError("\n  ".join(errors))
+        constants = dict.fromkeys(f for f in self._columns if f not in positions)
+        return _Shape(Found({}, constants, {}), positions, width, first)
+
+    def batches(self) -> Iterator[RawBatch]:
+        """Read the file; see `Reader.batches`."""
+        row, rest, blank = 1, b"", 0
+        for chunk in read_text(self._file, self._format.encoding, self._chunk_bytes):
+            data = rest + chunk.data
+            before = self._shape.first_line + 1 - row
+            if before > 0:
+                data, passed, empty = self._without_lines(data, before, row)
+                row, blank = row + passed, blank + empty
+            rest = b""
+            if data:
+                batch, rest = self._batch(data, row, chunk, blank)
+                row += data.count(b"\n") - rest.count(b"\n")
+                blank = 0
+                yield batch
+        if blank:
+            nothing = self._shape.odd_rows(_OddRecords(), self._columns, row)
+            yield RawBatch(nothing, _no_texts, 0, blank, chunk.position)
+
+    def _without_lines(self, data: bytes, count: int, row: int) -> tuple[bytes, int, int]:
+        """The data without its first lines; how many these are, and how many of them blank."""
+        lines = data.split(b"\n", count)
+        passed = min(count, data.count(b"\n") + (not data.endswith(b"\n")))
+        header = self._shape.first_line if self._format.header else self._shape.first_line + 1
+        blank = sum(
+            not lines[at].strip() or self._is_comment(lines[at])
+            for at in range(passed)
+            if self._format.skip_lines < row + at < header
+        )
+        return lines[count] if len(lines) > count else b"", passed, blank
+
+    def _is_comment(self, line: bytes) -> bool:
+        comment = self._format.comment
+        return comment is not None and line.startswith(comment.encode())
+
+    def _batch(self, data: bytes, row: int, chunk: TextChunk, blank: int) -> tuple[RawBatch, bytes]:
+        """The records of some whole lines, and the bytes of a last one that is not whole yet."""
+        whole = self._shape.all_simple(data, self._dialect, self._format)
+        if whole is not None:
+            apart = _Apart(self._shape.rows(whole, self._columns, row=row), whole.height, 0)
+        else:
+            apart = self._take_apart(split_lines(data), row, chunk)
+        rest = b"" if apart.cut is None else data.split(b"\n", apart.cut)[apart.cut]
+
+        def raw_text(rejected: pl.Series) -> pl.Series:
+            return _texts(data, apart.rows[SOURCE_ROW].filter(rejected), row, apart.spans)
+
+        batch = RawBatch(apart.rows, raw_text, apart.read, apart.blank + blank, chunk.position)
+        return batch, b"" if chunk.last else rest
+
+    def _take_apart(self, lines: pl.DataFrame, row: int, chunk: TextChunk) -> "_Apart":
+        width, line = self._shape.width + int(self._format.trailing_delimiter), pl.col(RAW)
+        simple = self._dialect.is_simple(line, width) & pl.col(PROBLEM).is_null()
+        if self._format.trailing_delimiter:
+            simple = simple & line.str.ends_with(self._format.delimiter)
+        lines = lines.with_columns(
+            simple.alias("simple"), self._dialect.is_no_record(line).alias("no_record")
+        ).with_row_index(_LINE)
+        odd = lines.filter(~pl.col("simple") & ~pl.col("no_record"))[_LINE].to_list()
+        records = self._odd_records(lines, odd, chunk) if odd else _OddRecords()
+        inside = pl.Series(sorted(records.inside), dtype=lines[_LINE].dtype)
+        left = lines.filter(~pl.col(_LINE).is_in(inside))
+        if records.cut is not None:
+            left = left.filter(pl.col(_LINE) < records.cut)
+        simple_lines = left.filter(pl.col("simple") & ~pl.col("no_record"))
+        parts = [
+            self._simple_rows(simple_lines, row),
+            self._shape.odd_rows(records, self._columns, row),
+        ]
+        rows = pl.concat(parts).sort(SOURCE_ROW)
+        blank = int(left["no_record"].sum())
+        return _Apart(rows, rows.height, blank, records.spans(row), records.cut)
+
+    def _simple_rows(self, lines: pl.DataFrame, row: int) -> pl.DataFrame:
+        shape, data = self._shape, "\n".join(lines[RAW]).encode()
+        fields = shape.split(data, self._dialect, self._format) if lines.height else None
+        if fields is None or fields.height != lines.height:
+            odd = _OddRecords()
+            for at, text in lines.select(_LINE, RAW).iter_rows():
+                odd.add(at, at + 1, self._dialect.split(text).fields, None)
+            return shape.odd_rows(self._checked(odd), self._columns, row)
+        return shape.rows(fields, self._columns, numbers=lines[_LINE].cast(pl.Int64) + row)
+
+    def _odd_records(
+        self, lines: pl.DataFrame, odd: Sequence[int], chunk: TextChunk
+    ) -> "_OddRecords":
+        """Take apart the lines that are not simple, with those that their records go on in."""
+        texts, problems = lines[RAW].to_list(), lines[PROBLEM]
+        records, until = _OddRecords(), 0
+        for at in odd:
+            if at < until:
+                continue
+            fields, end = self._record(texts, at, chunk)
+            if end is None:
+                records.cut = at
+                break
+            until = end
+            problem = next(filter(None, problems[at:end]), None)
+            records.add(at, end, fields, problem)
+        return self._checked(records)
+
+    def _checked(self, records: "_OddRecords") -> "_OddRecords":
+        """Say what is wrong with records that have no fields, or another number of them."""
+        width, trailing = self._shape.width, self._format.trailing_delimiter
+        for at, fields in enumerate(records.fields):
+            if fields is None:
+                records.problems[at] = records.problems[at] or "quotes do not match"
+                continue
+            if trailing and len(fields) > 1 and not fields[-1]:
+                fields.pop()
+            elif trailing:
+                records.problems[at] = records.problems[at] or "no delimiter at its end"
+            if len(fields) != width:
+                wrong = f"wrong number of fields: {len(fields)} found, {width} expected"
+                records.problems[at] = records.problems[at] or wrong
+        return records
+
+    def _record(
+        self, lines: list[str], at: int, chunk: TextChunk
+    ) -> tuple[list[str] | None, int | None]:
+        """The fields of the record that begins in a line, and the line after it.
+
+        No fields where quotes do not match: a quote that no later line closes in a way that
+        makes a record of the right width damages its own line alone. No line where more must be
+        read to know.
+        """
+        record, end = self._dialect.split(lines[at]), at + 1
+        width = self._shape.width + int(self._format.trailing_delimiter)
+        text = lines[at]
+        while record.unclosed and len(text) <= _MAX_RECORD:
+            if end == len(lines):
+                growing = chunk.growing or not chunk.last
+                return None, None if growing else at + 1
+            end = min(len(lines), at + 2 * (end - at))
+            text = "\n".join(lines[at:end])
+            record = self._dialect.split(text)
+        if end == at + 1 or record.fields is None or len(record.fields) != width:
+            return (record.fields if end == at + 1 else None), at + 1
+        return record.fields, at + 1 + text.count("\n", 0, record.end)
 
 
-def _split(records: pl.DataFrame, dialect: Dialect, layout: _Layout) -> pl.DataFrame:
-    """Columns `source_row`, `problem` and the mapped fields, in the order of the records."""
-    plain = records.select(dialect.is_plain()).to_series()
-    if len(plain) < records.height:  # a literal: nothing to look at
-        return _split_plain(records, dialect, layout)
-    if plain.all():
-        return _split_plain(records, dialect, layout)
-    apart = [
-        _split_plain(records.filter(plain), dialect, layout),
-        _split_singly(records.filter(~plain), dialect, layout),
-    ]
-    return pl.concat(apart).sort(SOURCE_ROW)
+@dataclass(slots=True)
+class _OddRecords:
+    """Records that were taken apart one by one: first line, end, fields and problem of each."""
+
+    firsts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    fields: list[list[str] | None] = field(default_factory=list)
+    problems: list[str | None] = field(default_factory=list)
+    cut: int | None = None
+    """The line from which on nothing was read, if any."""
+
+    def add(self, first: int, end: int, fields: list[str] | None, problem: str | None) -> None:
+        """Add a record of the lines [first, end)."""
+        self.firsts.append(first)
+        self.ends.append(end)
+        self.fields.append(fields)
+        self.problems.append(problem)
+
+    @property
+    def inside(self) -> set[int]:
+        """All lines of these records."""
+        spans = zip(self.firsts, self.ends, strict=True)
+        return {line for first, end in spans for line in range(first, end)}
+
+    def spans(self, row: int) -> dict[int, int]:
+        """Row -> number of lines, of records over several."""
+        spans = zip(self.firsts, self.ends, strict=True)
+        return {row + first: end - first for first, end in spans if end - first > 1}
 
 
-def _split_plain(records: pl.DataFrame, dialect: Dialect, layout: _Layout) -> pl.DataFrame:
-    parts = records.lazy().with_columns(dialect.split_plain().alias(_PARTS))
-    return parts.select(SOURCE_ROW, *_fields(layout)).collect(engine="streaming")
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Some lines, taken apart: rows, how many records and blank lines, where reading stopped."""
+
+    rows: pl.DataFrame
+    read: int
+    blank: int
+    spans: dict[int, int] = field(default_factory=dict)
+    cut: int | None = None
 
 
-def _split_singly(records: pl.DataFrame, dialect: Dialect, layout: _Layout) -> pl.DataFrame:
-    parts = [dialect.split_line(line) for line in records[RAW]]
-    unclosed = pl.when(pl.col(_PARTS).is_null()).then(pl.lit("quotes do not match"))
-    return (
-        records.with_columns(pl.Series(_PARTS, parts, pl.List(pl.String)))
-        .with_columns(pl.coalesce(PROBLEM, unclosed).alias(PROBLEM))
-        .select(SOURCE_ROW, *_fields(layout))
-    )
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Where the mapped fields stand, how many a record has, and how many lines come before."""
+
+    found: Found
+    positions: dict[str, int]
+    width: int
+    first_line: int
+
+    def all_simple(self, data: bytes, dialect: Dialect, layout: LogFormat) -> pl.DataFrame | None:
+        """The fields of whole lines, if all are simple records without quotes."""
+        marks = filter(None, (dialect.quote, dialect.escape, dialect.comment))
+        if layout.trailing_delimiter or any(mark.encode() in data for mark in marks):
+            return None
+        lines = data.count(b"\n") + (not data.endswith(b"\n"))
+        delimiters = data.count(dialect.delimiter.encode())
+        if self.width < 2 or delimiters != (self.width - 1) * lines:
+            return None
+        fields = self.split(data, dialect, layout)
+        return fields if fields is not None and fields.height == lines else None
+
+    def split(self, data: bytes, dialect: Dialect, layout: LogFormat) -> pl.DataFrame | None:
+        """The fields of lines without line ends in quotes, one column per position.
+
+        None where Polars cannot do it. It takes short records for whole ones: count delimiters.
+        """
+        separator = dialect.delimiter
+        if len(separator) > 1 or not separator.isascii():
+            usable = (each for each in _SEPARATORS if each.encode() not in data)
+            separator = next(usable, "")
+            data = data.replace(dialect.delimiter.encode(), separator.encode())
+        if not separator or data.startswith(_MAYBE_PACKED):
+            return None
+        names = [str(at) for at in range(self.width + int(layout.trailing_delimiter))]
+        try:
+            return pl.read_csv(
+                data,
+                has_header=False,
+                schema=dict.fromkeys(names, pl.String),
+                separator=separator,
+                quote_char=dialect.quote,
+                empty_string_is_null=False,
+                infer_schema=False,
+                extra_columns="raise",  # of all columns: of those selected it would not
+            )
+        except pl.exceptions.PolarsError:
+            return None
+
+    def rows(
+        self,
+        fields: pl.DataFrame,
+        columns: Columns,
+        *,
+        row: int = 0,
+        numbers: pl.Series | None = None,
+    ) -> pl.DataFrame:
+        """A batch's rows, from fields by position."""
+        if numbers is None:
+            numbers = pl.int_range(row, row + fields.height, dtype=pl.Int64, eager=True)
+        return fields.select(
+            numbers.alias(SOURCE_ROW),
+            pl.lit(None, pl.String).alias(PROBLEM),
+            *(pl.col(str(at)).alias(field) for field, at in self.positions.items()),
+            *self.found.constant_columns(),
+        ).select(in_order(columns))
+
+    def odd_rows(self, records: _OddRecords, columns: Columns, row: int) -> pl.DataFrame:
+        """A batch's rows, from records that were taken apart one by one."""
+        texts = {
+            field: [f[at] if f and at < len(f) else None for f in records.fields]
+            for field, at in self.positions.items()
+        }
+        data = {
+            SOURCE_ROW: pl.Series([row + first for first in records.firsts], dtype=pl.Int64),
+            PROBLEM: pl.Series(records.problems, dtype=pl.String),
+            **{field: pl.Series(values, dtype=pl.String) for field, values in texts.items()},
+        }
+        frame = pl.DataFrame(data).with_columns(self.found.constant_columns())
+        return frame.select(in_order(columns))
 
 
-def _fields(layout: _Layout) -> Sequence[pl.Expr]:
-    """The problem, if any, and the mapped fields, from the parts of each record."""
-    parts = pl.col(_PARTS)
-    found = parts.list.len()
-    wrong = pl.format("wrong number of fields: {} found, {} expected", found, pl.lit(layout.width))
-    problem = pl.coalesce(PROBLEM, pl.when(found != layout.width).then(wrong)).alias(PROBLEM)
-    values = [
-        parts.list.get(layout.positions[field], null_on_oob=True).alias(field)
-        if field in layout.positions
-        else pl.lit(None, pl.String).alias(field)
-        for field in layout.fields
-    ]
-    return [problem, *values]
+def _no_texts(rejected: pl.Series) -> pl.Series:
+    return pl.Series(RAW, [], pl.String)
+
+
+def _texts(data: bytes, numbers: pl.Series, row: int, spans: dict[int, int]) -> pl.Series:
+    """The raw text of the records that begin in the numbered lines."""
+    lines = data.split(b"\n")
+    texts = []
+    for number in numbers:
+        first = number - row
+        text = b"\n".join(lines[first : first + spans.get(number, 1)])
+        texts.append(text.decode(errors="backslashreplace").removesuffix("\r"))
+    return pl.Series(RAW, texts, pl.String)

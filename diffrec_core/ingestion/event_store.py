@@ -7,7 +7,7 @@ depends on the rows alone: not on the size of the batches, nor on their order.
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +24,7 @@ from diffrec_core.ingestion.timestamps import FIRST
 log = logging.getLogger(__name__)
 
 EVENT_ORDER: Final = (TIMESTAMP, USER_ID, ITEM_ID, SOURCE_FILE, SOURCE_ROW)
-"""A total order: no two rows share file and row."""
+"""A total order but for events of one list, which share file and row and keep their order."""
 
 GROUP_ROWS: Final = 1_000_000
 """Rows gathered at a time; a single day with more of them is gathered whole."""
@@ -35,7 +35,7 @@ _LEVEL: Final = pl.CompatLevel.oldest()
 
 
 class EventSpill:
-    """Accepted rows, set aside batch by batch.
+    """Accepted rows, stored batch by batch.
 
     Args:
         directory: a folder of its own, which is made here and removed when the partitions are
@@ -48,16 +48,19 @@ class EventSpill:
         self._batches = 0
         self.rows_per_day: Counter[date] = Counter()
 
-    def add(self, events: pl.DataFrame) -> None:
-        """Set a batch aside."""
+    def add(self, events: pl.DataFrame) -> Counter[date]:
+        """Store a batch; return how many of its rows are of each day."""
         if events.is_empty():
-            return
+            return Counter()
         days = events.select(pl.col(TIMESTAMP).dt.date().alias("day")).to_series()
-        self.rows_per_day.update(dict(days.value_counts(sort=False).iter_rows()))
+        rows_per_day = Counter(dict(days.value_counts(sort=False).iter_rows()))
+        self.rows_per_day.update(rows_per_day)
         # sorted by time, in small row groups: those of other days can be passed over
         path = self._directory / f"{self._batches:08d}.parquet"
-        events.sort(TIMESTAMP).write_parquet(path, compression="lz4", row_group_size=2**14)
+        events = events.sort(TIMESTAMP, maintain_order=True)
+        events.write_parquet(path, compression="lz4", row_group_size=2**14)
         self._batches += 1
+        return rows_per_day
 
     def write_partitions(self, directory: Path, group_rows: int = GROUP_ROWS) -> None:
         """Write `date=YYYY-MM-DD/part-0.parquet` for every day, in EVENT_ORDER.
@@ -71,7 +74,8 @@ class EventSpill:
             within = pl.col(TIMESTAMP).is_between(
                 _midnight(days[0]), _midnight(days[-1] + timedelta(days=1)), closed="left"
             )
-            events = spilled.filter(within).collect(engine="streaming").sort(EVENT_ORDER)
+            events = spilled.filter(within).collect(engine="streaming")
+            events = events.sort(EVENT_ORDER, maintain_order=True)
             offset = 0
             for day in days:
                 folder = directory / f"date={day}"
@@ -113,7 +117,7 @@ class EventSummary:
     first: datetime
     last: datetime
 
-    def check(self, accepted: int, timestamp_format: str) -> None:
+    def check(self, accepted: int, timestamp_format: Sequence[str]) -> None:
         """Check that all accepted rows were written; warn when their times look wrong.
 
         Raises:
@@ -125,7 +129,7 @@ class EventSummary:
             log.warning(
                 "every timestamp lies in %d: is ingest.timestamp_format = %r the right unit?",
                 FIRST.year,
-                timestamp_format,
+                " or ".join(timestamp_format),
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """The raw manifest: the files that a run is made from, and whether they are still the same."""
 
-import logging
-from dataclasses import asdict, dataclass, replace
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
+
+from pydantic import ConfigDict
 
 from diffrec_core.common.artifacts import read_json
+from diffrec_core.common.config import Config, StringTuple, UtcTime
 from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.schema import RAW_MANIFEST_SCHEMA
-from diffrec_core.ingestion.raw_bytes import is_plain_text, last_line_end, sha256_of_starts
-
-log = logging.getLogger(__name__)
 
 _LIST_AGAIN: Final = (
     "Run the pipeline again from list_raw, which lists the files anew: `dvc repro`, or in Airflow "
@@ -32,41 +35,66 @@ class RawFile:
     size: int
     sha256: str
 
-    def check_unchanged(self, *, may_grow: bool = False) -> "RawFile":
-        """Check that the file is still the one that was listed; return what to read of it.
+    @contextmanager
+    def open(self, *, may_grow: bool = False) -> Iterator[BinaryIO]:
+        """Open the file if it still has the bytes that were listed, as far as its size tells.
 
         Args:
-            may_grow: lines may have been appended: the listed bytes are as they were. If they end
-                in the middle of a line, that line was unfinished and is left to a later run.
+            may_grow: bytes may have been appended.
 
         Raises:
-            DataError: it is gone, cannot be read, or its size or its bytes have changed.
+            DataError: it is gone, cannot be read, is smaller, or is larger and may not be.
         """
-        path = Path(self.path)
-        if not path.is_file():
-            raise DataError(f"{path} was listed by list_raw and is gone. {_LIST_AGAIN}")
-        size = path.stat().st_size
-        if size < self.size or (size > self.size and not may_grow):
-            raise DataError(
-                f"{path} has changed since list_raw: {size} bytes now, {self.size} listed. "
-                f"{_LIST_AGAIN}"
-            )
-        if self._checksum() != self.sha256:
-            raise DataError(
-                f"{path} has changed since list_raw: its SHA-256 differs. {_LIST_AGAIN}"
-            )
-        if size == self.size:
-            return self
-        log.info("%s has grown since list_raw: the rest is left to a later run", path)
-        return replace(self, size=last_line_end(path, self.size)) if is_plain_text(path) else self
-
-    def _checksum(self) -> str:
         try:
-            return sha256_of_starts(Path(self.path), self.size)[0]
+            file = Path(self.path).open("rb")  # noqa: SIM115
+        except FileNotFoundError:
+            raise DataError(
+                f"{self.path} was listed by list_raw and is gone. {_LIST_AGAIN}"
+            ) from None
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be read ({error.strerror}): check its permission"
             ) from error
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            if size < self.size or (size > self.size and not may_grow):
+                raise self.changed(f"{size} bytes now, {self.size} listed")
+            yield file
+
+    def has_grown(self) -> bool:
+        """Whether bytes were appended since it was listed."""
+        return Path(self.path).stat().st_size > self.size
+
+    def check(self, sha256: str) -> None:
+        """Check that what was read is what was listed.
+
+        Raises:
+            DataError: the checksum is another one.
+        """
+        if sha256 != self.sha256:
+            raise self.changed("its SHA-256 differs")
+
+    def changed(self, how: str) -> DataError:
+        """Return the error for a file that is not the one that was listed."""
+        return DataError(f"{self.path} has changed since list_raw: {how}. {_LIST_AGAIN}")
+
+
+class Wanted(Config):
+    """Which events `build_interactions` will keep, of its section: damaged others are no loss."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    event_types: StringTuple | None = None
+    """Events of these types; null: all."""
+
+    start: UtcTime | None = None
+    """Events from this time on; null: all."""
+
+    end: UtcTime | None = None
+    """Events before this time; null: all."""
+
+
+EVERY_EVENT: Final = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +105,15 @@ class RawManifest:
         logs: the logs that hold something, sorted by path.
         titles: the titles file, if any.
         empty: paths of the logs that held nothing, not even a whole line.
+        skipped: paths that were passed over, each with the reason.
+        wanted: which events the run is about.
     """
 
     logs: tuple[RawFile, ...]
     titles: RawFile | None = None
     empty: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    wanted: Wanted = EVERY_EVENT
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest's content, for `write_json`."""
@@ -90,6 +122,8 @@ class RawManifest:
             "logs": [asdict(file) for file in self.logs],
             "titles": asdict(self.titles) if self.titles else None,
             "empty": list(self.empty),
+            "skipped": list(self.skipped),
+            "wanted": self.wanted.model_dump(mode="json"),
         }
 
 
@@ -108,6 +142,8 @@ def read_raw_manifest(path: Path) -> RawManifest:
             )
         titles = RawFile(**content["titles"]) if content["titles"] else None
         logs = tuple(RawFile(**file) for file in content["logs"])
-        return RawManifest(logs, titles, tuple(content.get("empty", ())))
-    except (KeyError, TypeError) as error:
+        wanted = Wanted.model_validate_json(json.dumps(content.get("wanted", {})))
+        empty, skipped = (tuple(content.get(name, ())) for name in ("empty", "skipped"))
+        return RawManifest(logs, titles, empty, skipped, wanted)
+    except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is not a raw manifest ({error!r}): re-run list_raw") from error

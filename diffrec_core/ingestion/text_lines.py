@@ -1,95 +1,130 @@
-"""Text files as numbered lines, a chunk at a time: memory does not grow with the file.
+"""Text files as whole lines, a chunk at a time: memory does not grow with the file.
 
-A line ends with LF or CRLF; a byte order mark is skipped; gzip is recognised by its first bytes.
-A line that is not valid UTF-8 is one bad line, not a bad file.
+A line ends with LF or CRLF, or with CR in a file that has no LF. A byte order mark is skipped and
+says the encoding; gzip and zstd are recognised by their first bytes. What comes out is UTF-8; a
+line that cannot be decoded is one bad line, not a bad file.
 """
 
+import codecs
 import gzip
+import io
+import logging
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Final, cast
+from typing import Any, Final, cast
 
 import polars as pl
+import pyarrow as pa
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.schema import RAW, SOURCE_ROW
-from diffrec_core.ingestion.raw_bytes import GZIP, HEAD_BYTES, NOT_TEXT
-from diffrec_core.ingestion.raw_rows import PROBLEM
+from diffrec_core.data.schema import RAW
+from diffrec_core.ingestion.raw_bytes import GZIP, HEAD_BYTES, ZSTD, HashedBytes, not_text
+from diffrec_core.ingestion.raw_manifest import RawFile
+from diffrec_core.ingestion.raw_rows import NOT_DECODABLE, PROBLEM
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES: Final = 8 * 2**20
 _MAX_LINE_BYTES: Final = 64 * 2**20
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_LOOKED_AT: Final = 2**16
+"""So many first bytes tell how lines end."""
+
+_ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"
+_BYTE_ORDER_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins like the mark of UTF-16
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class LineChunk:
-    """Some lines of a file, in order.
+class TextChunk:
+    """Some whole lines of a file, in order.
 
     Attributes:
-        lines: columns `source_row`, which counts the lines of the file from 1, `raw` and
-            `problem`.
-        count: how many line ends the bytes hold (the last line may have none); counted apart
-            from `lines`, so that one checks the other.
-        position: bytes of the file read so far; of a gzip file, compressed ones.
+        data: the lines with their ends, UTF-8 where they could be decoded; the last line of a
+            file may have no end.
+        position: bytes of the file read so far; of a compressed file, compressed ones.
+        last: nothing comes after it.
+        growing: the file is being written, and more lines have come since it was listed.
     """
 
-    lines: pl.DataFrame
-    count: int
+    data: bytes
     position: int
+    last: bool
+    growing: bool
 
 
-def read_line_chunks(
-    path: Path, chunk_bytes: int = CHUNK_BYTES, *, size: int | None = None
-) -> Iterator[LineChunk]:
-    """Read a text file, plain or gzip.
+def read_text(
+    file: RawFile, encoding: str = "utf-8", chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[TextChunk]:
+    """Read a text file, plain, gzip or zstd; at its end, check that it is the one listed.
 
     Args:
-        path: the file.
+        file: what to read; lines that were appended since are left to a later run, and so is the
+            last line that was listed, where it was unfinished.
+        encoding: Python's name of it, unless a byte order mark says another.
         chunk_bytes: how much to read at a time.
-        size: how many of the file's first bytes to read; None: all that there are.
 
     Raises:
-        DataError: the file is no text, a gzip file is damaged, or a line is absurdly long.
+        DataError: the file is no text, is damaged or not the one that was listed, or has an
+            absurdly long line.
     """
-    row = 1
-    with path.open("rb") as whole:
-        file = whole if size is None else cast(IO[bytes], _Start(whole, size))
-        for data in _whole_lines(_open_text(path, file), path, chunk_bytes):
-            count = data.count(b"\n") + (not data.endswith(b"\n"))
-            lines = _to_frame(data, count).select(
-                pl.int_range(row, row + count, dtype=pl.Int64).alias(SOURCE_ROW), RAW, PROBLEM
-            )
-            yield LineChunk(lines, count, file.tell())
-            row += count
+    with file.open(may_grow=True) as opened:
+        hashed = HashedBytes(opened, file.size)
+        stream = io.BufferedReader(cast(io.RawIOBase, hashed), _LOOKED_AT)
+        plain, unpacked = _unpack(stream, file.path)
+        blocks = _blocks(unpacked, file.path, encoding, chunk_bytes)
+        before: bytes | None = None
+        for data in _whole_lines(blocks, file.path, chunk_bytes):
+            if before is not None:
+                yield TextChunk(before, hashed.position, last=False, growing=False)
+            before = data
+        file.check(hashed.sha256())
+        grown = os.fstat(opened.fileno()).st_size > file.size
+        if grown:
+            log.info("%s has grown since list_raw: the rest is left to a later run", file.path)
+        if before is not None and grown and plain:
+            before = before[: before.rfind(b"\n") + 1]
+        yield TextChunk(before or b"", file.size, last=True, growing=grown and plain)
 
 
-class _Start:
-    """The first bytes of a file, as a file: what somebody appends meanwhile is not seen."""
+def _unpack(stream: "io.BufferedReader[Any]", path: str) -> tuple[bool, "io.BufferedReader[Any]"]:
+    """Whether the stream is plain text, and the stream of what is in it."""
+    head = stream.peek(HEAD_BYTES)
+    unpacked = stream
+    if head.startswith(GZIP):
+        unpacked = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=stream)))
+    elif head.startswith(ZSTD) or head[1:4] == _ZSTD_SKIPPABLE:
+        packed = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+        unpacked = io.BufferedReader(packed)
+    plain = unpacked is stream
+    if not plain:
+        head = _guarded(lambda: unpacked.peek(HEAD_BYTES), path)
+    what = not_text(head)
+    if not plain and head.startswith((GZIP, ZSTD)):
+        what = "compressed again: unpack it once"
+    if what is not None:
+        inside = "" if plain else " inside of its compression"
+        raise DataError(f"{path} cannot be read as text lines:{inside} it is {what}")
+    return plain, unpacked
 
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._size = file, size
-        self.seek, self.tell = file.seek, file.tell
 
-    def read(self, count: int = -1) -> bytes:
-        left = max(0, self._size - self._file.tell())
-        return self._file.read(left if count < 0 else min(count, left))
-
-
-def _open_text(path: Path, file: IO[bytes]) -> IO[bytes]:
-    head = file.read(HEAD_BYTES)
-    file.seek(0)
-    for magic, what in NOT_TEXT.items():
-        if head.startswith(magic):
-            raise DataError(f"{path} cannot be read as text lines: it is {what}")
-    return cast(IO[bytes], gzip.open(file)) if head.startswith(GZIP) else file
+def _guarded(read: Callable[[], bytes], path: str) -> bytes:
+    """Read; whatever a damaged file or disk makes of it is an error that names the file."""
+    try:
+        return read()
+    except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is damaged or incomplete ({error}): fetch it again") from error
 
 
-def _whole_lines(stream: IO[bytes], path: Path, chunk_bytes: int) -> Iterator[bytes]:
-    """Yield the stream in chunks that end where a line ends; drop the byte order mark."""
+def _whole_lines(blocks: Iterator[bytes], path: str, chunk_bytes: int) -> Iterator[bytes]:
+    """Yield the blocks again, cut where lines end."""
     rest = b""
-    for block in _blocks(stream, path, chunk_bytes):
+    for block in blocks:
         data = rest + block
         cut = data.rfind(b"\n") + 1
         if cut:
@@ -104,24 +139,50 @@ def _whole_lines(stream: IO[bytes], path: Path, chunk_bytes: int) -> Iterator[by
         yield rest
 
 
-def _blocks(stream: IO[bytes], path: Path, chunk_bytes: int) -> Iterator[bytes]:
-    first = _read(stream, path, max(chunk_bytes, len(_BYTE_ORDER_MARK)))
-    yield first.removeprefix(_BYTE_ORDER_MARK)
-    while block := _read(stream, path, chunk_bytes):
-        yield block
-
-
-def _read(stream: IO[bytes], path: Path, size: int) -> bytes:
-    try:
-        return stream.read(size)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+def _blocks(
+    stream: "io.BufferedReader[Any]", path: str, encoding: str, chunk_bytes: int
+) -> Iterator[bytes]:
+    """Yield what the stream holds as UTF-8, without a byte order mark, with LF for lone CRs."""
+    first = _guarded(lambda: stream.read(max(chunk_bytes, _LOOKED_AT)), path)
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if first.startswith(mark)), b"")
+    codec = _BYTE_ORDER_MARKS.get(mark, encoding)
+    if codec == "utf-8" and first[:HEAD_BYTES].count(0) > len(first[:HEAD_BYTES]) // 4:
         raise DataError(
-            f"{path} is a damaged or incomplete gzip file ({error}): fetch it again"
-        ) from error
+            f"{path} cannot be read as text lines: every other byte is 0; if it is UTF-16, say "
+            f"so with `encoding: utf-16-le` (or utf-16-be), otherwise it is binary"
+        )
+    decode = _decoder(codec)
+    first = decode(first[len(mark) :] if codec == "utf-8" else first)
+    only_cr = b"\r" in first.rstrip(b"\r") and b"\n" not in first
+    blocks = [first[at : at + chunk_bytes] for at in range(0, len(first), chunk_bytes)]
+    while blocks:
+        yield from (block.replace(b"\r", b"\n") if only_cr else block for block in blocks)
+        block = decode(_guarded(lambda: stream.read(chunk_bytes), path))
+        blocks = [block] if block else []
 
 
-def _to_frame(data: bytes, count: int) -> pl.DataFrame:
-    """Columns `raw` and `problem`, one row per line."""
+def _decoder(codec: str) -> Callable[[bytes], bytes]:
+    """Turns bytes of an encoding into UTF-8; what cannot be decoded stays undecodable."""
+    if codec == "utf-8":
+        return bytes
+    decoder = codecs.getincrementaldecoder(codec)("diffrec-undecodable")
+    return lambda data: decoder.decode(data, final=not data).encode("utf-8", "surrogateescape")
+
+
+def _undecodable(error: UnicodeError) -> tuple[str, int]:
+    """Handle a decoding error: the byte itself where no UTF-8 has it, else one that none has."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    byte = error.object[error.start]
+    return chr(0xDC00 + byte) if byte >= 0x80 else "\udcff", error.start + 1
+
+
+codecs.register_error("diffrec-undecodable", _undecodable)
+
+
+def split_lines(data: bytes) -> pl.DataFrame:
+    """Columns `raw` and `problem`, one row per line of whole lines."""
+    count = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
     lines = _split_valid(data)
     if lines is not None and lines.height == count:
         return lines.with_columns(pl.lit(None, pl.String).alias(PROBLEM))
@@ -143,4 +204,4 @@ def _decode(line: bytes) -> tuple[str, str | None]:
         return line.decode(), None
     except UnicodeDecodeError as error:
         byte = f"byte 0x{line[error.start]:02x} at position {error.start}"
-        return line.decode(errors="backslashreplace"), f"not valid UTF-8: {byte}"
+        return line.decode(errors="backslashreplace"), f"{NOT_DECODABLE}: {byte}"

@@ -37,7 +37,7 @@ def filter_table(counts: Counts) -> FactTable:
 
 
 def data_sentences(counts: Counts) -> list[str]:
-    """Time span, ties, new users and items, rejected rows."""
+    """Time span, ties, new users and items, rejected rows, what ingest set aside and changed."""
     ingest, built, parts = (counts[name] for name in ("ingest", "build_interactions", "split"))
     first, last = (datetime.fromisoformat(built[end]) for end in ("first", "last"))
     ties, total = built["tied_timestamps"], built["interactions"]
@@ -56,4 +56,10 @@ def data_sentences(counts: Counts) -> list[str]:
         by_reason = ingest["rejected_by_reason"].items()
         reasons = ", ".join(f"{words(reason)} {number:,}" for reason, number in by_reason)
         sentences.append(f"{ingest['rejected']:,} rows were rejected: {reasons}.")
-    return sentences
+    if aside := ingest.get("set_aside_by_name"):
+        names = ", ".join(f"{name} {number:,}" for name, number in aside.items())
+        sentences.append(f"{ingest['set_aside']:,} rows were set aside, as expected: {names}.")
+    if changed := ingest.get("normalised"):
+        names = ", ".join(f"{words(name)} {number:,}" for name, number in changed.items())
+        sentences.append(f"Normalised: {names}.")
+    return [*sentences, *(f"Warning: {text}" for text in ingest.get("warnings", []))]

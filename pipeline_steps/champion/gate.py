@@ -132,7 +132,7 @@ def _rejected_share(path: Path) -> float | None:
     """Share of the rows that `ingest` has read; None if there were none."""
     counts = read_json(path)
     try:
-        read = counts["accepted"] + counts["rejected"]
+        read = counts["rows_read"]
         return counts["rejected"] / read if read else None
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is not a report of ingest: it lacks {error}") from error

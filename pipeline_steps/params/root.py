@@ -14,8 +14,8 @@ from diffrec_core.data.build_interactions import InteractionsConfig
 from diffrec_core.data.splits import SplitConfig
 from diffrec_core.evaluation.evaluator import EvaluationConfig
 from diffrec_core.evaluation.leaderboard import SelectConfig
+from diffrec_core.ingestion.layout import IngestConfig
 from diffrec_core.ingestion.raw_files import ListRawConfig
-from diffrec_core.ingestion.readers import IngestConfig
 from diffrec_core.models.base import ModelConfig
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import implementation, parse_config

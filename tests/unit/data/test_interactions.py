@@ -148,3 +148,71 @@ def test_nothing_left_says_which_filter_took_it() -> None:
         build(InteractionsConfig(min_value=9.0))
     with pytest.raises(DataError, match=r"none of 4 \(user, item\) pairs .* at least 5 items"):
         build(InteractionsConfig())
+
+
+def weighted(**changes: Any) -> dict[tuple[str, str], tuple[float, float]]:
+    """Day and weight of each pair."""
+    config = InteractionsConfig(min_user_interactions=1, min_item_interactions=1, **changes)
+    interactions, _ = build(config)
+    return {
+        (interactions.users.ids[u], interactions.items.ids[i]): (t.timestamp() / DAY, w)
+        for u, i, t, w in interactions.frame.iter_rows()
+    }
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "weights", "expected"),
+    [
+        ("first", {}, (1, 1.0)),
+        ("last", {}, (4, 1.0)),
+        ("sum", {}, (1, 2.0)),
+        ("first", {"buy": 5.0, "view": 0.5}, (1, 0.5)),
+        ("last", {"buy": 5.0}, (4, 5.0)),
+        ("sum", {"buy": 5.0}, (1, 6.0)),
+    ],
+)
+def test_duplicates_make_one_interaction_by_a_stated_rule(
+    duplicates: str, weights: dict[str, float], expected: tuple[float, float]
+) -> None:
+    found = weighted(duplicates=duplicates, event_weights=weights)
+    assert found["u1", "a"] == expected
+    assert found["u2", "b"] == (3, weights.get("view", 1.0))
+
+
+def test_events_without_a_type_weigh_one() -> None:
+    config = InteractionsConfig(
+        min_user_interactions=1, min_item_interactions=1, event_weights={"buy": 5.0}
+    )
+    rows = [("u", "a", 1, None, None), ("u", "b", 1, "buy", None)]
+    interactions, _ = build_interactions(events(rows), NO_TITLES, config)
+    assert interactions.frame["weight"].to_list() == [1.0, 5.0]
+
+
+def test_a_limit_of_events_per_user_and_day_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [("bot", f"i{at}", 1 + at / 100, None, None) for at in range(9, -1, -1)]
+    rows += [("bot", "i9", 2, None, None), ("u", "i0", 1, None, None), ("u", "i1", 1, None, None)]
+    config = InteractionsConfig(
+        min_user_interactions=1, min_item_interactions=1, max_user_events_per_day=3
+    )
+    interactions, counts = build_interactions(events(rows), NO_TITLES, config)
+    assert len(interactions.frame) == 6
+    assert set(interactions.items.ids) == {"i0", "i1", "i2", "i9"}
+    assert (counts["above_daily_limit"], counts["users_above"]) == (7, 1)
+    assert "leaves out 7 events of 1 users" in caplog.text
+
+
+def test_event_types_that_never_occur_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    build(SMALL.model_copy(update={"event_types": ("buy", "add"), "event_weights": {"rent": 2.0}}))
+    assert "no event has the type add, rent; found: view 3, buy 2" in caplog.text
+
+
+def test_a_threshold_is_compared_as_it_is_written() -> None:
+    rows = [("u", "a", 1, None, 4.1), ("u", "b", 1, None, 4.0999)]
+    config = InteractionsConfig(min_user_interactions=1, min_item_interactions=1, min_value=4.1)
+    interactions, _ = build_interactions(events(rows), NO_TITLES, config)
+    assert interactions.items.ids == ("a",)
+
+
+def test_nothing_left_says_what_there_was() -> None:
+    with pytest.raises(DataError, match=r"values from 2\.0 to 5\.0 and the types \['buy'"):
+        build(InteractionsConfig(event_types=("add",)))

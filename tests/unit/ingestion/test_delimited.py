@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffrec_core.common.errors import ConfigError, DataError
-from diffrec_core.ingestion.delimited import Dialect, read_delimited
+from diffrec_core.ingestion.delimited import DelimitedReader
+from diffrec_core.ingestion.dialect import Dialect
+from diffrec_core.ingestion.layout import LogFormat
 from diffrec_core.ingestion.raw_rows import RawBatch, Source
+from tests.raw_logs import listed
 
 SOURCE = Source("log.csv", "ingest")
 COLUMNS = {"user_id": "u", "item_id": "i"}
@@ -29,8 +32,9 @@ def raw(batch: RawBatch, mask: list[bool]) -> list[str]:
 
 
 def delimited(path: Path, columns: dict[str, Any] | None = None, **changes: Any) -> Any:
-    settings = {"delimiter": ",", "quote": '"', "header": True} | changes
-    return read_delimited(path, columns or COLUMNS, SOURCE, **settings)
+    chunk_bytes = changes.pop("chunk_bytes", 2**20)
+    layout = LogFormat(**changes)
+    return DelimitedReader(listed(path), layout, columns or COLUMNS, SOURCE, chunk_bytes).batches()
 
 
 def test_columns_are_found_by_name_and_rows_keep_their_line_number(tmp_path):
@@ -109,6 +113,106 @@ def test_quotes_that_do_not_match_are_a_problem(tmp_path):
         (3, "quotes do not match"),
         (4, None),
     ]
+
+
+def test_records_may_go_over_several_lines(tmp_path):
+    lines = [
+        "u,i,t",
+        'a,1,"first',
+        "x,y,z",
+        "",
+        'last"',
+        'b,2,"say ""hi""',
+        '"',
+        '"c","3",plain',
+    ]
+    path = write(tmp_path, "\n".join(lines) + "\n")
+    for chunk_bytes in (1, 9, 1000):
+        batches = list(delimited(path, chunk_bytes=chunk_bytes))
+        assert rows(batches) == [(2, None, "a", "1"), (6, None, "b", "2"), (8, None, "c", "3")]
+        assert sum(batch.read for batch in batches) == 3
+        assert sum(batch.blank for batch in batches) == 0
+    assert raw(batches[0], [True, False, True]) == ["\n".join(lines[1:5]), lines[7]]
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ['x,"y,1', 'x,y,"1', '"x,y,1', 'x,"y"z,1', 'x,"",y",1'],
+)
+def test_a_quote_that_nothing_closes_damages_its_own_line(tmp_path, opening):
+    lines = ["u,i,t", "a,b,1", opening, "c,d,2", "e,f,3", 'g,"h",4', "i,j,5"]
+    path = write(tmp_path, "\n".join(lines))
+    for chunk_bytes in (1, 1000):
+        found = rows(delimited(path, chunk_bytes=chunk_bytes))
+        assert [row[2] for row in found if row[1] is None] == ["a", "c", "e", "g", "i"]
+        assert [row[0] for row in found if row[1] is not None] == [3]
+
+
+def test_an_escape_goes_before_what_means_nothing(tmp_path):
+    text = 'u,i,t\n"a \\"x\\"",1,\nb\\,c,2,\nd\\\ne,3,\n\\N,4,\n"f""g",5,"\\\\"\n"h"x,6,\n'
+    assert rows(delimited(write(tmp_path, text), escape="\\")) == [
+        (2, None, 'a "x"', "1"),
+        (3, None, "b,c", "2"),
+        (4, None, "d\ne", "3"),
+        (6, None, "\\N", "4"),
+        (7, None, 'f"g', "5"),
+        (8, "quotes do not match", None, None),
+    ]
+
+
+def test_lines_before_the_header_and_comments_are_no_records(tmp_path):
+    path = write(tmp_path, 'Export, "of\nMarch\n\n# a\nu,i\na,b\n#c,d\n\ne,f\n')
+    for chunk_bytes in (1, 1000):
+        batches = list(delimited(path, skip_lines=2, comment="#", chunk_bytes=chunk_bytes))
+        assert rows(batches) == [(6, None, "a", "b"), (9, None, "e", "f")]
+        assert sum(batch.blank for batch in batches) == 4
+
+
+@pytest.mark.parametrize("header", ["u,i", "u,i,"])
+def test_records_may_end_with_a_delimiter(tmp_path, header):
+    path = write(tmp_path, f'{header}\na,b,\n"c","d",\ne,f\ng,h,i,\nj,k,l\n')
+    assert rows(delimited(path, trailing_delimiter=True)) == [
+        (2, None, "a", "b"),
+        (3, None, "c", "d"),
+        (4, "no delimiter at its end", "e", "f"),
+        (5, "wrong number of fields: 3 found, 2 expected", "g", "h"),
+        (6, "no delimiter at its end", "j", "k"),
+    ]
+    by_position = {"user_id": 0, "item_id": 1}
+    path = write(tmp_path, "a::b::\nc::d::\n")
+    layout = {"header": False, "delimiter": "::", "trailing_delimiter": True}
+    assert [row[2:] for row in rows(delimited(path, by_position, **layout))] == [
+        ("a", "b"),
+        ("c", "d"),
+    ]
+
+
+def test_a_short_record_beside_a_long_one_is_not_taken_for_two_good_ones(tmp_path):
+    found = rows(delimited(write(tmp_path, "u,i\na,b\nc\nd,e,f\n")))
+    assert [row[1] is None for row in found] == [True, False, False]
+
+
+def test_a_column_may_stand_in_the_names_of_folders(tmp_path):
+    folder = tmp_path / "i=the%20item" / "e=__HIVE_DEFAULT_PARTITION__"
+    folder.mkdir(parents=True)
+    path = write(folder, "u\na\n")
+    source = Source(str(path), "ingest")
+    columns = COLUMNS | {"event_type": "e"}
+    reader = DelimitedReader(listed(path), LogFormat(), columns, source)
+    assert rows(reader.batches()) == [(2, None, "a", "the item", None)]
+    assert reader.missing == {}
+
+
+def test_an_optional_column_may_be_missing(tmp_path):
+    path = write(tmp_path, "u,i\na,b\n")
+    reader = DelimitedReader(listed(path), LogFormat(), COLUMNS | {"value": "rating"}, SOURCE)
+    assert rows(reader.batches()) == [(2, None, "a", "b", None)]
+    assert "columns.value = 'rating'" in str(reader.missing["value"])
+
+
+def test_all_missing_columns_are_named_together(tmp_path):
+    with pytest.raises(ConfigError, match=r"(?s)user_id = 'user'.*item_id = 'item'"):
+        delimited(write(tmp_path, "u,i\n"), {"user_id": "user", "item_id": "item"})
 
 
 def test_without_a_quote_character_quotes_mean_nothing(tmp_path):
@@ -197,7 +301,7 @@ def test_a_header_alone_is_no_rows(tmp_path):
     ],
 )
 def test_a_line_with_a_delimiter_of_two_characters(line, fields):
-    assert Dialect("::", '"').split_line(line) == fields
+    assert Dialect("::", '"').split(line).fields == fields
 
 
 def by_character(line: str, delimiter: str) -> list[str] | None:
@@ -227,7 +331,7 @@ def by_character(line: str, delimiter: str) -> list[str] | None:
     line=st.text(alphabet='",:ab\t x', max_size=20),
 )
 def test_a_line_is_taken_apart_as_character_by_character(delimiter, line):
-    assert Dialect(delimiter, '"').split_line(line) == by_character(line, delimiter)
+    assert Dialect(delimiter, '"').split(line).fields == by_character(line, delimiter)
 
 
 @pytest.mark.parametrize(
@@ -246,12 +350,12 @@ def test_no_line_is_looked_at_more_than_a_few_times(line):
     class Counted(str):
         __slots__ = ("looked_at",)
 
-        def find(self, text: str, start: int = 0) -> int:  # type: ignore[override]
-            end = super().find(text, start)
+        def find(self, text: str, start: int = 0, stop: int | None = None) -> int:  # type: ignore[override]
+            end = super().find(text, start, stop)
             self.looked_at += (len(self) if end < 0 else end) - start + 1
             return end
 
     counted = Counted(line)
     counted.looked_at = 0
-    Dialect(",", '"').split_line(counted)
-    assert counted.looked_at <= 2 * len(line) + 2
+    Dialect(",", '"').split(counted)
+    assert counted.looked_at <= 3 * len(line) + 3

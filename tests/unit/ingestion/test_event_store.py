@@ -90,15 +90,15 @@ def test_a_summary_counts_what_was_written(tmp_path):
 
 def test_lost_rows_are_a_bug(tmp_path):
     write(tmp_path, [events((NOON, "a", "i", "f", 1))])
-    summarise(tmp_path).check(1, "seconds")
+    summarise(tmp_path).check(1, ["seconds"])
     with pytest.raises(RuntimeError, match="2 rows were accepted but 1 events written"):
-        summarise(tmp_path).check(2, "seconds")
+        summarise(tmp_path).check(2, ["seconds"])
 
 
 def test_a_log_that_ends_in_1970_is_suspicious(tmp_path, caplog):
     write(tmp_path, [events((datetime(1970, 1, 20, tzinfo=UTC), "a", "i", "f", 1))])
     with caplog.at_level(logging.WARNING):
-        summarise(tmp_path).check(1, "milliseconds")
+        summarise(tmp_path).check(1, ["milliseconds"])
     assert "lies in 1970: is ingest.timestamp_format = 'milliseconds' the right unit" in caplog.text
 
 

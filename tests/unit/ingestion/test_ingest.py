@@ -1,5 +1,6 @@
 import logging
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +8,19 @@ import polars as pl
 import pytest
 
 from diffrec_core.common.errors import ConfigError, DataError
+from diffrec_core.ingestion.counts import IngestCounts
 from diffrec_core.ingestion.event_store import EventSpill, quarantine_file, summarise
-from diffrec_core.ingestion.ingest import TITLES, IngestCounts, ingest_logs, read_titles
-from diffrec_core.ingestion.raw_files import ChecksumCache, RawFile
-from diffrec_core.ingestion.readers import IngestConfig, TitlesFormat
-from tests.raw_logs import ingest_section, planted_events, write_lines, write_log
+from diffrec_core.ingestion.ingest import TITLES, ingest_logs, read_titles
+from diffrec_core.ingestion.layout import IngestConfig, TitlesFormat
+from diffrec_core.ingestion.raw_manifest import EVERY_EVENT, Wanted
+from diffrec_core.ingestion.validation import Rules
+from tests.raw_logs import ingest_section, listed, planted_events, write_lines, write_log
 
 LAYOUT = TitlesFormat.model_validate({"columns": {"item_id": "item", "title": "name"}})
 
 
-def listed(path: Path) -> RawFile:
-    return ChecksumCache().record(path)
-
-
 def ingest(
-    folder: Path, *logs: Path, **section: Any
+    folder: Path, *logs: Path, wanted: Wanted = EVERY_EVENT, **section: Any
 ) -> tuple[IngestCounts, pl.DataFrame, list[tuple[int, int]]]:
     """The counts, the quarantine, and what progress was told; events lie in folder/events."""
     config = IngestConfig.parse(ingest_section(**section), "ingest")
@@ -30,7 +29,7 @@ def ingest(
     with quarantine_file(folder / "q.parquet") as quarantine:
         counts = ingest_logs(
             [listed(log) for log in logs],
-            config,
+            Rules.of(config, wanted, datetime(2026, 1, 1, tzinfo=UTC)),
             spill,
             quarantine,
             lambda *progress: told.append(progress),
@@ -94,6 +93,108 @@ def test_every_format_gives_the_same_events(tmp_path, format_, timestamp_format)
     assert set(found["event_type"]) == {"view"}
 
 
+def test_a_report_shows_what_somebody_needs_who_mends_the_source(tmp_path):
+    header = "user,item,time,event,rating"
+    rows = ["u,i,17e8,view,5", "u,i,soon,view,5", ",i,17e8,view,5", " u,i,17e8,,x"]
+    bad = write_lines(tmp_path / "bad.csv", [header, *rows, *["u,i,soon,view,5"] * 4])
+    good = write_lines(tmp_path / "good.csv", [header, rows[0]])
+    report = ingest(tmp_path, bad, good)[0].to_json()
+    assert report["rejected_samples"]["timestamp cannot be parsed"] == [
+        {
+            "file": str(bad),
+            "row": row,
+            "reason": "timestamp cannot be parsed: 'soon' is not seconds",
+            "text": rows[1],
+        }
+        for row in (3, 6, 7)
+    ]
+    assert [each["row"] for each in report["rejected_samples"]["user_id is missing"]] == [4]
+    assert report["rejected_by_file"] == {
+        str(bad): {
+            "read": 8,
+            "rejected": 6,
+            "reasons": {"timestamp cannot be parsed": 5, "user_id is missing": 1},
+        }
+    }
+    assert report["normalised"] == {"user_id: blanks around it removed": 1}
+    assert report["values_lost"] == {"value cannot be parsed": 1}
+    assert report["values_lost_samples"] == [f"{bad}:5: value cannot be parsed: 'x'"]
+    assert report["event_types"] == {"view": 2}
+    assert report["warnings"] == [
+        "events kept without a bad value: value cannot be parsed (1); "
+        f"{bad}:5: value cannot be parsed: 'x'"
+    ]
+
+
+def test_all_faults_of_all_files_are_in_one_message(tmp_path):
+    header = "user,item,time,event,rating"
+    logs = [
+        write_lines(tmp_path / "a.csv", ["user,item,at,event,rating", "u,i,1,view,5"]),
+        write_lines(tmp_path / "b.csv", [header, "u,i,1,view,5"]),
+        write_lines(tmp_path / "c.csv", ["PK\x03\x04"]),
+        write_lines(tmp_path / "d.csv", ["customer,sku,time,event,rating"]),
+    ]
+    with pytest.raises(ConfigError) as caught:
+        ingest(tmp_path, *logs)
+    message = str(caught.value)
+    assert message.startswith("3 files cannot be read:")
+    for part in ("'time': ", "c.csv cannot be read as text lines", "'user': ", "'item': "):
+        assert part in message
+    assert "b.csv" not in message
+
+
+def test_damage_in_the_middle_stops_no_other_file_and_all_is_told_together(tmp_path):
+    events = planted_events()
+    logs = [write_log(tmp_path / f"{name}.csv.gz", events) for name in "abc"]
+    for log in (logs[0], logs[2]):
+        log.write_bytes(log.read_bytes()[:-10])
+    with pytest.raises(DataError, match=r"(?s)2 files .*a.csv.gz is damaged.*c.csv.gz is damaged"):
+        ingest(tmp_path, *logs)
+
+
+def test_an_optional_column_that_some_files_lack_is_null_there(tmp_path, caplog):
+    new = write_lines(tmp_path / "new.csv", ["user,item,time,event,rating", "u,i,1,view,5"])
+    old = write_lines(tmp_path / "old.csv", ["user,item,time,event", "u,i,1,view"])
+    with caplog.at_level(logging.WARNING):
+        counts, _, _ = ingest(tmp_path, new, old)
+    assert counts.accepted == 2
+    assert f"1 files have no column for value, which is null: {old}" in caplog.text
+    with pytest.raises(ConfigError, match=r"columns.value = 'rating'"):
+        ingest(tmp_path / "again", old)
+
+
+@pytest.mark.parametrize("section", ["ingest", "build_interactions"])
+def test_an_event_type_that_never_occurs_is_said_with_those_that_do(tmp_path, caplog, section):
+    log = write_log(tmp_path / "a.csv", planted_events()[:9])
+    types = ["buy", "view"]
+    with caplog.at_level(logging.WARNING):
+        if section == "ingest":
+            ingest(tmp_path, log, event_types=types)
+        else:
+            ingest(tmp_path, log, wanted=Wanted(event_types=("buy", "view")))
+    assert f"{section}.event_types: no event has the type buy; found: view 9" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([1_700_000_000] * 3 + [1_700_000], "1 of 4 events (25.00%) lie far"),
+        ([1_700_000_000] * 2 + [1_700_000] * 2, "1970-01-20 to 1970-01-20"),
+        ([1_700_000_000, 0], "1 of 2 events (50.00%) lie far"),
+        ([1_700_000_000 + 86_400 * 30 * at for at in range(30)], None),
+        ([1_500_000_000 + 86_400 * 300 * at for at in range(7)] + [1_440_000_000], None),
+        ([1_700_000_000], None),
+    ],
+)
+def test_times_far_outside_of_the_bulk_of_a_file_are_told(tmp_path, caplog, times, expected):
+    lines = [f"u,i,{min(time, 1_760_000_000)},view,5" for time in times]
+    log = write_lines(tmp_path / "a.csv", ["user,item,time,event,rating", *lines])
+    with caplog.at_level(logging.WARNING):
+        ingest(tmp_path, log)
+    assert (expected is None) == ("lie far" not in caplog.text)
+    assert expected is None or expected in caplog.text
+
+
 def counts_of(read: int, rejected: int) -> IngestCounts:
     return IngestCounts(
         files=1,
@@ -140,6 +241,16 @@ class TestCheck:
         with pytest.raises(DataError, match=f"{rejected} of {read} rows of bad.csv"):
             counts.check(share, Path("q"))
 
+    def test_the_message_names_the_settings_that_may_help(self):
+        counts = counts_of(100, 4)
+        counts.reasons = Counter({"not valid UTF-8": 3, "quotes do not match": 1})
+        with pytest.raises(DataError, match=r"(?s)set `encoding` .*set `quote: null`"):
+            counts.check(0.01, Path("q"))
+
+    def test_rows_that_are_set_aside_are_no_damage(self):
+        counts = IngestCounts(files=1, read=10, accepted=4, set_aside=Counter({"x": 6}))
+        counts.check(0.0, Path("q"))
+
     def test_no_accepted_row_is_refused_whatever_is_allowed(self):
         with pytest.raises(DataError, match="3 of 3 rows"):
             counts_of(3, 3).check(1.0, Path("q"))
@@ -149,13 +260,13 @@ class TestCheck:
             IngestCounts(files=1, blank=3).check(1.0, Path("q"))
 
     def test_rows_that_do_not_add_up_are_a_bug(self):
-        with pytest.raises(RuntimeError, match=r"2 accepted \+ 1 rejected rows are not the 4"):
+        with pytest.raises(RuntimeError, match=r"2 accepted \+ 0 set aside \+ 1 rejected"):
             IngestCounts(read=4, accepted=2, rejected=1).check(1.0, Path("q"))
 
 
 class TestTitles:
     def test_the_first_title_of_an_item_counts_and_bad_rows_are_counted(self, tmp_path, caplog):
-        lines = ["item,name", 'b,"One, two"', "a,Three", "b,Four", ",Five", "c,", "d", "", 'e,"x']
+        lines = ["item,name", 'b,"One, two"', " a,Three", "b,Four", ",Five", "c,", "d", "", 'e,"x']
         path = write_lines(tmp_path / "titles.csv", lines)
         with caplog.at_level(logging.WARNING):
             titles = read_titles(listed(path), LAYOUT)

@@ -4,8 +4,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,8 @@ from diffrec_core.common.errors import ArtifactError, ConfigError, DataError, St
 from diffrec_core.ingestion import checksums
 from diffrec_core.ingestion.checksums import ChecksumCache
 from diffrec_core.ingestion.raw_files import ListRawConfig, expand, list_raw_files
-from diffrec_core.ingestion.raw_manifest import RawFile, RawManifest, read_raw_manifest
+from diffrec_core.ingestion.raw_manifest import RawFile, RawManifest, Wanted, read_raw_manifest
+from diffrec_core.ingestion.text_lines import read_text
 
 # SHA-256 of b"abc", from FIPS 180-2
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -115,6 +117,73 @@ def test_what_is_not_there_is_refused_with_what_is(logs, message):
     put("empty/.hidden")
     with pytest.raises(DataError, match=message):
         listing([logs])
+
+
+SPARK = ["_SUCCESS", "._SUCCESS.crc", "_temporary/0/part-1.csv", "_delta_log/0.json", "_started_7"]
+LEFT = ["a.csv~", "#a.csv#", "b.csv.part", "b.csv.crdownload", "a.csv.md5", "c.csv._COPYING_"]
+
+
+@pytest.mark.parametrize("pattern", ["raw", "raw/*", "raw/**", "raw/**/*"])
+def test_what_writers_editors_and_downloads_leave_is_passed_over_and_said(pattern, caplog):
+    for name in ["a.csv", "_day=1/b.csv", *SPARK, *LEFT]:
+        put(f"raw/{name}", name.encode())
+    os.mkfifo("raw/pipe")
+    Path("raw/gone.csv").symlink_to("nowhere.csv")
+    if pattern != "raw":
+        Path("raw/pipe").unlink()
+        Path("raw/gone.csv").unlink()
+    with caplog.at_level(logging.INFO):
+        manifest = listing([pattern])
+    assert [file.path for file in manifest.logs] == ["raw/_day=1/b.csv", "raw/a.csv"]
+    assert "left by an editor, a download or a copy, or a checksum: raw/#a.csv#" in caplog.text
+    skipped = [each.partition(":")[0] for each in manifest.skipped]
+    assert {"raw/_SUCCESS", "raw/a.csv~", "raw/c.csv._COPYING_"} <= set(skipped)
+    if pattern == "raw":
+        assert {"raw/pipe", "raw/gone.csv", "raw/_delta_log"} <= set(skipped)
+
+
+def test_a_file_that_is_named_itself_is_read_whatever_its_name():
+    put("raw/_a.csv.bak")
+    assert names(["raw/_a.csv.bak"]) == ["raw/_a.csv.bak"]
+
+
+def test_linked_folders_are_followed_once():
+    put("archive/old.csv", b"old")
+    put("raw/new.csv")
+    Path("raw/2024-02").symlink_to("../archive")
+    Path("raw/again").symlink_to("../archive")
+    Path("archive/loop").symlink_to("../raw")
+    assert names(["raw"]) == ["raw/2024-02/old.csv", "raw/new.csv"]
+    assert [file.path for file in listing(["raw/**"]).logs] == [
+        "raw/2024-02/old.csv",
+        "raw/new.csv",
+    ]
+
+
+def test_a_folder_that_may_not_be_listed_is_an_error(monkeypatch):
+    for name in ("raw/a/a.csv", "raw/b/b.csv", "raw/c/c.csv"):
+        put(name)
+    original = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name in ("a", "b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(
+        DataError, match=r"raw/a \(Permission denied\), raw/b \(Permission denied\)"
+    ):
+        listing(["raw"])
+
+
+def test_a_pattern_that_finds_nothing_beside_others_is_a_warning(caplog):
+    put("raw/a.csv")
+    Path("empty").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert names(["raw", "empty", "raw/*.tsv"]) == ["raw/a.csv"]
+    assert "the folder empty holds no files" in caplog.text
+    assert "no file matches raw/*.tsv" in caplog.text
 
 
 def test_a_missing_path_says_how_to_get_sample_data():
@@ -266,9 +335,37 @@ def test_a_touched_file_is_hashed_again():
     first = ChecksumCache()
     first.record(path)
     os.utime(path, ns=(1, 1))
+    assert path.stat().st_mtime_ns == 1
     second = ChecksumCache(first.to_json()["files"])
     assert second.record(path).sha256 == ABC
     assert second.lookups == {"hashed": 1}
+
+
+def test_a_correction_that_keeps_size_and_time_is_noticed():
+    path = put("raw/a.csv")
+    before = path.stat()
+    first = ChecksumCache()
+    first.record(path)
+    path.write_bytes(b"abd")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = ChecksumCache(first.to_json()["files"])
+    assert second.record(path).sha256 == hashlib.sha256(b"abd").hexdigest()
+    other = put("other", b"abe")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    third = ChecksumCache(second.to_json()["files"])
+    assert third.record(path).sha256 == hashlib.sha256(b"abe").hexdigest()
+
+
+def test_where_times_are_too_coarse_to_show_a_write_nothing_is_remembered(monkeypatch):
+    path = put("raw/a.csv")
+    stat = path.stat()
+    seconds = int(stat.st_ctime) * 10**9
+    fields = {"st_ctime_ns": seconds, "st_mtime_ns": seconds}
+    coarse = SimpleNamespace(**{name: getattr(stat, name) for name in dir(stat)} | fields)
+    assert checksums._may_hide_a_write(coarse)
+    monkeypatch.setattr(checksums.time, "time_ns", lambda: seconds + 4 * 10**9)
+    assert not checksums._may_hide_a_write(coarse)
 
 
 def test_the_cache_forgets_files_that_are_gone():
@@ -287,6 +384,7 @@ def test_the_cache_forgets_files_that_are_gone():
         '{"files": []}',
         '{"files": {"raw/a.csv": {"size": 3}}}',
         '{"files": {"raw/a.csv": {"size": 3, "mtime_ns": 1, "sha256": "short"}}}',
+        '{"files": {"a": {"inode": 1, "size": 3, "mtime_ns": 1, "ctime_ns": 1, "sha256": "x"}}}',
     ],
 )
 def test_a_corrupt_cache_is_ignored_with_a_warning(content, caplog):
@@ -309,7 +407,9 @@ def test_the_cache_survives_a_round_trip():
 
 @pytest.mark.parametrize("titles", [None, RawFile("t.csv", 1, ABC)])
 def test_a_manifest_survives_a_round_trip(titles):
-    manifest = RawManifest((RawFile("a.csv", 3, ABC), RawFile("b.csv", 4, ABC)), titles, ("c.csv",))
+    files = (RawFile("a.csv", 3, ABC), RawFile("b.csv", 4, ABC))
+    wanted = Wanted.parse({"event_types": ["buy"], "start": "2024-01-01", "min_value": 4.0}, "")
+    manifest = RawManifest(files, titles, ("c.csv",), ("_SUCCESS: hidden",), wanted)
     write_json(Path("manifest.json"), manifest.to_json())
     assert read_raw_manifest(Path("manifest.json")) == manifest
     assert json.loads(Path("manifest.json").read_text())["schema"] == "raw/1"
@@ -330,22 +430,28 @@ def test_another_kind_of_manifest_is_refused(content, message):
         read_raw_manifest(Path("manifest.json"))
 
 
+def read(file: RawFile) -> bytes:
+    return b"".join(chunk.data for chunk in read_text(file, chunk_bytes=2))
+
+
 def test_a_file_is_checked_against_its_record():
     put("a.csv")
     file = RawFile("a.csv", 3, ABC)
-    assert file.check_unchanged() == file
+    with file.open() as opened:
+        assert opened.read() == b"abc"
     put("a.csv", b"abcd")
-    with pytest.raises(DataError, match=r"a.csv has changed since list_raw: 4 bytes now, 3 listed"):
-        file.check_unchanged()
+    message = r"a.csv has changed since list_raw: 4 bytes now, 3 listed"
+    with pytest.raises(DataError, match=message), file.open():
+        pass
     put("a.csv", b"abd")
     with pytest.raises(DataError, match=r"its SHA-256 differs.*list_raw"):
-        file.check_unchanged()
+        read(file)
     Path("a.csv").unlink()
     with pytest.raises(DataError, match=r"a.csv was listed by list_raw and is gone"):
-        file.check_unchanged()
+        read(file)
 
 
-def test_a_file_that_may_grow_is_checked_as_far_as_it_was_listed(caplog):
+def test_a_file_that_may_grow_is_checked_as_far_as_it_was_listed():
     file = RawFile("a.csv", 4, hashlib.sha256(b"abc\n").hexdigest())
     for content, message in (
         (b"abc", "3 bytes now, 4 listed"),
@@ -354,26 +460,34 @@ def test_a_file_that_may_grow_is_checked_as_far_as_it_was_listed(caplog):
     ):
         put("a.csv", content)
         with pytest.raises(DataError, match=message):
-            file.check_unchanged(may_grow=True)
+            read(file)
     put("a.csv", b"abc\nefg\n")
-    with caplog.at_level(logging.INFO):
-        assert file.check_unchanged(may_grow=True) == file
-    assert "a.csv has grown since list_raw" in caplog.text
-    with pytest.raises(DataError, match="8 bytes now, 4 listed"):
-        file.check_unchanged()
+    assert read(file) == b"abc\n"
+
+
+def test_a_file_that_is_exchanged_while_it_is_read_is_refused():
+    path = put("a.csv", b"abc\n" * 100_000)
+    (file,) = listing(["a.csv"]).logs
+    chunks = read_text(file, chunk_bytes=4)
+    next(chunks)
+    with path.open("r+b") as opened:
+        opened.seek(300_000)
+        opened.write(b"x")
+    with pytest.raises(DataError, match="its SHA-256 differs"):
+        list(chunks)
 
 
 def test_a_last_line_that_was_listed_unfinished_is_left_out_once_it_has_grown():
     put("a.csv", b"abc\nde")
     (listed,) = listing(["a.csv"]).logs
-    assert listed.check_unchanged(may_grow=True).size == 6
+    assert read(listed) == b"abc\nde"
     put("a.csv", b"abc\ndef\n")
-    assert listed.check_unchanged(may_grow=True).size == 4
+    assert read(listed) == b"abc\n"
     packed = gzip.compress(b"abc")
     put("a.csv.gz", packed)
     (listed,) = listing(["a.csv.gz"]).logs
     put("a.csv.gz", packed * 2)
-    assert listed.check_unchanged(may_grow=True) == listed
+    assert read(listed) == b"abc"
 
 
 @pytest.mark.parametrize(

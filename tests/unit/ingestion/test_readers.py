@@ -5,10 +5,10 @@ import pytest
 
 from diffrec_core.common.config import load_section
 from diffrec_core.common.errors import ConfigError
-from diffrec_core.ingestion.raw_rows import Source
-from diffrec_core.ingestion.readers import IngestConfig, LogFormat, read_batches
+from diffrec_core.ingestion.layout import IngestConfig, LogFormat
+from diffrec_core.ingestion.readers import open_log
+from tests.raw_logs import listed
 
-SOURCE = Source("log.csv", "ingest")
 COLUMNS = {"user_id": "u", "item_id": "i"}
 
 
@@ -22,7 +22,7 @@ def test_the_configured_format_is_read(tmp_path, format_):
         "parquet": frame.write_parquet,
     }
     write_as[format_](path)
-    (batch,) = read_batches(path, LogFormat(format=format_), COLUMNS, SOURCE)
+    (batch,) = open_log(listed(path), LogFormat(format=format_), COLUMNS).batches()
     assert batch.rows.select("user_id", "item_id").rows() == [("a", "b")]
 
 
@@ -38,7 +38,7 @@ def load(params: dict[str, Any]) -> IngestConfig:
 def test_a_section_needs_little_more_than_columns():
     config = load(section())
     assert (config.format, config.delimiter, config.header) == ("delimited", ",", True)
-    assert (config.timestamp_format, config.max_rejected_share) == ("seconds", 0.01)
+    assert (config.timestamp_format, config.max_rejected_share) == (("seconds",), 0.01)
     assert config.columns.value is None
 
 
@@ -51,6 +51,14 @@ def test_a_section_needs_little_more_than_columns():
         ({"delimiter": "\n"}, "holds a line end or the quote"),
         ({"delimiter": '"'}, "holds a line end or the quote"),
         ({"quote": "''"}, "ingest.quote"),
+        ({"escape": ","}, "escape = ',' is the quote, the delimiter or a line end"),
+        ({"encoding": "utf-9"}, "ingest.encoding: is not an encoding of text"),
+        ({"encoding": "base64"}, "ingest.encoding: is not an encoding of text"),
+        ({"timezone": "Berlin"}, "ingest.timezone: is not the name of a time zone"),
+        ({"timestamp_format": []}, "ingest.timestamp_format = "),
+        ({"timestamp_format": ["seconds", "x"]}, "ingest.timestamp_format: must be one of seconds"),
+        ({"not_before": "2024-01-01", "not_after": "2023-01-01"}, "must be before not_after"),
+        ({"event_types": ["buy"]}, "ingest: event_types needs columns.event_type"),
         ({"header": False}, r"columns.user_id = 'u': without a header, columns are positions"),
         ({"max_rejected_share": 1.5}, "ingest.max_rejected_share = 1.5"),
         ({"timestamp_format": "second"}, "ingest.timestamp_format: must be one of seconds"),

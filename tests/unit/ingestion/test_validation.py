@@ -6,19 +6,23 @@ import pytest
 
 from diffrec_core.data.schema import SOURCE_ROW
 from diffrec_core.data.tables import EVENTS, QUARANTINE
-from diffrec_core.ingestion.raw_rows import PROBLEM, RawBatch
-from diffrec_core.ingestion.timestamps import check_timestamp_format, microseconds
-from diffrec_core.ingestion.validation import Validated, category, validate
+from diffrec_core.ingestion.layout import IngestConfig
+from diffrec_core.ingestion.raw_manifest import EVERY_EVENT, Wanted
+from diffrec_core.ingestion.raw_rows import EMPTY_LIST, PROBLEM, RawBatch
+from diffrec_core.ingestion.timestamps import check_timestamp_format, check_timezone, microseconds
+from diffrec_core.ingestion.validation import Rules, Validated, category, validate
 
 FIELDS = ("user_id", "item_id", "timestamp", "event_type", "value")
 GOOD = ("u", "i", "10", "view", "4.5")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def check(
     *rows: tuple[str | None, ...],
     problems: list[str | None] | None = None,
-    timestamp_format: str = "seconds",
     times: pl.Series | None = None,
+    wanted: Wanted = EVERY_EVENT,
+    **section: Any,
 ) -> Validated:
     frame = pl.DataFrame(rows, schema=dict.fromkeys(FIELDS, pl.String), orient="row")
     if times is not None:
@@ -29,7 +33,10 @@ def check(
     batch = RawBatch(
         frame.insert_column(0, problem).insert_column(0, number), texts.filter, frame.height, 0, 0
     )
-    validated = validate(batch, "log.csv", timestamp_format)
+    config = IngestConfig.parse({"columns": dict(zip(FIELDS, FIELDS, strict=True)), **section}, "")
+    validated = validate(batch, "log.csv", Rules.of(config, wanted, NOW))
+    found = validated.events.height + validated.quarantine.height + validated.set_aside.total()
+    assert found == frame.height
     assert validated.events.schema == EVENTS
     assert validated.quarantine.schema == QUARANTINE
     return validated
@@ -62,9 +69,57 @@ def test_a_row_without_user_item_or_time_is_rejected(field, missing):
     assert reasons(changed(**{field: missing})) == [f"{field} is missing"]
 
 
-def test_ids_are_kept_as_they_are_written():
-    events = check(changed(user_id=" 007 ", item_id="1.0")).events
-    assert events.row(0)[:2] == (" 007 ", "1.0")
+@pytest.mark.parametrize(
+    ("written", "id_"),
+    [
+        (" 007 ", "007"),
+        ("4711.0", "4711"),
+        ("4711.000", "4711"),
+        ("-0.0", "0"),
+        ("-0", "0"),
+        ("1e+16", "10000000000000000"),
+        ("1e3", "1e3"),
+        ("1.50", "1.50"),
+        ("v1.0", "v1.0"),
+        ("007.0", "007.0"),
+        ("9" * 30 + ".0", "9" * 30),
+        ("\ufeffu", "u"),
+        ("\u00a0\u200bu\r", "u"),
+        ("Café", "Café"),
+        ("nada", "nada"),
+    ],
+)
+def test_ids_are_normalised(written, id_):
+    validated = check(changed(user_id=written, item_id=written, event_type=written))
+    assert validated.events.row(0)[:2] == (id_, id_)
+    assert validated.events["event_type"].item() == id_
+    assert validated.normalised.total() == (0 if written == id_ else 3)
+
+
+@pytest.mark.parametrize("marker", ["NULL", "null", "\\N", "NaN", "None", "<NA>", " NULL "])
+def test_null_markers_are_missing_values(marker):
+    validated = check(changed(event_type=marker, value=marker))
+    assert validated.events.row(0)[3:5] == (None, None)
+    assert validated.normalised == {
+        "event_type: null marker read as missing": 1,
+        "value: null marker read as missing": 1,
+    }
+    for name in FIELDS[:3]:
+        assert reasons(changed(**{name: marker})) == [f"{name} is missing"]
+
+
+def test_null_markers_are_a_setting():
+    assert reasons(changed(user_id="-1"), null_markers=["-1"]) == ["user_id is missing"]
+    assert check(changed(user_id="NULL"), null_markers=["-1"]).events["user_id"].item() == "NULL"
+
+
+@pytest.mark.parametrize("bad", ["a\x00b", "a\tb", "a\nb", "a\ufeffb", "a\x85b"])
+def test_control_characters_in_ids_are_rejected(bad):
+    (reason,) = reasons(changed(item_id=bad))
+    assert reason == f"item_id holds a control character: '{bad}'"
+    validated = check(changed(event_type=bad))
+    assert validated.events["event_type"].item() is None
+    assert validated.lost == {"event_type holds a control character": 1}
 
 
 @pytest.mark.parametrize("missing", [None, ""])
@@ -77,15 +132,10 @@ def test_event_type_and_value_may_be_missing(missing):
     ("changes", "reason"),
     [
         ({"timestamp": "yesterday"}, "timestamp cannot be parsed: 'yesterday' is not seconds"),
-        ({"timestamp": "nan"}, "timestamp cannot be parsed: 'nan' is not seconds"),
-        ({"timestamp": "-1"}, "timestamp is out of range: '-1' as seconds is not in 1970 to 2099"),
-        ({"timestamp": "4102444800"}, "timestamp is out of range: '4102444800' as seconds"),
-        ({"timestamp": "1e300"}, "timestamp is out of range: '1e300' as seconds"),
-        ({"value": "four"}, "value cannot be parsed: 'four' is not a number"),
-        ({"value": "4,5"}, "value cannot be parsed: '4,5' is not a number"),
-        ({"value": "nan"}, "value is not finite: 'nan'"),
-        ({"value": "-inf"}, "value is not finite: '-inf'"),
-        ({"value": "1e39"}, "value is not finite: '1e39'"),  # beyond float32
+        ({"timestamp": "inf"}, "timestamp cannot be parsed: 'inf' is not seconds"),
+        ({"timestamp": "-1"}, "timestamp is out of range: '-1' is before 1970-01-01"),
+        ({"timestamp": "1767312001"}, "timestamp is out of range: '1767312001' is in the future"),
+        ({"timestamp": "1e300"}, "timestamp is out of range: '1e300' is in the future"),
     ],
 )
 def test_what_cannot_be_read_is_rejected_with_its_text(changes, reason):
@@ -93,48 +143,114 @@ def test_what_cannot_be_read_is_rejected_with_its_text(changes, reason):
     assert found.startswith(reason)
 
 
-def test_the_range_of_timestamps_is_half_open():
-    events = check(changed(timestamp="0"), changed(timestamp="4102444799.999999")).events
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("four", "value cannot be parsed"),
+        ("4,5", "value cannot be parsed"),
+        ("-inf", "value is not finite"),
+        ("1e400", "value is not finite"),
+    ],
+)
+def test_a_bad_value_costs_the_value_and_not_the_event(written, what):
+    validated = check(changed(value=written), GOOD)
+    assert validated.events["value"].to_list() == [None, 4.5]
+    assert validated.lost == {what: 1}
+    assert validated.lost_examples == [(2, f"{what}: '{written}'")]
+
+
+def test_numbers_may_have_a_decimal_comma():
+    events = check(changed(value="4,5", timestamp="10,25"), decimal=",").events
+    assert events["value"].item() == 4.5
+    assert events["timestamp"].item().microsecond == 250_000
+
+
+def test_values_are_compared_as_they_are_written():
+    assert check(changed(value="4.1")).events.filter(pl.col("value") >= 4.1).height == 1
+
+
+def test_plausible_times_end_a_day_after_now_or_where_the_section_says():
+    times = ["0", "1767312000"]
+    events = check(*(changed(timestamp=time) for time in times)).events
     assert events["timestamp"].to_list() == [
         datetime(1970, 1, 1, tzinfo=UTC),
-        datetime(2099, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(2026, 1, 2, tzinfo=UTC),
     ]
+    limits = {"not_before": "2001-01-01", "not_after": "2002-01-01"}
+    rows = [changed(timestamp=time) for time in ("978307199", "978307200", "1009843200", "1.1e9")]
+    found = check(*rows, **limits)
+    assert found.events.height == 2
+    assert found.quarantine["reason"].to_list() == [
+        "timestamp is out of range: '978307199' is before 2001-01-01",
+        "timestamp is out of range: '1.1e9' is after 2002-01-01",
+    ]
+
+
+def test_of_several_formats_the_first_plausible_one_counts():
+    rows = [changed(timestamp=time) for time in ("1700000000", "1700000000000", "2023-11-14")]
+    formats = ["milliseconds", "seconds", "iso8601"]
+    events = check(*rows, timestamp_format=formats, not_before="2000-01-01").events
+    assert {time.date() for time in events["timestamp"]} == {date(2023, 11, 14)}
+
+
+class TestSetAside:
+    def test_guests_and_searches_are_rejected_unless_they_are_expected(self):
+        rows = [changed(user_id=None), changed(item_id=""), GOOD]
+        assert reasons(*rows) == ["user_id is missing", "item_id is missing"]
+        found = check(*rows, without_user="set_aside", without_item="set_aside")
+        assert found.set_aside == {"without a user": 1, "without an item": 1}
+        assert (found.events.height, found.quarantine.height) == (1, 0)
+
+    def test_event_types_that_are_not_kept(self):
+        rows = [GOOD, changed(event_type="buy"), changed(event_type=None), changed(user_id="")]
+        found = check(*rows, event_types=["buy"])
+        assert found.set_aside == {"event type not wanted": 3}
+        assert found.events["event_type"].to_list() == ["buy"]
+
+    def test_damage_that_the_run_is_not_about_is_no_loss(self):
+        wanted = Wanted.parse({"event_types": ["buy"], "start": "2001-01-01"}, "")
+        rows = [
+            changed(item_id=None),
+            GOOD,
+            changed(event_type="buy", item_id=None),
+            changed(event_type="buy", item_id=None, timestamp="1e9"),
+        ]
+        found = check(*rows, wanted=wanted)
+        assert found.set_aside == {
+            "damaged, of an event type that build_interactions does not keep": 1,
+            "damaged, outside of the window of build_interactions": 1,
+        }
+        assert found.events.height == 1
+        assert found.quarantine["source_row"].to_list() == [5]
+
+    def test_a_header_between_the_rows_is_no_damage(self):
+        assert check(FIELDS, GOOD).set_aside == {"header repeated between the rows": 1}
+
+    def test_a_record_whose_list_is_empty(self):
+        assert check(GOOD, problems=[EMPTY_LIST]).set_aside == {EMPTY_LIST: 1}
 
 
 def test_the_first_of_several_reasons_is_given():
     row = (None, "", "x", None, "y")
     assert reasons(row, problems=["quotes do not match"]) == ["quotes do not match"]
     assert reasons(row) == ["user_id is missing"]
-    assert reasons(changed(timestamp="x", value="y")) == [
-        "timestamp cannot be parsed: 'x' is not seconds"
+    assert reasons(changed(user_id="\0", timestamp="x")) == [
+        "user_id holds a control character: '\0'"
     ]
 
 
 def test_a_long_text_is_cut_in_the_reason():
-    (reason,) = reasons(changed(value="x" * 1000))
-    assert reason == f"value cannot be parsed: '{'x' * 100}…' is not a number"
+    (reason,) = reasons(changed(timestamp="x" * 1000))
+    assert reason == f"timestamp cannot be parsed: '{'x' * 100}…' is not seconds"
 
 
-def test_typed_times_need_no_format():
-    zoned = pl.Series([datetime(2024, 1, 2, 3)], dtype=pl.Datetime("ms")).dt.replace_time_zone(
-        "America/New_York"
-    )
-    (time,) = check(GOOD, times=zoned).events["timestamp"]
-    assert time == datetime(2024, 1, 2, 8, tzinfo=UTC)
-    for naive in (
-        pl.Series([date(2024, 1, 2)]),
-        pl.Series([datetime(2024, 1, 2)], dtype=pl.Datetime("ns")),
-    ):
-        (time,) = check(GOOD, times=naive, timestamp_format="iso8601").events["timestamp"]
-        assert time == datetime(2024, 1, 2, tzinfo=UTC)
-
-
-def test_typed_times_out_of_range_or_missing_are_rejected():
-    times = pl.Series([datetime(1969, 12, 31), None, datetime(2100, 1, 1)])
-    found = reasons(GOOD, GOOD, GOOD, times=times)
-    assert [reason.split(":")[0] for reason in found] == [
-        "timestamp is out of range",
+def test_typed_times_are_microseconds_and_need_no_format():
+    times = pl.Series([1_700_000_000_000_000, None, -1, 10**17])
+    found = check(GOOD, GOOD, GOOD, GOOD, times=times, timestamp_format="iso8601")
+    assert found.events["timestamp"].item() == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert [reason.split(":")[0] for reason in found.quarantine["reason"]] == [
         "timestamp is missing",
+        "timestamp is out of range",
         "timestamp is out of range",
     ]
 
@@ -167,6 +283,11 @@ class TestTimestamps:
             ("1997-12-04t17:55:49+02:00", "iso8601"),
             ("1997-12-04 08:25:49 -0730", "iso8601"),
             ("1997-12-05T05:55:49+14", "iso8601"),
+            ("1997-12-04 15:55:49 UTC", "iso8601"),
+            ("1997-12-04 15:55:49.0 GMT", "iso8601"),
+            ("1997-12-04 15:55:49 +0000 UTC", "iso8601"),
+            ("1997-12-04T16:55:49+01:00[Europe/Berlin]", "iso8601"),
+            ("881250949000000000", "nanoseconds"),
             ("04/12/1997 15:55:49", "%d/%m/%Y %H:%M:%S"),
             ("04/Dec/1997:16:55:49 +0100", "%d/%b/%Y:%H:%M:%S %z"),
             ("1997-12-04T15:55:49Z", "%Y-%m-%dT%H:%M:%S%z"),
@@ -182,6 +303,7 @@ class TestTimestamps:
             ("1700000000.123456", "seconds", 123456),
             ("1700000000123.456", "milliseconds", 123456),
             ("1700000000123456", "microseconds", 123456),
+            ("1700000000123456789", "nanoseconds", 123456),
             ("2023-11-14T22:13:20.123456789", "iso8601", 123456),
             ("2023-11-14T22:13:20.1", "iso8601", 100000),
             ("2023-11-14 22:13:20.25", "%Y-%m-%d %H:%M:%S.%f", 250000),
@@ -200,7 +322,7 @@ class TestTimestamps:
             ("2024-13-01", None),
             ("2024-01-02T24:00:00", None),
             ("2024-01-02T03:60:00", None),
-            ("2024-01-02T03:04:05 UTC", None),
+            ("2024-01-02 03:04:05 PST", None),
             ("2024-01-02T03:04:05+24:00", None),
             ("1700000000", None),
             ("", None),
@@ -215,7 +337,7 @@ class TestTimestamps:
 
     @pytest.mark.parametrize(
         "timestamp_format",
-        ["seconds", "milliseconds", "microseconds", "iso8601", "%Y-%m-%d", "%s", "%y%m%d %H:%M"],
+        ["seconds", "nanoseconds", "microseconds", "iso8601", "%Y-%m-%d", "%s", "%y%m%d %H:%M"],
     )
     def test_formats_that_are_allowed(self, timestamp_format):
         assert check_timestamp_format(timestamp_format) == timestamp_format
@@ -235,3 +357,26 @@ class TestTimestamps:
     def test_formats_that_are_refused(self, timestamp_format, message):
         with pytest.raises(ValueError, match=message):
             check_timestamp_format(timestamp_format)
+
+    @pytest.mark.parametrize(
+        ("local", "utc"),
+        [
+            ("2024-03-01 00:30:00", datetime(2024, 2, 29, 23, 30, tzinfo=UTC)),
+            ("2024-07-01 12:00:00.5", datetime(2024, 7, 1, 10, 0, 0, 500_000, tzinfo=UTC)),
+            ("2024-07-01 12:00:00Z", datetime(2024, 7, 1, 12, tzinfo=UTC)),
+            ("2024-07-01 12:00:00+05:00", datetime(2024, 7, 1, 7, tzinfo=UTC)),
+            ("2024-10-27 02:30:00", datetime(2024, 10, 27, 0, 30, tzinfo=UTC)),  # the first
+            ("2024-03-31 02:30:00", None),  # never
+        ],
+    )
+    def test_a_zone_is_for_times_without_an_offset(self, local, utc):
+        (value,) = microseconds(pl.Series([local]), "iso8601", "Europe/Berlin")
+        assert (None if value is None else datetime.fromtimestamp(value / 1e6, UTC)) == utc
+        if "+" not in local and "Z" not in local:
+            (same,) = microseconds(pl.Series([local]), "%Y-%m-%d %H:%M:%S.%f", "Europe/Berlin")
+            assert same == value
+
+    def test_a_zone_that_there_is_not_is_refused(self):
+        assert check_timezone("Europe/Berlin") == "Europe/Berlin"
+        with pytest.raises(ValueError, match="is not the name of a time zone"):
+            check_timezone("Mars/Olympus")

@@ -29,6 +29,20 @@ def test_span_ties_new_and_rejected_are_told():
     ]
 
 
+def test_what_ingest_set_aside_normalised_and_warned_of_is_told():
+    more = {
+        "set_aside": 5,
+        "set_aside_by_name": {"without a user": 5},
+        "normalised": {"user_id: blanks around it removed": 1200},
+        "warnings": ["a.csv lies far"],
+    }
+    assert data_sentences({**DATA_CARD, "ingest": {**DATA_CARD["ingest"], **more}})[-3:] == [
+        "5 rows were set aside, as expected: without a user 5.",
+        "Normalised: user id: blanks around it removed 1,200.",
+        "Warning: a.csv lies far",
+    ]
+
+
 def test_without_rejected_rows_nothing_is_said_of_them():
     ingest = {**DATA_CARD["ingest"], "rejected": 0, "rejected_by_reason": {}}
     assert len(data_sentences({**DATA_CARD, "ingest": ingest})) == 3
