@@ -1,11 +1,11 @@
-# Two images from one file:
+# Two images from one file, both built by `make images`:
 #   docker build --target pipeline --tag diffrec-pipeline .    runs `dvc repro`
 #   docker build --target airflow --tag diffrec-airflow .      runs Airflow with the nightly DAG
 # A CPU-only or CUDA build of torch: --build-arg TORCH_INDEX=URL of the index that has it.
-# Linted and checked against the project by tests/project/test_dockerfile.py. It was written without a
-# container engine at hand: no image has been built from it yet.
+# Another base, a Debian 12 with Python and its venv module: --build-arg BASE=IMAGE.
 
-FROM python:3.11.15-slim-bookworm AS base
+ARG BASE=python:3.11.15-slim-bookworm
+FROM ${BASE} AS base
 ENV PIP_NO_CACHE_DIR=1 \
     MLFLOW_DISABLE_TELEMETRY=true \
     DVC_NO_ANALYTICS=1 \

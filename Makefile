@@ -39,6 +39,12 @@ GPU_SLOTS ?= $(AIRFLOW_PARALLELISM)
 TEST_WORKERS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
 ## more options of pytest for `test`: "-k fetch_sample"
 PYTEST_ARGS ?=
+## container engine of `images` (default: docker, podman or buildah, the first that works)
+export ENGINE ?=
+## image that `images` starts from, a Debian 12 with Python (default: as the Dockerfile says)
+export BASE ?=
+## more options of the engine's build for `images`: "--volume /etc/pip.conf:/etc/pip.conf:ro"
+export IMAGE_OPTIONS ?=
 
 # `dvc`, and the `python` of the commands in dvc.yaml, are those of the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -47,7 +53,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test tune robustness sample bench bench-paper bench-authors bench-tune mlflow serve airflow demo-nights lint format lock clean FORCE
+.PHONY: help run test test-fresh images tune robustness sample bench bench-paper bench-authors bench-tune mlflow serve airflow demo-nights lint format lock clean FORCE
 
 help: ## show this
 	@printf 'usage: make TARGET [VARIABLE=value ...]\n\ntargets:\n'
@@ -117,6 +123,12 @@ check-doctests:
 check-tests:
 	$(CHECK) env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 python -m pytest tests \
 		-n $(TEST_WORKERS) --dist loadscope $(PYTEST_ARGS) >&$(LIVE) 2>&1
+
+test-fresh: ## both commands on fresh Debians, and the images (root, an hour or more; docs/how-to/)
+	@bash scripts/test_fresh.sh
+
+images: ## build the images diffrec-pipeline and diffrec-airflow
+	@bash scripts/build_images.sh
 
 format: .venv/.dev-stamp ## format the code
 	@ruff check --fix . && ruff format .
