@@ -9,9 +9,9 @@ every x_t is then a combination of x_T, V and c, and all that f ever needs of it
 With W V at hand no step touches the D dimensions. The terms in W c are the same for all rows and
 go into a_t. The hidden states add up with the weights that unrolling the first line gives, and one
 product with V ends it. With G and H hidden units, T (D G + H D) multiplications per row become
-T G H + H D, plus the sparse product W x_T. At MovieLens-100K's size a fit of DiffRec, validated every
-5th epoch, takes a tenth less time with T = 5 and half the time with T = 40 (one thread; scoring alone:
-`make bench CASES=diffrec.evaluate`).
+T G H + H D, plus the sparse product W x_T. A fit of DiffRec of MovieLens-100K's size, validated
+every 5th epoch, takes a tenth less time with T = 5 and half the time with T = 40 (one thread;
+scoring alone: `make bench CASES=diffrec.evaluate`).
 """
 
 from collections.abc import Callable
