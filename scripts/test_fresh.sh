@@ -60,7 +60,8 @@ export home clone SHARE PASS_ENV
 
 # timed WHERE PYTHON LABEL COMMAND ...: run it, with its output in a log, and keep its exit code.
 timed() {
-  local log="$ROOTS_DIR/$1-${3// /-}.log" start=$SECONDS code=0
+  local log start=$SECONDS code=0
+  log=$ROOTS_DIR/$1-$(tr ' /' '--' <<<"$3").log
   echo "$1: $3 (log: $log) ..."
   "${@:4}" >"$log" 2>&1 || code=$?
   if [ "$code" != 0 ]; then tail -n 20 "$log"; failed=1; fi
