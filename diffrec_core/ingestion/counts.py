@@ -1,7 +1,7 @@
-"""What became of the rows of the logs: counts, samples, and what a reader of a report should know.
+"""Counts and samples of accepted, set-aside and rejected rows.
 
-Written for somebody who has to mend the source: file, row, reason and text of some rows of every
-reason; all rejected rows are in quarantine.
+Written for whoever has to fix the source: file, row, reason and text of some rows of every reason;
+all rejected rows are in quarantine.
 """
 
 from collections import Counter
@@ -22,9 +22,9 @@ _EXAMPLES: Final = 5
 _SAMPLES: Final = 3
 _SAMPLE_LENGTH: Final = 200
 _LISTED: Final = 50
-_CHANCE: Final = 10
-"""So many rejected rows of a single file are borne, whatever their share: of the many files of a
-year, one of a few rows may well hold two bad ones."""
+_TOLERATED_PER_FILE: Final = 10
+"""Rejected rows of a single file that are tolerated whatever their share: of a year's many files,
+one of a few rows may well hold two bad ones."""
 
 _FAR: Final = timedelta(days=365)
 """A part of a file that is at least as far from its bulk, and farther than the bulk is long, is
@@ -32,8 +32,8 @@ warned of."""
 
 _HINTS: Final = {
     NOT_DECODABLE: "the text may be in another encoding: set `encoding` (latin-1, cp1252, …)",
-    "quotes do not match": "if quotes mean nothing in this log set `quote: null`; if a backslash "
-    'goes before them, `escape: "\\\\"`',
+    "quotes do not match": "if quotes are plain text in this log set `quote: null`; if they are "
+    'escaped by a backslash, `escape: "\\\\"`',
     "wrong number of fields": "see `delimiter`, `trailing_delimiter`, `comment` and `skip_lines`",
     "timestamp cannot be parsed": "see `timestamp_format`, which may be a list, and `timezone`",
     "timestamp is out of range": "is `timestamp_format` the right unit? See also `not_before` and "
@@ -46,7 +46,7 @@ _HINTS: Final = {
 
 @dataclass(slots=True)
 class IngestCounts:
-    """What became of the rows.
+    """Outcomes of the rows.
 
     Attributes:
         files: raw files read.
@@ -167,7 +167,7 @@ class IngestCounts:
         worst = [
             (path, counts)
             for path, counts in self.by_file.items()
-            if counts.rejected > max(_CHANCE, max_rejected_share * counts.read)
+            if counts.rejected > max(_TOLERATED_PER_FILE, max_rejected_share * counts.read)
         ]
         if worst:
             path, counts = max(worst, key=lambda each: each[1].rejected)
@@ -190,7 +190,7 @@ class IngestCounts:
             f"  reasons: {self.top_reasons()}{aside}\n  for example:\n    "
             + "\n    ".join(self.examples)
             + f"\n  all of them, with their raw text: {quarantine}\n"
-            f"  Mend the logs, describe them better in `ingest` of params.yaml, "
+            f"  Fix the logs, describe them better in `ingest` of params.yaml, "
             f"or allow a larger share{advice}"
         )
 
