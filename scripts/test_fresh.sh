@@ -51,7 +51,8 @@ in_root() {
   mount -t proc proc "$root/proc"
   mount -t tmpfs tmpfs "$root/dev/shm"
   mount -t devpts devpts "$root/dev/pts"
-  exec chroot --userspec=tester:tester "$root" env -i HOME="$home" USER=tester \
+  # not by exec: with this shell, the namespace's first process, all that was started ends
+  chroot --userspec=tester:tester "$root" env -i HOME="$home" USER=tester \
     PATH=/usr/local/bin:/usr/bin:/bin ${environment[@]+"${environment[@]}"} \
     bash -c 'cd "$1" && shift && exec "$@"' bash "$home/$clone" "${@:2}" </dev/null
 }
