@@ -43,7 +43,8 @@ Last lines of its log:
 stages are not run again, a training resumes from its checkpoint. If a raw log was corrected, clear
 `list_raw`: it lists the files again.{in_a_shell}
 
-Until then yesterday's champion and yesterday's recommendations stay. More: docs/runbook.md.
+Until `promote` and `publish` of this run succeed, the champion and the published recommendations
+stay as they are. More: docs/runbook.md#exit-codes.
 """
 
 

@@ -61,7 +61,8 @@ def run(inputs: SelectInputs, models: Models, seed: Seed, select: SelectConfig) 
         log.warning("left out: %s: %s", name, reason)
     log.info("selected %s: %s %.4f", selection["model"], selection["metric"], selection["value"])
     for part, groups in leaderboard["significance"]["groups"].items():
-        log.info("%s, not told apart: %s", part, "; ".join(map(", ".join, groups)))
+        within = " / ".join(map(", ".join, groups))
+        log.info("%s, no significant difference within: %s", part, within)
     return {"selected": selection["model"]}
 
 

@@ -142,7 +142,7 @@ class Recommender(ABC):
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
-        """Return everything learned, by name."""
+        """Return everything learned, by name; nothing per user: weights cannot be erased from."""
 
     @abstractmethod
     def _restore(self, tensors: Mapping[str, Tensor], n_items: int) -> None:

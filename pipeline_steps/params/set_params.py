@@ -1,6 +1,6 @@
 """Set values in params.yaml; its comments and layout stay.
 
-python -m pipeline_steps set train.ease.l2=100.0 'tune.models=[ease]'
+python -m pipeline_steps set train.ease.l2=100.0 'robustness.models=[ease]'
 """
 
 import logging

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from diffrec_core.common.errors import ArtifactError, DataError, NotFittedError
 from diffrec_core.data.histories import Histories
@@ -208,6 +209,13 @@ def test_save_and_load_give_identical_scores(model: Recommender, tmp_path: Path)
     assert loaded.training_window == model.training_window
     assert loaded.catalogue.items == model.catalogue.items
     assert loaded.n_parameters == model.n_parameters
+
+
+def test_weights_have_no_row_per_user(model: Recommender, tmp_path: Path) -> None:
+    """`erase-user` could not take somebody out of them."""
+    model.save(tmp_path)
+    shapes = [tensor.shape for tensor in load_file(tmp_path / "weights.safetensors").values()]
+    assert not [shape for shape in shapes if N_USERS in shape]
 
 
 def test_saving_twice_gives_the_same_bytes(model: Recommender, tmp_path: Path) -> None:

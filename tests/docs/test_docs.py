@@ -16,7 +16,7 @@ from diffrec_core.models.autoencoder.config import MultVaeConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.irgan.config import IrganConfig
-from diffrec_core.models.kinds import implementation
+from diffrec_core.models.kinds import KINDS, implementation
 from diffrec_core.models.lightgcn.network import LightGCNConfig
 from diffrec_core.models.sasrec.config import SasRecConfig
 from diffrec_core.nn.denoising import DenoisingConfig
@@ -184,6 +184,13 @@ def test_models_md_has_every_option_with_its_default(opening: str, model: type[C
     for name, default in options.items():
         if default not in {"see below", "as above"}:
             assert YAML(typ="safe").load(default.strip("`")) == fields[name], name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_in_models_md_and_in_params_yaml(kind: str) -> None:
+    trained = YAML(typ="safe").load(PROJECT / "params.yaml")["train"].values()
+    assert f"`{kind}`" in MODELS
+    assert kind in {section["kind"] for section in trained}
 
 
 def test_models_md_has_the_options_of_every_baseline_with_their_defaults() -> None:
