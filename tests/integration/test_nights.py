@@ -124,7 +124,7 @@ def test_a_run_that_cannot_be_specified_is_told_with_the_reason(story: Story) ->
     assert story.monitored == "failed"
     (post,) = [post for post in story.posts if post["run"] == "monitor-1"]
     assert (post["dag"], post["stage"]) == ("monitor", "start_run")
-    assert "--set 'nonsense': expected KEY=VALUE" in post["text"]
+    assert "'nonsense': expected KEY=VALUE" in post["text"]
     assert "pipeline_steps start-run --run monitor-1 --end 2023-12-1" in post["text"]
     status = story.published("status/status.json")
     assert status["status"] == "alarm"
