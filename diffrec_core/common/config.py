@@ -26,7 +26,9 @@ def _as_utc(value: object) -> object:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError("no date or time: write it as 2026-11-24T00:00:00Z") from None
+            raise ValueError(
+                f"{value!r} is not a date or time: write it as 2026-11-24T00:00:00Z"
+            ) from None
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
