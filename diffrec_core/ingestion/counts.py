@@ -86,28 +86,30 @@ class IngestCounts:
 
     def add(self, batch: RawBatch, validated: Validated, days: Counter[date], path: str) -> None:
         """Count the rows of a batch of a file."""
-        quarantine, events = validated.quarantine, validated.events
-        self.read += batch.read
-        self.blank += batch.blank
-        self.accepted += events.height
-        self.rejected += quarantine.height
-        self.set_aside += validated.set_aside
-        self.normalised += validated.normalised
-        self.lost += validated.lost
-        self.days += days
-        self.lost_samples += [f"{path}:{row}: {text}" for row, text in validated.lost_examples]
-        types = events[EVENT_TYPE].drop_nulls()
-        if len(types):
-            self.event_types.update(dict(types.value_counts(sort=False).iter_rows()))
-        if quarantine.height:
-            self._add_rejected(quarantine)
+        types = validated.events[EVENT_TYPE].drop_nulls().value_counts(sort=False)
+        own = IngestCounts(
+            read=batch.read,
+            blank=batch.blank,
+            accepted=validated.events.height,
+            rejected=validated.quarantine.height,
+            set_aside=validated.set_aside,
+            normalised=validated.normalised,
+            lost=validated.lost,
+            event_types=Counter(dict(types.iter_rows())),
+            days=days,
+            lost_samples=[f"{path}:{row}: {text}" for row, text in validated.lost_examples],
+        )
+        if validated.quarantine.height:
+            own._add_rejected(validated.quarantine)
+        self._merge(own)
 
     def _add_rejected(self, quarantine: pl.DataFrame) -> None:
         kinds = quarantine.with_columns(category(pl.col(REASON)).alias("category"))
         self.reasons.update(dict(kinds["category"].value_counts(sort=False).iter_rows()))
-        room = _EXAMPLES - len(self.examples)
-        for row in quarantine.head(room).iter_rows(named=True):
-            self.examples.append(f"{row[SOURCE_FILE]}:{row[SOURCE_ROW]}: {row[REASON]}")
+        self.examples = [
+            f"{row[SOURCE_FILE]}:{row[SOURCE_ROW]}: {row[REASON]}"
+            for row in quarantine.head(_EXAMPLES).iter_rows(named=True)
+        ]
         firsts = kinds.group_by("category", maintain_order=True).head(_SAMPLES)
         for row in firsts.iter_rows(named=True):
             self._sample(
@@ -128,6 +130,10 @@ class IngestCounts:
     def add_file(self, path: str, counts: "IngestCounts") -> None:
         """Count a file's rows among all."""
         self.files += 1
+        self._merge(counts)
+        self.by_file[path] = counts
+
+    def _merge(self, counts: "IngestCounts") -> None:
         self.read += counts.read
         self.blank += counts.blank
         self.accepted += counts.accepted
@@ -137,12 +143,12 @@ class IngestCounts:
         self.normalised += counts.normalised
         self.lost += counts.lost
         self.event_types += counts.event_types
+        self.days += counts.days
         self.examples += counts.examples[: _EXAMPLES - len(self.examples)]
         self.lost_samples += counts.lost_samples[: _EXAMPLES - len(self.lost_samples)]
         for kind, samples in counts.samples.items():
             for sample in samples:
                 self._sample(kind, sample)
-        self.by_file[path] = counts
 
     def check(self, max_rejected_share: float, quarantine: Path) -> None:
         """Check that every row is accounted for, and that enough of them can be used.

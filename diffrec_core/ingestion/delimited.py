@@ -24,8 +24,8 @@ from diffrec_core.ingestion.raw_rows import (
     RawBatch,
     Source,
     find,
-    in_order,
 )
+from diffrec_core.ingestion.shape import OddRecords, Shape
 from diffrec_core.ingestion.text_lines import CHUNK_BYTES, TextChunk, read_text, split_lines
 
 _SAMPLED_LINES: Final = 1000
@@ -35,11 +35,6 @@ _MAX_RECORD: Final = 2**20
 in its own line."""
 
 _LINE: Final = "line"
-_SEPARATORS: Final = tuple(map(chr, (0x1F, 0x1E, 0x1D, 0x1C, 0x01, 0x02)))
-"""Stand in for a delimiter of several characters, which Polars does not split at."""
-
-_MAYBE_PACKED: Final = b"x\x01"
-"""Polars would unpack text that begins so."""
 
 
 class DelimitedReader:
@@ -74,7 +69,7 @@ class DelimitedReader:
         self._shape = self._look()
         self.missing = self._shape.found.missing
 
-    def _look(self) -> "_Shape":
+    def _look(self) -> Shape:
         """Find the header and the columns in the first lines that hold something."""
         lines: list[str] = []
         for chunk in read_text(self._file, self._format.encoding, _SAMPLED_BYTES):
@@ -85,9 +80,9 @@ class DelimitedReader:
             )
             if records.height and (chunk.last or len(lines) > records[_LINE][0] + 1):
                 return self._shape_of(lines, records)
-        return _Shape(Found({}, dict.fromkeys(self._columns), {}), {}, 0, len(lines))
+        return Shape(Found({}, dict.fromkeys(self._columns), {}), {}, 0, len(lines))
 
-    def _shape_of(self, lines: list[str], records: pl.DataFrame) -> "_Shape":
+    def _shape_of(self, lines: list[str], records: pl.DataFrame) -> Shape:
         first = int(records[_LINE][0])
         if not self._format.header:
             return self._shape_by_position(records[RAW].head(_SAMPLED_LINES).to_list(), first)
@@ -106,9 +101,9 @@ class DelimitedReader:
         found = find(self._columns, names, self._source, hint=hint)
         positions = {field: names.index(name) for field, name in found.columns.items()}
         after = first + text.count("\n", 0, record.end) + 1
-        return _Shape(found, positions, len(names), after)
+        return Shape(found, positions, len(names), after)
 
-    def _shape_by_position(self, lines: list[str], first: int) -> "_Shape":
+    def _shape_by_position(self, lines: list[str], first: int) -> Shape:
         widths = Counter(len(self._dialect.split(line).fields or ()) for line in lines)
         width = max(widths, key=lambda width: (widths[width], width))
         width -= int(self._format.trailing_delimiter)
@@ -122,7 +117,7 @@ class DelimitedReader:
         if errors:
             raise ConfigError("\n  ".join(errors))
         constants = dict.fromkeys(f for f in self._columns if f not in positions)
-        return _Shape(Found({}, constants, {}), positions, width, first)
+        return Shape(Found({}, constants, {}), positions, width, first)
 
     def batches(self) -> Iterator[RawBatch]:
         """Read the file; see `Reader.batches`."""
@@ -140,7 +135,7 @@ class DelimitedReader:
                 blank = 0
                 yield batch
         if blank:
-            nothing = self._shape.odd_rows(_OddRecords(), self._columns, row)
+            nothing = self._shape.odd_rows(OddRecords(), self._columns, row)
             yield RawBatch(nothing, _no_texts, 0, blank, chunk.position)
 
     def _without_lines(self, data: bytes, count: int, row: int) -> tuple[bytes, int, int]:
@@ -183,7 +178,7 @@ class DelimitedReader:
             simple.alias("simple"), self._dialect.is_no_record(line).alias("no_record")
         ).with_row_index(_LINE)
         odd = lines.filter(~pl.col("simple") & ~pl.col("no_record"))[_LINE].to_list()
-        records = self._odd_records(lines, odd, chunk) if odd else _OddRecords()
+        records = self._odd_records(lines, odd, chunk) if odd else OddRecords()
         inside = pl.Series(sorted(records.inside), dtype=lines[_LINE].dtype)
         left = lines.filter(~pl.col(_LINE).is_in(inside))
         if records.cut is not None:
@@ -195,24 +190,23 @@ class DelimitedReader:
         ]
         rows = pl.concat(parts).sort(SOURCE_ROW)
         blank = int(left["no_record"].sum())
-        return _Apart(rows, rows.height, blank, records.spans(row), records.cut)
+        read = left.height - blank + len(records.firsts)  # of lines, not of the rows made of them
+        return _Apart(rows, read, blank, records.spans(row), records.cut)
 
     def _simple_rows(self, lines: pl.DataFrame, row: int) -> pl.DataFrame:
         shape, data = self._shape, "\n".join(lines[RAW]).encode()
         fields = shape.split(data, self._dialect, self._format) if lines.height else None
         if fields is None or fields.height != lines.height:
-            odd = _OddRecords()
+            odd = OddRecords()
             for at, text in lines.select(_LINE, RAW).iter_rows():
                 odd.add(at, at + 1, self._dialect.split(text).fields, None)
             return shape.odd_rows(self._checked(odd), self._columns, row)
         return shape.rows(fields, self._columns, numbers=lines[_LINE].cast(pl.Int64) + row)
 
-    def _odd_records(
-        self, lines: pl.DataFrame, odd: Sequence[int], chunk: TextChunk
-    ) -> "_OddRecords":
+    def _odd_records(self, lines: pl.DataFrame, odd: Sequence[int], chunk: TextChunk) -> OddRecords:
         """Take apart the lines that are not simple, with those that their records go on in."""
         texts, problems = lines[RAW].to_list(), lines[PROBLEM]
-        records, until = _OddRecords(), 0
+        records, until = OddRecords(), 0
         for at in odd:
             if at < until:
                 continue
@@ -225,7 +219,7 @@ class DelimitedReader:
             records.add(at, end, fields, problem)
         return self._checked(records)
 
-    def _checked(self, records: "_OddRecords") -> "_OddRecords":
+    def _checked(self, records: OddRecords) -> OddRecords:
         """Say what is wrong with records that have no fields, or another number of them."""
         width, trailing = self._shape.width, self._format.trailing_delimiter
         for at, fields in enumerate(records.fields):
@@ -265,36 +259,6 @@ class DelimitedReader:
         return record.fields, at + 1 + text.count("\n", 0, record.end)
 
 
-@dataclass(slots=True)
-class _OddRecords:
-    """Records that were taken apart one by one: first line, end, fields and problem of each."""
-
-    firsts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    fields: list[list[str] | None] = field(default_factory=list)
-    problems: list[str | None] = field(default_factory=list)
-    cut: int | None = None
-    """The line from which on nothing was read, if any."""
-
-    def add(self, first: int, end: int, fields: list[str] | None, problem: str | None) -> None:
-        """Add a record of the lines [first, end)."""
-        self.firsts.append(first)
-        self.ends.append(end)
-        self.fields.append(fields)
-        self.problems.append(problem)
-
-    @property
-    def inside(self) -> set[int]:
-        """All lines of these records."""
-        spans = zip(self.firsts, self.ends, strict=True)
-        return {line for first, end in spans for line in range(first, end)}
-
-    def spans(self, row: int) -> dict[int, int]:
-        """Row -> number of lines, of records over several."""
-        spans = zip(self.firsts, self.ends, strict=True)
-        return {row + first: end - first for first, end in spans if end - first > 1}
-
-
 @dataclass(frozen=True, slots=True)
 class _Apart:
     """Some lines, taken apart: rows, how many records and blank lines, where reading stopped."""
@@ -304,87 +268,6 @@ class _Apart:
     blank: int
     spans: dict[int, int] = field(default_factory=dict)
     cut: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Where the mapped fields stand, how many a record has, and how many lines come before."""
-
-    found: Found
-    positions: dict[str, int]
-    width: int
-    first_line: int
-
-    def all_simple(self, data: bytes, dialect: Dialect, layout: LogFormat) -> pl.DataFrame | None:
-        """The fields of whole lines, if all are simple records without quotes."""
-        marks = filter(None, (dialect.quote, dialect.escape, dialect.comment))
-        if layout.trailing_delimiter or any(mark.encode() in data for mark in marks):
-            return None
-        lines = data.count(b"\n") + (not data.endswith(b"\n"))
-        delimiters = data.count(dialect.delimiter.encode())
-        if self.width < 2 or delimiters != (self.width - 1) * lines:
-            return None
-        fields = self.split(data, dialect, layout)
-        return fields if fields is not None and fields.height == lines else None
-
-    def split(self, data: bytes, dialect: Dialect, layout: LogFormat) -> pl.DataFrame | None:
-        """The fields of lines without line ends in quotes, one column per position.
-
-        None where Polars cannot do it. It takes short records for whole ones: count delimiters.
-        """
-        separator = dialect.delimiter
-        if len(separator) > 1 or not separator.isascii():
-            usable = (each for each in _SEPARATORS if each.encode() not in data)
-            separator = next(usable, "")
-            data = data.replace(dialect.delimiter.encode(), separator.encode())
-        if not separator or data.startswith(_MAYBE_PACKED):
-            return None
-        names = [str(at) for at in range(self.width + int(layout.trailing_delimiter))]
-        try:
-            return pl.read_csv(
-                data,
-                has_header=False,
-                schema=dict.fromkeys(names, pl.String),
-                separator=separator,
-                quote_char=dialect.quote,
-                empty_string_is_null=False,
-                infer_schema=False,
-                extra_columns="raise",  # of all columns: of those selected it would not
-            )
-        except pl.exceptions.PolarsError:
-            return None
-
-    def rows(
-        self,
-        fields: pl.DataFrame,
-        columns: Columns,
-        *,
-        row: int = 0,
-        numbers: pl.Series | None = None,
-    ) -> pl.DataFrame:
-        """A batch's rows, from fields by position."""
-        if numbers is None:
-            numbers = pl.int_range(row, row + fields.height, dtype=pl.Int64, eager=True)
-        return fields.select(
-            numbers.alias(SOURCE_ROW),
-            pl.lit(None, pl.String).alias(PROBLEM),
-            *(pl.col(str(at)).alias(field) for field, at in self.positions.items()),
-            *self.found.constant_columns(),
-        ).select(in_order(columns))
-
-    def odd_rows(self, records: _OddRecords, columns: Columns, row: int) -> pl.DataFrame:
-        """A batch's rows, from records that were taken apart one by one."""
-        texts = {
-            field: [f[at] if f and at < len(f) else None for f in records.fields]
-            for field, at in self.positions.items()
-        }
-        data = {
-            SOURCE_ROW: pl.Series([row + first for first in records.firsts], dtype=pl.Int64),
-            PROBLEM: pl.Series(records.problems, dtype=pl.String),
-            **{field: pl.Series(values, dtype=pl.String) for field, values in texts.items()},
-        }
-        frame = pl.DataFrame(data).with_columns(self.found.constant_columns())
-        return frame.select(in_order(columns))
 
 
 def _no_texts(rejected: pl.Series) -> pl.Series:

@@ -1,7 +1,8 @@
 """Ingestion: the raw files of a run, one after the other, to events, quarantine and titles."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,14 +47,15 @@ def ingest_logs(
         ConfigError: a mapped column does not exist in a file.
         DataError: files cannot be read in the configured format, or are damaged.
     """
-    counts, faults = IngestCounts(), _Faults()
+    counts = IngestCounts()
+    faults: list[ConfigError | DataError] = []
     readers = _opened(logs, rules.config, faults)
-    faults.check()
+    _raise_all(faults)
     _check_missing(readers, counts)
     finished = 0
     for file, reader in readers:
         own = IngestCounts(files=1)
-        with faults:
+        with _collected(faults):
             for batch in reader.batches():
                 validated = validate(batch, file.path, rules)
                 days = spill.add(validated.events)
@@ -62,43 +64,37 @@ def ingest_logs(
                 advance(finished + batch.position, counts.read + own.read)
         finished += file.size
         counts.add_file(file.path, own)
-    faults.check()
+    _raise_all(faults)
     _warn(counts, rules)
     return counts
 
 
-class _Faults:
-    """Collects the errors of files, to raise them together; a context manager around each."""
+@contextmanager
+def _collected(faults: list[ConfigError | DataError]) -> Iterator[None]:
+    """Add what is wrong with a file to the faults, which `_raise_all` raises together."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        faults.append(error)
 
-    def __init__(self) -> None:
-        self._errors: list[ConfigError | DataError] = []
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        if not isinstance(error, ConfigError | DataError):
-            return False
-        self._errors.append(error)
-        return True
-
-    def check(self) -> None:
-        """Raise what was collected: as an error of the data if all are, else of params.yaml."""
-        if len(self._errors) == 1:
-            raise self._errors[0]
-        if self._errors:
-            all_data = all(isinstance(error, DataError) for error in self._errors)
-            texts = "\n  ".join(map(str, self._errors))
-            message = f"{len(self._errors)} files cannot be read:\n  {texts}"
-            raise DataError(message) if all_data else ConfigError(message)
+def _raise_all(faults: Sequence[ConfigError | DataError]) -> None:
+    """Raise the faults, if any: as an error of the data if all are, else of params.yaml."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        texts = "\n  ".join(map(str, faults))
+        message = f"{len(faults)} files cannot be read:\n  {texts}"
+        all_data = all(isinstance(fault, DataError) for fault in faults)
+        raise DataError(message) if all_data else ConfigError(message)
 
 
 def _opened(
-    logs: Iterable[RawFile], config: IngestConfig, faults: _Faults
+    logs: Iterable[RawFile], config: IngestConfig, faults: list[ConfigError | DataError]
 ) -> list[tuple[RawFile, Reader]]:
     readers = []
     for file in logs:
-        with faults:
+        with _collected(faults):
             columns = config.columns.model_dump()
             readers.append((file, open_log(file, config, columns, timezone=config.timezone)))
     return readers
@@ -183,9 +179,9 @@ def read_titles(file: RawFile | None, layout: TitlesFormat | None) -> Titles:
             f"params.yaml: ingest.titles is required to read {file.path} (list_raw.titles): "
             f"give its format and columns, or set list_raw.titles to null"
         )
-    with file.open():  # unlike a log, it may not have grown
-        pass
     reader = open_log(file, layout, layout.columns.model_dump(), "ingest.titles")
+    if file.has_grown():  # a log may, which is read as far as it was listed
+        raise file.changed("it is larger than it was listed")
     usable = pl.col(PROBLEM).is_null() & pl.col(ITEM_ID).is_not_null() & ~is_blank(pl.col(TITLE))
     read, kept = 0, [TITLES.to_frame()]
     for batch in reader.batches():

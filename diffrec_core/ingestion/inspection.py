@@ -17,7 +17,7 @@ import polars as pl
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.schema import EVENT_TYPE, ITEM_ID, TIMESTAMP, USER_ID, VALUE
 from diffrec_core.ingestion.dialect import Dialect
-from diffrec_core.ingestion.jsonl import json_texts
+from diffrec_core.ingestion.json_values import json_texts
 from diffrec_core.ingestion.layout import NULL_MARKERS, LogFormat
 from diffrec_core.ingestion.raw_bytes import PARQUET
 from diffrec_core.ingestion.raw_manifest import RawFile
@@ -52,7 +52,7 @@ _TIME_PATTERNS: Final = (
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y",
     "%Y%m%d %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z", "%a %b %d %H:%M:%S %z %Y", "%b %d, %Y", "%Y%m%d",
 )  # fmt: skip
-_UNITS: Final = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+UNITS: Final = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 
 
 @dataclass(slots=True)
@@ -221,13 +221,15 @@ def _json(file: RawFile, encoding: str) -> Inspection:
     if encoding != "utf-8":
         layout["encoding"] = encoding
     values: dict[str, list[str | None]] = {}
-    for text in json_texts(file, encoding)[:_LINES]:
+    sampled, bad = json_texts(file, encoding)[:_LINES], 0
+    for text in sampled:
         try:
             _leaves(json.loads(text, parse_int=str, parse_float=str), "", values)
         except ValueError:
-            continue
+            bad += 1
     columns = [Column(name, pl.Series(texts, dtype=pl.String)) for name, texts in values.items()]
-    return Inspection(layout, columns)
+    notes = [f"{bad} of {len(sampled)} records of the sample are not valid JSON"] if bad else []
+    return Inspection(layout, columns, notes=notes)
 
 
 def _leaves(value: Any, path: str, into: dict[str, list[str | None]]) -> None:
@@ -263,7 +265,7 @@ def _time_format(texts: pl.Series) -> str | None:
     some = texts.drop_nulls().head(500)
     now = datetime.now(UTC) + timedelta(days=1)
     first, last = (int(time.timestamp() * 1e6) for time in (datetime(1990, 1, 1, tzinfo=UTC), now))
-    for each in (*_UNITS, *_TIME_PATTERNS):
+    for each in (*UNITS, *_TIME_PATTERNS):
         try:
             read = microseconds(some, each).drop_nulls()
         except pl.exceptions.PolarsError:
@@ -329,71 +331,3 @@ def _is_small(column: Column) -> bool:
     numbers = _numbers(column)
     most = numbers.abs().max()
     return isinstance(most, float) and most <= 100 and numbers.n_unique() <= 25
-
-
-def proposal(path: Path, found: Inspection) -> str:
-    """Write what was found as sections of params.yaml, with comments."""
-    time = found.mapping.get(TIMESTAMP)
-    lines = [
-        f"# Proposed by inspect-logs from a sample of {path}; see docs/your-logs.md.",
-        "list_raw:",
-    ]
-    lines += [f"  logs: [{_yaml(path.as_posix())}]", "  titles: null", "ingest:"]
-    settings = found.layout | found.settings
-    lines += [f"  {key}: {_yaml(value)}" for key, value in settings.items()]
-    lines.append("  columns:")
-    for name in (USER_ID, ITEM_ID, TIMESTAMP, EVENT_TYPE, VALUE):
-        column = found.mapping.get(name)
-        if column is not None:
-            lines.append(f"    {name}: {_yaml(column.name)}   # {column.describe()}")
-        elif name in (EVENT_TYPE, VALUE):
-            lines.append(f"    {name}: null")
-        else:
-            lines.append(f"    {name}: FILL_IN   # not recognised")
-    lines += _time_lines(time)
-    lines += _missing_lines(found)
-    lines += ["build_interactions:", "  event_types: null" + _types(found)]
-    lines += ["  min_value: null", "  min_user_interactions: 5", "  min_item_interactions: 5"]
-    lines += [f"# note: {note}" for note in found.notes]
-    others = [c for c in found.columns if c not in found.mapping.values()]
-    lines += [f"# not used: {_yaml(c.name)}: {c.describe()}" for c in others[:30]]
-    return "\n".join(lines) + "\n"
-
-
-def _yaml(value: Any) -> str:
-    return "null" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _time_lines(time: Column | None) -> list[str]:
-    if time is None:
-        return ["  timestamp_format: seconds"]
-    if time.typed_time or time.time_format is None:
-        return ["  timestamp_format: iso8601   # the file has a type for times"]
-    times = microseconds(time.texts.drop_nulls(), time.time_format).drop_nulls()
-    ends = [datetime.fromtimestamp(each / 1e6, UTC) for each in times.sort().to_list()]
-    span = f"{ends[0]:%F %H:%M} to {ends[-1]:%F %H:%M} in the sample"
-    lines = [f"  timestamp_format: {_yaml(time.time_format)}   # {span}"]
-    if time.time_format not in _UNITS and "%z" not in time.time_format:
-        lines.append("  timezone: null   # of times without an offset, if they are not UTC")
-    if time.time_format.startswith(("%d/%m", "%m/%d")):
-        lines.append("  # day and month may be the other way round: compare the span above")
-    return lines
-
-
-def _missing_lines(found: Inspection) -> list[str]:
-    lines = []
-    for name, key in ((USER_ID, "without_user"), (ITEM_ID, "without_item")):
-        column = found.mapping.get(name)
-        missing = column.texts.null_count() if column else 0
-        if column and missing > 0.005 * len(column.texts):
-            share = missing / len(column.texts)
-            lines.append(f"  {key}: set_aside   # {share:.1%} of the sample lack it")
-    return lines
-
-
-def _types(found: Inspection) -> str:
-    column = found.mapping.get(EVENT_TYPE)
-    if column is None:
-        return ""
-    counts = column.texts.drop_nulls().value_counts(sort=True).head(10).iter_rows()
-    return "   # null: all of " + ", ".join(f"{name} {count}" for name, count in counts)

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 import polars as pl
 import pyarrow as pa
@@ -138,7 +138,7 @@ class ParquetReader:
 
     def _frame(self, table: pa.RecordBatch, first: int) -> pl.DataFrame:
         """The mapped fields of some rows, an event of each element where they are lists."""
-        columns = {name: _series(table.column(name)) for name in table.schema.names}
+        columns = {name: pl.Series(table.column(name)) for name in table.schema.names}
         frame = pl.select(
             pl.int_range(first, first + len(table), dtype=pl.Int64).alias(SOURCE_ROW),
         ).with_columns(
@@ -249,21 +249,14 @@ def _plain(dtype: pa.DataType) -> pa.DataType:
     return next((to for kinds, to in _PLAIN if any(is_(dtype) for is_ in kinds)), dtype)
 
 
-def _series(column: pa.Array) -> pl.Series:
-    series = pl.from_arrow(column)
-    assert isinstance(series, pl.Series)  # noqa: S101 - of an array, not of a table
-    return series
-
-
 def _inside(value: pl.Expr, dtype: pl.DataType, path: Sequence[str]) -> pl.Expr:
     """Follow a path into structs and lists."""
     if not path:
         return value
     if isinstance(dtype, pl.List):
         return value.list.eval(_inside(pl.element(), _typed(dtype.inner), path))
-    assert isinstance(dtype, pl.Struct)  # noqa: S101 - `_leaf` has followed the path
-    inner = next(field.dtype for field in dtype.fields if field.name == path[0])
-    return _inside(value.struct.field(path[0]), _typed(inner), path[1:])
+    fields = cast("pl.Struct", dtype).to_schema()  # `_leaf` has followed the path
+    return _inside(value.struct.field(path[0]), _typed(fields[path[0]]), path[1:])
 
 
 def _typed(dtype: Any) -> pl.DataType:

@@ -119,6 +119,7 @@ class HashedBytes(io.RawIOBase):
 
     def sha256(self) -> str:
         """Read what is left; return the checksum of all, in hexadecimal."""
-        while self.read(_BLOCK):
-            pass
+        block = self.read(_BLOCK)
+        while block:
+            block = self.read(_BLOCK)
         return self._digest.hexdigest()

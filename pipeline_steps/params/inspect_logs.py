@@ -14,7 +14,8 @@ from typing import Annotated
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import DataError
-from diffrec_core.ingestion.inspection import inspect, proposal
+from diffrec_core.ingestion.inspection import inspect
+from diffrec_core.ingestion.proposal import proposal
 from diffrec_core.ingestion.raw_files import expand
 from pipeline_steps.runtime.command import POSITIONAL, Inputs
 

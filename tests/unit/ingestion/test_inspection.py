@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from diffrec_core.ingestion.inspection import inspect, proposal
+from diffrec_core.ingestion.inspection import inspect
 from diffrec_core.ingestion.layout import IngestConfig
+from diffrec_core.ingestion.proposal import proposal
 from diffrec_core.ingestion.raw_manifest import EVERY_EVENT
 from diffrec_core.ingestion.readers import open_log
 from diffrec_core.ingestion.validation import Rules, validate
