@@ -34,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are no name for a case: gzip writes the time into them, and each worker has its own."""
+    return argname if isinstance(val, bytes) else None
+
+
 class FilesStayWhole(LoadScopeScheduling):
     """Side by side, the tests of a file stay in one process, with the fixtures that they share.
 

@@ -26,9 +26,7 @@ def _as_utc(value: object) -> object:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError(
-                f"{value!r} is not a date or time: write it as 2026-11-24T00:00:00Z"
-            ) from None
+            raise ValueError("is not a date or time: write it as 2026-11-24T00:00:00Z") from None
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, date):
@@ -131,7 +129,8 @@ def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
     if detail["type"] in ("model_type", "dict_type"):
         return f"{path} must be a mapping of keys, found {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":  # our own cross-field checks name what they found
+    if detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
+        # our own checks across the fields of a section name what they found
         return f"{path}: {message}" if path else message
     return f"{path} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
 

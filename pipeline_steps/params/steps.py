@@ -49,7 +49,7 @@ def _check_budget(value: object) -> object:
     if whole or (isinstance(value, str) and re.fullmatch(r"[1-9][0-9]*[smh]", value)):
         return value
     raise ValueError(
-        f"{value!r} is neither a number of trials, such as 20, nor a time, such as 90s, 10m or 2h"
+        "is neither a number of trials, such as 20, nor a time, such as 90s, 10m or 2h"
     )
 
 

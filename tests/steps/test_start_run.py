@@ -175,8 +175,8 @@ def test_window_days_count_back_from_the_end(project: Project) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--end", "tomorrow"), "end: 'tomorrow' is not a date or time"),
-        (("--start", "2026-13-01"), "start: '2026-13-01' is not a date"),
+        (("--end", "tomorrow"), "end = 'tomorrow': is not a date or time"),
+        (("--start", "2026-13-01"), "start = '2026-13-01': is not a date"),
         (("--start", END, "--end", END), "must be before --end"),
         (("--start", "2026-11-24T01:00+00:00", "--end", "2026-11-24T02:00+02:00"), "before --end"),
         (("--models", "ease unheard_of"), "unheard_of not under `models`; known: popularity,"),
@@ -198,7 +198,7 @@ def test_window_days_count_back_from_the_end(project: Project) -> None:
         (("--set", "select.metric=fun"), "select.metric = 'fun'"),
         (("--set", "evaluate.cutoffs=[0]"), "evaluate.cutoffs"),
         (("--set", "robustness.seeds=0"), "robustness.seeds = 0"),
-        (("--set", "tune.budget=0"), "tune.budget: 0 is neither"),
+        (("--set", "tune.budget=0"), "tune.budget = 0: is neither"),
         (("--set", "split.test_share=2"), "split.test_share = 2"),
         (("--set", "build_interactions.min_value=much"), "build_interactions.min_value = 'much'"),
         (("--set", "ingest.format=xml"), "ingest.format = 'xml'"),
