@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Self
 
@@ -10,9 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.common.errors import ArtifactError, DataError
-from diffrec_core.data.histories import Histories
+from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.interactions import Interactions, read_interactions
-from diffrec_core.data.schema import ITEM_ID, RANK, SCORE, USER_ID
+from diffrec_core.data.schema import ITEM_ID, LAST_SEEN, RANK, SCORE, USER_ID
+from diffrec_core.data.seen import Repeats, as_histories, not_again
 from diffrec_core.data.tables import RECOMMENDATIONS
 from diffrec_core.data.vocabulary import UNKNOWN
 from diffrec_core.evaluation.items import NO_ITEM
@@ -40,11 +42,18 @@ class Recommendation:
 class RecommendationService:
     """A fitted model together with the histories of the users that it knows.
 
+    Args:
+        model: fitted.
+        interactions: the histories, and what was seen.
+        repeats: whether what a user has seen may be recommended again.
+
     Raises:
         ArtifactError: model and interactions have different item vocabularies.
     """
 
-    def __init__(self, model: Recommender, interactions: Interactions) -> None:
+    def __init__(
+        self, model: Recommender, interactions: Interactions, repeats: Repeats = "never"
+    ) -> None:
         if model.catalogue.items.fingerprint != interactions.items.fingerprint:
             raise ArtifactError(
                 "the model and the interactions have different item vocabularies: "
@@ -52,21 +61,21 @@ class RecommendationService:
             )
         self.model, self.items = model, interactions.items
         self.users, self.histories = interactions.users, interactions.histories()
+        self._repeats, self._newest = repeats, interactions.seen[LAST_SEEN].max()
+        self._masks = as_histories(not_again(interactions.seen, repeats), len(self.users))
 
     @classmethod
-    def load(cls, model: Recommender, interactions: Path) -> Self:
+    def load(cls, model: Recommender, interactions: Path, repeats: Repeats = "never") -> Self:
         """Combine a model with a folder of interactions."""
-        return cls(model, read_interactions(interactions))
+        return cls(model, read_interactions(interactions), repeats)
 
     def for_users(
         self, user_ids: Sequence[str], k: int, *, exclude_seen: bool = True
     ) -> list[Recommendation]:
         """Recommend for users by external id; unknown users get popular items."""
         indices = self.users.indices(user_ids)
-        rows = np.maximum(indices, 0)
-        lengths = np.where(indices == UNKNOWN, 0, self.histories.lengths[rows])
-        histories = self.histories.runs(self.histories.offsets[rows], lengths)
-        return self._recommend(histories, k, exclude_seen)
+        masks = _rows_of(self._masks, indices) if exclude_seen else None
+        return self._recommend(_rows_of(self.histories, indices), k, masks)
 
     def for_items(
         self,
@@ -74,6 +83,7 @@ class RecommendationService:
         k: int,
         *,
         timestamps: Sequence[Sequence[float]] | None = None,
+        seen: Sequence[Sequence[str]] | None = None,
         exclude_seen: bool = True,
     ) -> list[Recommendation]:
         """Recommend for histories given as external item ids, oldest first.
@@ -84,7 +94,9 @@ class RecommendationService:
             k: how many items to recommend.
             timestamps: seconds since 1970 UTC of each item; None: one day apart, which matters to
                 models with recency by age only.
-            exclude_seen: do not recommend items of the history.
+            seen: further items by external id that the user has seen, one list per user.
+            exclude_seen: recommend neither these nor, unless repeats are allowed, items of the
+                history; where they are after some days, a history without timestamps is new.
 
         Raises:
             DataError: items and timestamps do not match.
@@ -99,7 +111,8 @@ class RecommendationService:
             if timestamps is not None:
                 times.append([int(timestamps[user][place] * 1e6) for place in kept.tolist()])
         histories = Histories.from_lists(known, times if timestamps is not None else None)
-        return self._recommend(histories, k, exclude_seen)
+        masks = self._masks_of(histories, timestamps is not None, seen) if exclude_seen else None
+        return self._recommend(histories, k, masks)
 
     def table(
         self, k: int, *, batch_size: int, on_batch: Callable[[int], None] | None = None
@@ -108,7 +121,13 @@ class RecommendationService:
         ids, item_ids = np.array(self.users.ids), np.array(self.items.ids)
         parts = []
         for rows, items, scores in rank(
-            self.model.score, self.histories, k, batch_size=batch_size, on_batch=on_batch
+            self.model.score,
+            self.histories,
+            k,
+            batch_size=batch_size,
+            exclude_seen=False,
+            excluded=self._masks,
+            on_batch=on_batch,
         ):
             real = items != NO_ITEM
             user, place = np.nonzero(real)
@@ -125,11 +144,30 @@ class RecommendationService:
             )
         return pl.concat(parts)
 
-    def _recommend(self, histories: Histories, k: int, exclude_seen: bool) -> list[Recommendation]:
+    def _masks_of(
+        self, histories: Histories, dated: bool, seen: Sequence[Sequence[str]] | None
+    ) -> Histories:
+        """What is not to be recommended to users with given histories."""
+        masks = histories
+        if self._repeats == "allowed":
+            masks = histories.where(np.zeros(len(histories.items), dtype=bool))
+        elif self._repeats != "never" and dated and isinstance(self._newest, datetime):
+            since = self._newest - timedelta(days=self._repeats)
+            masks = histories.where(histories.timestamps > since.timestamp() * 1e6)
+        if seen is None:
+            return masks
+        indices = [self.items.indices(ids) for ids in seen]
+        known = [each[each != UNKNOWN].tolist() for each in indices]
+        return concatenate(masks, Histories.from_lists(known))
+
+    def _recommend(
+        self, histories: Histories, k: int, masks: Histories | None
+    ) -> list[Recommendation]:
         if k < 1:
             raise DataError(f"k = {k}: must be at least 1")
         answers = []
-        for rows, items, scores in rank(self.model.score, histories, k, exclude_seen=exclude_seen):
+        ranked = rank(self.model.score, histories, k, exclude_seen=False, excluded=masks)
+        for rows, items, scores in ranked:
             for row, best, score in zip(rows, items, scores, strict=True):
                 real = best != NO_ITEM
                 source: Source = "history" if histories.lengths[row] else "popularity"
@@ -137,6 +175,13 @@ class RecommendationService:
                     Recommendation(self.items.ids_of(best[real]), score[real].tolist(), source)
                 )
         return answers
+
+
+def _rows_of(histories: Histories, indices: NDArray[np.int32]) -> Histories:
+    """The rows of known users by index, and an empty one for each unknown user."""
+    rows = np.maximum(indices, 0)
+    lengths = np.where(indices == UNKNOWN, 0, histories.lengths[rows])
+    return histories.runs(histories.offsets[rows], lengths)
 
 
 def _last_of_each(indices: NDArray[np.int32]) -> NDArray[np.int64]:

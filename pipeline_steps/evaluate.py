@@ -13,7 +13,7 @@ from diffrec_core.common.artifacts import read_manifest, write_json
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.item_tables import read_item_embeddings
 from diffrec_core.data.schema import EVALUATION_SCHEMA, SPLIT_SCHEMA
-from diffrec_core.data.splits import EVALUATED_PARTS, PARTS, read_part
+from diffrec_core.data.splits import EVALUATED_PARTS, PARTS, read_part, read_seen_besides
 from diffrec_core.evaluation.evaluator import (
     Evaluation,
     EvaluationConfig,
@@ -80,9 +80,11 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Measure the model of every seed; write means per user, and items of the first seed."""
     train, validation, test = (read_part(getattr(inputs, part)) for part in PARTS)
+    seen, seen_later = map(read_seen_besides, (inputs.train, inputs.validation))
+    before = concatenate(train, validation)
     tasks = (
-        RankingTask("validation", train, validation),
-        RankingTask("test", concatenate(train, validation), test),
+        RankingTask.of_unseen("validation", train, validation, seen),
+        RankingTask.of_unseen("test", before, test, concatenate(seen, seen_later)),
     )
     evaluations: dict[str, list[Evaluation]] = {task.name: [] for task in tasks}
     for model_directory in candidates.seed_directories(inputs.model_dir):

@@ -6,13 +6,17 @@ from diffrec_core.common.artifacts import read_manifest
 from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.item_tables import write_item_embeddings
 from diffrec_core.data.schema import EMBEDDINGS_SCHEMA, INTERACTIONS_SCHEMA
-from diffrec_core.data.splits import read_part
 from diffrec_core.data.vocabulary import read_items
-from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.lightgcn.network import LightGCNConfig, fit_lightgcn
 from pipeline_steps.runtime.command import Report, execute
 from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.fitting import LIGHTGCN, Training, summary, write_curves
+from pipeline_steps.runtime.fitting import (
+    LIGHTGCN,
+    Training,
+    summary,
+    validation_task,
+    write_curves,
+)
 from pipeline_steps.runtime.inputs import PartsInputs
 from pipeline_steps.runtime.outputs import output_directory
 from pipeline_steps.runtime.processes import leave_if_not_writer
@@ -41,8 +45,7 @@ def run(
     """Train and write the embeddings."""
     read_manifest(inputs.interactions, INTERACTIONS_SCHEMA)
     items = read_items(inputs.interactions / "items.parquet")
-    histories = read_part(inputs.train)
-    task = RankingTask("validation", histories, read_part(inputs.validation))
+    task = validation_task(inputs)
     config = pretrain_item_embeddings
     training = Training(
         name="item_embeddings",
@@ -53,7 +56,7 @@ def run(
     )
     with training.options(config) as options:
         embeddings, report = fit_lightgcn(
-            histories, len(items), config, options, task, name="pretrain_item_embeddings"
+            task.histories, len(items), config, options, task, name="pretrain_item_embeddings"
         )
         leave_if_not_writer(options.processes)
         with output_directory(

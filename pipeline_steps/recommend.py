@@ -1,4 +1,4 @@
-"""Write the table of recommendations: the best unseen items of every user."""
+"""Write the table of recommendations: every user's best items of those not seen."""
 
 import logging
 from pathlib import Path
@@ -36,7 +36,7 @@ class RecommendInputs(Inputs):
 def run(inputs: RecommendInputs, recommend: RecommendConfig, runtime: RuntimeConfig) -> Report:
     """Recommend for every user and write one parquet file."""
     model = load(inputs.model_dir, prepare_device(runtime))
-    service = RecommendationService.load(model, inputs.interactions)
+    service = RecommendationService.load(model, inputs.interactions, recommend.repeats)
     with progress("recommend", len(service.users)) as advance:
         table = service.table(
             recommend.k,

@@ -12,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from diffrec_core.common.artifacts import fingerprint, read_json, sha256_file, write_json
+from diffrec_core.data.seen import Repeats
 from diffrec_core.data.vocabulary import read_items
 from diffrec_core.models.base import read_description
-from pipeline_steps.params.steps import RegisterConfig
+from pipeline_steps.params.steps import RecommendConfig, RegisterConfig
 from pipeline_steps.registry import tracking, versions
 from pipeline_steps.runtime import git
 from pipeline_steps.runtime.command import Inputs, Report, execute, repository_root
@@ -52,13 +53,21 @@ class RegisterInputs(Inputs):
 
 
 def run(
-    inputs: RegisterInputs, params: Path, seed: Seed, models: Models, register: RegisterConfig
+    inputs: RegisterInputs,
+    *,
+    params: Path,
+    seed: Seed,
+    models: Models,
+    register: RegisterConfig,
+    recommend: RecommendConfig,
 ) -> Report:
     """Log the run; register, unless this very model is registered; then move the alias.
 
     The same winner may come from another run, whose leaderboard and report are logged too.
     """
     name, identity = register.model_name, fingerprint(inputs.model_dir)
+    if recommend.repeats != "never":  # the same model gives other answers
+        identity += f"-repeats-{recommend.repeats}"
     tags = _tags(inputs, seed, identity)
     with tracking.tracking(register.experiment) as uri:
         version, made = versions.find_version(name, identity), None
@@ -67,7 +76,8 @@ def run(
         logged = [path for path in files if path.is_file()]
         run_id = tracking.log_run(leaderboard, inputs.curves, tags, logged)
         if version is None:
-            made = _register(inputs, name, run_id, tags, Path(models[tags["model"]].code))
+            code = Path(models[tags["model"]].code)
+            made = _register(inputs, name, run_id, tags, code=code, repeats=recommend.repeats)
             version = versions.keep_first(name, identity, made)
         number = version.number
         if number != made:
@@ -121,7 +131,13 @@ def _tags(inputs: RegisterInputs, seed: int, identity: str) -> dict[str, str]:
 
 
 def _register(
-    inputs: RegisterInputs, name: str, run_id: str, tags: dict[str, str], code: Path
+    inputs: RegisterInputs,
+    name: str,
+    run_id: str,
+    tags: dict[str, str],
+    *,
+    code: Path,
+    repeats: Repeats,
 ) -> str:
     items = read_items(inputs.interactions / "items.parquet")
     library = repository_root() / "diffrec_core"
@@ -131,6 +147,7 @@ def _register(
         name,
         model=inputs.model_dir,
         interactions=inputs.interactions,
+        repeats=repeats,
         code=[library] if own.is_relative_to(library) else [library, own],
         tags=tags,
         example=pd.DataFrame({"items": [[items.ids[0]]]}),  # of nobody: it is kept and shown

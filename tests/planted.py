@@ -6,6 +6,7 @@ import polars as pl
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import Interactions
 from diffrec_core.data.schema import ITEM, TIMESTAMP, USER, WEIGHT
+from diffrec_core.data.seen import seen_of
 from diffrec_core.data.tables import INTERACTIONS, TIMESTAMP_TYPE
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.ranking import RankingTask
@@ -51,4 +52,5 @@ def planted_interactions() -> Interactions:
         }
     ).with_columns(pl.col(TIMESTAMP).cast(TIMESTAMP_TYPE))
     users = Vocabulary(tuple(f"user-{index}" for index in range(N_USERS)))
-    return Interactions(frame.cast(dict(INTERACTIONS)), users, data.items)
+    frame = frame.cast(dict(INTERACTIONS))
+    return Interactions(frame, users, data.items, seen_of(frame))

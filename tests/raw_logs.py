@@ -52,12 +52,14 @@ def planted_events(
     users_per_block: int = 12,
     items_per_block: int = 10,
     events_per_user: int = 8,
+    disliked_per_user: int = 0,
     seed: int = 0,
 ) -> list[Event]:
     """Make events in which users touch items of their own block only, in order of time.
 
     Every user touches `events_per_user` different items (at most `items_per_block`), at times
-    that are spread evenly and differ from those of all other events.
+    that are spread evenly and differ from those of all other events. Halfway, every user rates
+    `disliked_per_user` further ones of the block 1.
     """
     draw = random.Random(seed)
     users = [(block, user) for block in range(blocks) for user in range(users_per_block)]
@@ -74,7 +76,13 @@ def planted_events(
                     value=float(draw.choice([4, 5])),
                 )
             )
-    return events
+    halfway = START + 1800 * len(events)
+    for number, (block, user) in enumerate(sorted(users)):
+        others = [item for item in range(items_per_block) if item not in chosen[block, user]]
+        for item in others[:disliked_per_user]:
+            time = halfway + number  # between two of the others
+            events.append(Event(f"u{block}_{user}", f"i{block}_{item}", time, value=1.0))
+    return sorted(events, key=lambda event: event.timestamp)
 
 
 def block_of(external_id: str) -> int:

@@ -21,9 +21,20 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.common.rng import generator
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.interactions import Interactions
-from diffrec_core.data.schema import INDEX, ITEM, ITEM_ID, TICK, TIMESTAMP, USER, USER_ID
+from diffrec_core.data.schema import (
+    FIRST_SEEN,
+    INDEX,
+    ITEM,
+    ITEM_ID,
+    LAST_SEEN,
+    TICK,
+    TIMESTAMP,
+    USER,
+    USER_ID,
+)
+from diffrec_core.data.seen import Repeats, not_again
 
-ITEMS, TIMESTAMPS, TARGETS = "items", "timestamps", "targets"
+ITEMS, TIMESTAMPS, TARGETS, SEEN_BESIDES = "items", "timestamps", "targets", "seen"
 _CUT = "cut"
 _SECONDS = pl.col(TIMESTAMP).dt.timestamp("us") / 1e6
 
@@ -51,14 +62,20 @@ class Window:
 
 def by_external_ids(interactions: Interactions) -> pl.DataFrame:
     """Interactions as `user_id`, `item_id`, `timestamp`, sorted by user, time and item."""
+    ids = _with_ids(interactions, interactions.frame)
+    return ids.select(USER_ID, ITEM_ID, TIMESTAMP).sort(USER_ID, TIMESTAMP, ITEM_ID)
+
+
+def seen_by_external_ids(interactions: Interactions) -> pl.DataFrame:
+    """What was seen as `user_id`, `item_id`, `first_seen`, `last_seen`, likewise sorted."""
+    ids = _with_ids(interactions, interactions.seen)
+    return ids.select(USER_ID, ITEM_ID, FIRST_SEEN, LAST_SEEN).sort(USER_ID, FIRST_SEEN, ITEM_ID)
+
+
+def _with_ids(interactions: Interactions, frame: pl.DataFrame) -> pl.DataFrame:
     users = interactions.users.to_users_frame().rename({INDEX: USER})
     items = interactions.items.to_items_frame().rename({INDEX: ITEM})
-    return (
-        interactions.frame.join(users, on=USER)
-        .join(items, on=ITEM)
-        .select(USER_ID, ITEM_ID, TIMESTAMP)
-        .sort(USER_ID, TIMESTAMP, ITEM_ID)
-    )
+    return frame.join(users, on=USER).join(items, on=ITEM)
 
 
 def window(
@@ -89,22 +106,26 @@ def window(
     return Window(start, end, latest, cut.total_seconds())
 
 
-def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int) -> pl.DataFrame:
+def cases(
+    facts: pl.DataFrame, seen: pl.DataFrame, window: Window, config: GateConfig, *, seed: int
+) -> pl.DataFrame:
     """Build a case for each user who is active in the window.
 
     Of a user's n interactions in the window, the latest ceil(target_share · n) are targets, and
     all at the same time as the first of them; all earlier ones, in the window and before it, are
-    the history. Users without a history are excluded.
+    the history. What the user has seen before the first target is no target. Users without a
+    history or without a target are excluded.
 
     Args:
         facts: see `by_external_ids`.
+        seen: see `seen_by_external_ids`.
         window: the time of the targets.
         config: target_share, min_users and max_users.
         seed: of the sample, if there are more than max_users.
 
     Returns:
         A row per user, by id: `user_id`, `items` (oldest first), `timestamps` (seconds since 1970
-        of each) and `targets`.
+        of each), `targets`, and `seen`, items that the user has seen besides.
 
     Raises:
         UnfairComparisonError: fewer than min_users.
@@ -114,14 +135,13 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     cut = in_window.group_by(USER_ID).agg(_first_target(config.target_share).alias(_CUT))
     divided = facts.join(cut, on=USER_ID).sort(USER_ID, TIMESTAMP, ITEM_ID)
     is_target = pl.col(TIMESTAMP) >= pl.col(_CUT)
+    past = divided.filter(~is_target)
+    before = seen.join(cut, on=USER_ID).filter(pl.col(FIRST_SEEN) < pl.col(_CUT))
+    targets = divided.filter(is_target).join(before, on=[USER_ID, ITEM_ID], how="anti")
     result = (
-        divided.group_by(USER_ID, maintain_order=True)
-        .agg(
-            pl.col(ITEM_ID).filter(~is_target).alias(ITEMS),
-            _SECONDS.filter(~is_target).alias(TIMESTAMPS),
-            pl.col(ITEM_ID).filter(is_target).alias(TARGETS),
-        )
-        .filter(pl.col(ITEMS).list.len() > 0)
+        histories(past, before)
+        .join(_items_of_users(targets, TARGETS), on=USER_ID, maintain_order="left")
+        .select(USER_ID, ITEMS, TIMESTAMPS, TARGETS, SEEN_BESIDES)
     )
     if len(result) < config.min_users:
         raise UnfairComparisonError(
@@ -132,11 +152,28 @@ def cases(facts: pl.DataFrame, window: Window, config: GateConfig, *, seed: int)
     return _sampled(result, config.max_users, seed)
 
 
-def histories(facts: pl.DataFrame) -> pl.DataFrame:
-    """Whole histories of all users as `cases` without targets; of `by_external_ids`."""
-    return facts.group_by(USER_ID, maintain_order=True).agg(
-        pl.col(ITEM_ID).alias(ITEMS), _SECONDS.alias(TIMESTAMPS)
+def histories(facts: pl.DataFrame, seen: pl.DataFrame, repeats: Repeats = "never") -> pl.DataFrame:
+    """Whole histories of all users as `cases` without targets.
+
+    Args:
+        facts: see `by_external_ids`.
+        seen: see `seen_by_external_ids`.
+        repeats: `never`: the column `seen` is what was seen beside the history; otherwise it is
+            all that is not to be recommended.
+    """
+    besides = not_again(seen, repeats)
+    if repeats == "never":
+        besides = besides.join(facts, on=[USER_ID, ITEM_ID], how="anti", maintain_order="left")
+    return (
+        facts.group_by(USER_ID, maintain_order=True)
+        .agg(pl.col(ITEM_ID).alias(ITEMS), _SECONDS.alias(TIMESTAMPS))
+        .join(_items_of_users(besides, SEEN_BESIDES), on=USER_ID, how="left", maintain_order="left")
+        .with_columns(pl.col(SEEN_BESIDES).fill_null(pl.lit([], pl.List(pl.String))))
     )
+
+
+def _items_of_users(pairs: pl.DataFrame, name: str) -> pl.DataFrame:
+    return pairs.group_by(USER_ID, maintain_order=True).agg(pl.col(ITEM_ID).alias(name))
 
 
 def _first_target(share: float) -> pl.Expr:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.contest.cases import ITEMS, TARGETS, Window
+from diffrec_core.contest.cases import ITEMS, SEEN_BESIDES, TARGETS, Window
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import ITEM_ID, TIMESTAMP, USER_ID
@@ -78,13 +78,13 @@ def popularity_before(facts: pl.DataFrame, window: Window) -> PriorPopularity:
 
 
 def most_popular(cases: pl.DataFrame, prior: PriorPopularity, k: int) -> Answers:
-    """Answer each case with the k most popular items that are not in its history.
+    """Answer each case with the k most popular items that the user has not seen.
 
     Equally popular items are in the order of their ids.
     """
     ranked = sorted(prior.shares, key=lambda item: (-prior.shares[item], item))
-    histories = map(set, cases[ITEMS])
-    answers = [list(islice((i for i in ranked if i not in seen), k)) for seen in histories]
+    known = ({*items, *besides} for items, besides in cases.select(ITEMS, SEEN_BESIDES).iter_rows())
+    answers = [list(islice((i for i in ranked if i not in seen), k)) for seen in known]
     return Answers(answers, ["popularity"] * len(answers))
 
 

@@ -1,4 +1,4 @@
-"""From events to interactions: filter, keep each pair's first, index, sort."""
+"""From events to interactions: filter, keep each pair's first, index, sort; and what was seen."""
 
 import logging
 from typing import Annotated, Any, Literal, Self
@@ -11,8 +11,10 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.data.interactions import NOTHING_KNOWN, Interactions, KnownIds, time_span
 from diffrec_core.data.schema import (
     EVENT_TYPE,
+    FIRST_SEEN,
     ITEM,
     ITEM_ID,
+    LAST_SEEN,
     SOURCE_FILE,
     SOURCE_ROW,
     TIMESTAMP,
@@ -22,6 +24,7 @@ from diffrec_core.data.schema import (
     VALUE,
     WEIGHT,
 )
+from diffrec_core.data.tables import SEEN
 from diffrec_core.data.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,10 @@ class InteractionsConfig(Config):
     min_item_interactions: int = Field(default=5, ge=1)
     """Items with fewer interactions are dropped."""
 
+    seen_event_types: StringTuple | None = None
+    """Events of these types, whatever their value and however old, mean that the user has seen the
+    item, which is then not recommended; null: all types; []: only events that pass the filters."""
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.start and self.end and self.start >= self.end:
@@ -79,6 +86,9 @@ def build_interactions(
     types that no event has are warned of. Vocabularies hold the known ids, each at its old
     index even if no interaction has it any more, then new ones in order of first appearance.
 
+    Seen are pairs of the vocabularies that have an event of `seen_event_types`, or one that passes
+    the filters, before the end of the window.
+
     Args:
         events: the EVENTS table.
         titles: `item_id` and `title`, possibly empty.
@@ -92,9 +102,10 @@ def build_interactions(
         DataError: nothing is left; the counts say after which filter.
     """
     filters = _filters(config)
+    passes = pl.all_horizontal(True, *filters.values())
     counts = _count_after_each(filters, events)
     _warn_of_absent_types(events, config)
-    kept = events.filter(*filters.values())
+    kept = events.filter(passes)
     if config.max_user_events_per_day is not None:
         kept, capped = _first_of_each_day(kept, config.max_user_events_per_day)
         counts |= capped
@@ -110,7 +121,9 @@ def build_interactions(
     ties = len(indexed) - indexed.n_unique([USER, TIMESTAMP])
     counts |= {"users": len(users), "items": len(items), **time_span(indexed)}
     counts["tied_timestamps"] = ties
-    return Interactions(indexed, users, items), counts
+    seen = _seen(events, passes, config, users, items)
+    counts |= {"seen_pairs": len(seen), "seen_not_liked": len(seen) - len(indexed)}
+    return Interactions(indexed, users, items, seen), counts
 
 
 def _filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
@@ -138,7 +151,7 @@ def _count_after_each(filters: dict[str, pl.Expr], events: pl.LazyFrame) -> dict
 
 
 def _warn_of_absent_types(events: pl.LazyFrame, config: InteractionsConfig) -> None:
-    wanted = {*(config.event_types or ()), *config.event_weights}
+    wanted = {*(config.event_types or ()), *(config.seen_event_types or ()), *config.event_weights}
     if not wanted:
         return
     types = events.group_by(EVENT_TYPE).len().sort("len", descending=True).collect()
@@ -185,6 +198,32 @@ def _pairs(events: pl.LazyFrame, config: InteractionsConfig) -> pl.LazyFrame:
         total = pl.lit(1.0, pl.Float32)
     grouped = events.with_columns(weights.alias(WEIGHT)).group_by(USER_ID, ITEM_ID)
     return grouped.agg(when, total.alias(WEIGHT))
+
+
+def _seen(
+    events: pl.LazyFrame,
+    passes: pl.Expr,
+    config: InteractionsConfig,
+    users: Vocabulary,
+    items: Vocabulary,
+) -> pl.DataFrame:
+    """The SEEN table."""
+    time, types = pl.col(TIMESTAMP), config.seen_event_types
+    is_seen = pl.lit(value=True) if types is None else pl.col(EVENT_TYPE).is_in(types) | passes
+    if config.end:
+        is_seen &= time < config.end
+    by_user = users.to_users_frame().lazy().rename({"index": USER})
+    by_item = items.to_items_frame().lazy().select(pl.col("index").alias(ITEM), ITEM_ID)
+    return (
+        events.filter(is_seen)
+        .group_by(USER_ID, ITEM_ID)
+        .agg(time.min().alias(FIRST_SEEN), time.max().alias(LAST_SEEN))
+        .join(by_user, on=USER_ID)
+        .join(by_item, on=ITEM_ID)
+        .select(SEEN.names())
+        .sort(USER, FIRST_SEEN, ITEM)
+        .collect(engine="streaming")
+    )
 
 
 def _core(pairs: pl.DataFrame, config: InteractionsConfig) -> tuple[pl.DataFrame, int]:

@@ -85,6 +85,17 @@ class Histories:
         source = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Histories(offsets, self.items[source], self.timestamps[source], self.weights[source])
 
+    def where(self, kept: NDArray[np.bool_]) -> "Histories":
+        """Return the same rows with some of the N entries.
+
+        >>> Histories.from_lists([[5, 6], [7]]).where(np.array([False, True, True])).items.tolist()
+        [6, 7]
+        """
+        ends = np.concatenate([[0], np.cumsum(kept)])
+        return Histories(
+            ends[self.offsets], self.items[kept], self.timestamps[kept], self.weights[kept]
+        )
+
     @classmethod
     def from_frame(cls, interactions: pl.DataFrame, n_users: int) -> "Histories":
         """Build from interactions sorted by (user, timestamp); row u is user index u.

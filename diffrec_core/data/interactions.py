@@ -10,6 +10,7 @@ import polars as pl
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA, TIMESTAMP, USER
+from diffrec_core.data.seen import SEEN_FILE, read_seen, seen_of
 from diffrec_core.data.tables import INTERACTIONS, read_table
 from diffrec_core.data.vocabulary import UNKNOWN, Vocabulary, read_items, read_users
 
@@ -22,11 +23,13 @@ class Interactions:
         frame: the INTERACTIONS table, sorted by (user, timestamp, item id).
         users: the user vocabulary.
         items: the item vocabulary, with titles where known.
+        seen: the SEEN table: all pairs of the interactions, and those that met otherwise.
     """
 
     frame: pl.DataFrame
     users: Vocabulary
     items: Vocabulary
+    seen: pl.DataFrame
 
     def histories(self) -> Histories:
         """Every user's history; row u is user index u."""
@@ -39,13 +42,18 @@ class Interactions:
             return self
         ids = list(self.users.ids)
         ids[index] = f"erased-{uuid4()}"
+        others = pl.col(USER) != index
         return replace(
-            self, frame=self.frame.filter(pl.col(USER) != index), users=Vocabulary(tuple(ids))
+            self,
+            frame=self.frame.filter(others),
+            users=Vocabulary(tuple(ids)),
+            seen=self.seen.filter(others),
         )
 
     def write(self, directory: Path) -> None:
-        """Write interactions.parquet, users.parquet and items.parquet."""
+        """Write interactions.parquet, seen.parquet, users.parquet and items.parquet."""
         self.frame.write_parquet(directory / "interactions.parquet", compression="zstd")
+        self.seen.write_parquet(directory / SEEN_FILE, compression="zstd")
         self.users.to_users_frame().write_parquet(directory / "users.parquet", compression="zstd")
         self.items.to_items_frame().write_parquet(directory / "items.parquet", compression="zstd")
 
@@ -76,13 +84,18 @@ def read_known_ids(directory: Path) -> KnownIds:
 def read_interactions(directory: Path) -> Interactions:
     """Read the files of `Interactions.write`.
 
+    Versions that were registered before there was a table of seen items have seen their
+    interactions.
+
     Raises:
         ArtifactError: a file is missing or has other columns.
     """
+    frame = read_interaction_table(directory / "interactions.parquet")
     return Interactions(
-        read_interaction_table(directory / "interactions.parquet"),
+        frame,
         read_users(directory / "users.parquet"),
         read_items(directory / "items.parquet"),
+        read_seen(directory) if (directory / SEEN_FILE).is_file() else seen_of(frame),
     )
 
 

@@ -46,7 +46,7 @@ def add_pairs(histories: Histories, pairs: Pairs) -> Histories:
 
 
 def random_pairs(
-    histories: Histories, known: Histories, *, share: float, n_items: int, seed: int
+    histories: Histories, met: Histories, *, share: float, n_items: int, seed: int
 ) -> Pairs:
     """Draw user-item pairs that never met, `share` times as many as there are interactions.
 
@@ -55,7 +55,7 @@ def random_pairs(
 
     Args:
         histories: to which they are to be added.
-        known: every interaction of the same rows, validation and test included.
+        met: every pair of the same rows that met, liked or not, validation and test included.
         share: of the number of interactions, 0 or more.
         n_items: I.
         seed: of the draw.
@@ -65,7 +65,7 @@ def random_pairs(
     """
     wanted = round(share * len(histories.items))
     rng = generator(seed, "noise", "random", round(share * 1_000_000))
-    taken = np.unique(known.rows * n_items + known.items)
+    taken = np.unique(met.rows * n_items + met.items)
     drawn = np.zeros(0, dtype=np.int64)
     for _ in range(_ROUNDS):
         missing = wanted - len(drawn)

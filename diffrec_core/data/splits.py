@@ -11,7 +11,7 @@
     predefined       as global_time, at given times
 
 t train, v validation, T test. Validation is scored from the train history, test from train and
-validation.
+validation. What was seen is divided likewise: before which part did the user first see the item?
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,8 @@ from diffrec_core.common.config import Config, UtcTime
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import read_interaction_table, time_span
-from diffrec_core.data.schema import ITEM, SPLIT_SCHEMA, TIMESTAMP, USER
+from diffrec_core.data.schema import FIRST_SEEN, ITEM, SPLIT_SCHEMA, TIMESTAMP, USER
+from diffrec_core.data.seen import SEEN_FILE, as_histories, read_seen
 
 PARTS: Final = ("train", "validation", "test")
 """In the order of time."""
@@ -105,6 +106,33 @@ def split_interactions(interactions: pl.DataFrame, config: SplitConfig) -> Split
     return Split(**parts)
 
 
+def split_seen(seen: pl.DataFrame, split: Split, config: SplitConfig) -> Split:
+    """Divide the SEEN table, without the pairs that the interactions of a part or before it have.
+
+    A pair is in the part during which it was first seen: a part begins with the user's first
+    interaction of it or, where one cut is for everyone, with the first of all.
+    """
+    later = {"validation": [split.validation, split.test], "test": [split.test]}
+    starts = {part: pl.concat(frames) for part, frames in later.items()}
+    if config.method in ("per_user_time", "leave_last_out"):
+        for part, frame in starts.items():
+            begins = frame.group_by(USER).agg(pl.col(TIMESTAMP).min().alias(part))
+            seen = seen.join(begins, on=USER, how="left", maintain_order="left")
+    else:
+        seen = seen.with_columns(
+            pl.lit(frame[TIMESTAMP].min()).alias(part) for part, frame in starts.items()
+        )
+    first = pl.col(FIRST_SEEN)
+    has_begun = ((first >= pl.col(part)).fill_null(value=False) for part in starts)
+    numbered = seen.with_columns(pl.sum_horizontal(has_begun).alias("part")).drop(list(starts))
+    known, parts = split.train.clear(), {}
+    for at, name in enumerate(PARTS):
+        known = pl.concat([known, getattr(split, name)])
+        of_part = numbered.filter(pl.col("part") == at).drop("part")
+        parts[name] = of_part.join(known, on=[USER, ITEM], how="anti", maintain_order="left")
+    return Split(**parts)
+
+
 def _position() -> pl.Expr:
     return pl.int_range(pl.len()).over(USER)
 
@@ -150,9 +178,10 @@ def _number(value: pl.Expr, train_end: pl.Expr, validation_end: pl.Expr) -> pl.E
     return (value >= train_end).cast(pl.Int8) + (value >= validation_end).cast(pl.Int8)
 
 
-def write_part(directory: Path, part: pl.DataFrame) -> None:
-    """Write one part of a split."""
+def write_part(directory: Path, part: pl.DataFrame, seen: pl.DataFrame) -> None:
+    """Write one part of a split: its interactions, and what was seen besides."""
     part.write_parquet(directory / _FILE, compression="zstd")
+    seen.write_parquet(directory / SEEN_FILE, compression="zstd")
 
 
 def read_part(directory: Path) -> Histories:
@@ -165,8 +194,23 @@ def read_part(directory: Path) -> Histories:
     return Histories.from_frame(read_interaction_table(directory / _FILE), manifest["n_users"])
 
 
-def describe_split(split: Split) -> dict[str, Any]:
-    """Size, time span and, against train, new users and items of each part."""
+def read_seen_besides(directory: Path) -> Histories:
+    """Read what was seen during a part and is not in the histories then; row u is user index u.
+
+    Raises:
+        ArtifactError: the directory is not one that `split` wrote.
+    """
+    n_users = read_manifest(directory, SPLIT_SCHEMA)["n_users"]
+    return as_histories(read_seen(directory), n_users)
+
+
+def describe_split(split: Split, seen: Split) -> dict[str, Any]:
+    """Size, time span and, against train, new users and items of each part.
+
+    Also how many of its interactions are with items that the user had seen before the part:
+    nobody would recommend these, so they are no targets.
+    """
+    before = {"train": [], "validation": [seen.train], "test": [seen.train, seen.validation]}
     train_users, train_items = split.train[USER].unique(), split.train[ITEM].unique()
     facts: dict[str, Any] = {}
     for name in PARTS:
@@ -178,6 +222,12 @@ def describe_split(split: Split) -> dict[str, Any]:
             "items": len(items),
             "new_users": int((~users.is_in(train_users.implode())).sum()),
             "new_items": int((~items.is_in(train_items.implode())).sum()),
+            "seen_before": _met(frame, before[name]),
             **time_span(frame),
         }
     return facts
+
+
+def _met(interactions: pl.DataFrame, seen: list[pl.DataFrame]) -> int:
+    """How many interactions have a pair of a table."""
+    return sum(interactions.join(each, on=[USER, ITEM], how="semi").height for each in seen)

@@ -8,9 +8,11 @@ import polars as pl
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.schema import (
     EVENT_TYPE,
+    FIRST_SEEN,
     INDEX,
     ITEM,
     ITEM_ID,
+    LAST_SEEN,
     RANK,
     RAW,
     REASON,
@@ -49,6 +51,16 @@ INTERACTIONS: Final = pl.Schema(
     {USER: pl.Int32(), ITEM: pl.Int32(), TIMESTAMP: TIMESTAMP_TYPE, WEIGHT: pl.Float32()}
 )
 """One (user, item) fact by vocabulary index, sorted by (user, timestamp, item id)."""
+
+SEEN: Final = pl.Schema(
+    {
+        USER: pl.Int32(),
+        ITEM: pl.Int32(),
+        FIRST_SEEN: TIMESTAMP_TYPE,
+        LAST_SEEN: TIMESTAMP_TYPE,
+    }
+)
+"""One pair of a user and an item that met, liked or not, sorted by (user, first_seen, item)."""
 
 USERS: Final = pl.Schema({INDEX: pl.Int32(), USER_ID: pl.String()})
 ITEMS: Final = pl.Schema({INDEX: pl.Int32(), ITEM_ID: pl.String(), TITLE: pl.String()})

@@ -239,7 +239,7 @@ def describe_protocol(config: EvaluationConfig) -> dict[str, Any]:
     bounds = config.popularity_groups
     return {
         "history": {"validation": "train", "test": "train and validation"},
-        "masked": "the items of the history",
+        "masked": "what the user had seen before the part, in the history or not",
         "candidates": "all items of the vocabulary",
         "average": _AVERAGES[config.average],
         "recall_denominator": "number of interactions to predict",

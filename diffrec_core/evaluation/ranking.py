@@ -4,7 +4,7 @@ Ties are broken by the lower item index; results depend neither on the batch siz
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffrec_core.common.errors import DataError
 from diffrec_core.data.batches import batches
-from diffrec_core.data.histories import Histories, concatenate
+from diffrec_core.data.histories import Histories
 from diffrec_core.evaluation.items import NO_ITEM
 
 Score = Callable[[Histories], Tensor]
@@ -58,6 +58,28 @@ class RankingTask:
                 f"{self.name}: {len(self.excluded)} rows of excluded items, "
                 f"{len(self.targets)} are needed"
             )
+
+    @classmethod
+    def of_unseen(
+        cls, name: str, histories: Histories, targets: Histories, seen: Histories
+    ) -> "RankingTask":
+        """A task of items that are new to the users.
+
+        Args:
+            name: of the part.
+            histories: everything before the part.
+            targets: the part; what a user has seen before is no target, as it is not recommended.
+            seen: U rows of items that were seen before the part.
+
+        >>> lists = Histories.from_lists
+        >>> task = RankingTask.of_unseen("test", lists([[1]]), lists([[2, 3]]), lists([[3, 4]]))
+        >>> task.targets.items.tolist()
+        [2]
+        """
+        n_items = 1 + max(targets.items.max(initial=0), seen.items.max(initial=0))
+        wanted, known = (part.rows * n_items + part.items for part in (targets, seen))
+        new = ~np.isin(wanted, known)
+        return cls(name, histories, targets.where(new), seen)
 
     @property
     def users(self) -> NDArray[np.int64]:
@@ -139,8 +161,8 @@ def _cut_a_tie(scores: Tensor, cut: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def masked(scores: Tensor, seen: Histories) -> Iterator[Tensor]:
-    """Yield the scores with those of seen items, even of weight 0, at -inf, and restore them.
+def masked(scores: Tensor, seen: Histories) -> Iterator[None]:
+    """Set the scores of seen items, even of weight 0, to -inf, and restore them.
 
     The scores are the model's own; a copy would be a second batch in memory.
     """
@@ -149,7 +171,7 @@ def masked(scores: Tensor, seen: Histories) -> Iterator[Tensor]:
     before = scores[rows, items]
     scores[rows, items] = -torch.inf
     try:
-        yield scores
+        yield
     finally:
         scores[rows, items] = before
 
@@ -171,7 +193,7 @@ def rank(
         histories: to rank for.
         k: how many items.
         batch_size: of histories; does not change results.
-        exclude_seen: mask the items of each history and of its row in `excluded`.
+        exclude_seen: mask the items of each history.
         excluded: further items to mask; None: none.
         on_batch: called with the number of histories done.
 
@@ -188,13 +210,25 @@ def rank(
             raise DataError(
                 "the model scores NaN: its training diverged or its weights are damaged"
             )
-        seen = batch if excluded is None else concatenate(batch, excluded.take(rows))
-        with masked(scores, seen) if exclude_seen else nullcontext(scores) as unseen:
-            items, values = top_k(unseen, k)
-        del scores, unseen  # before the next chunk is made
+        with ExitStack() as masks:
+            for seen in _masks(batch, rows, exclude_seen=exclude_seen, excluded=excluded):
+                masks.enter_context(masked(scores, seen))
+            items, values = top_k(scores, k)
+        del scores  # before the next chunk is made
         if on_batch:
             on_batch(int(rows[-1]) + 1)
         yield rows, items.cpu().numpy(), values.cpu().numpy()
+
+
+def _masks(
+    batch: Histories,
+    rows: NDArray[np.int64],
+    *,
+    exclude_seen: bool,
+    excluded: Histories | None,
+) -> list[Histories]:
+    own = [batch] if exclude_seen else []
+    return own if excluded is None else [*own, excluded.take(rows)]
 
 
 def rank_task(

@@ -32,6 +32,8 @@ def proposal(path: Path, found: Inspection) -> str:
     lines += _time_lines(time)
     lines += _missing_lines(found)
     lines += ["build_interactions:", "  event_types: null" + _types(found)]
+    if EVENT_TYPE in found.mapping:
+        lines.append("  seen_event_types: null   # of these are not recommended again; null: all")
     lines += ["  min_value: null", "  min_user_interactions: 5", "  min_item_interactions: 5"]
     lines += [f"# note: {note}" for note in found.notes]
     others = [c for c in found.columns if c not in found.mapping.values()]

@@ -7,7 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from diffrec_core.contest.cases import UnfairComparisonError, by_external_ids, cases, window
+from diffrec_core.contest.cases import (
+    UnfairComparisonError,
+    by_external_ids,
+    cases,
+    seen_by_external_ids,
+    window,
+)
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.decision import Decision, decide, keep
 from diffrec_core.contest.guards import Quality
@@ -64,7 +70,7 @@ def compare(
     facts = by_external_ids(interactions)
     try:
         span = window(facts, {role: version.training_end for role, version in versions.items()})
-        asked = cases(facts, span, config, seed=seed)
+        asked = cases(facts, seen_by_external_ids(interactions), span, config, seed=seed)
         with tempfile.TemporaryDirectory(prefix="gate-") as folder:
             uris = [version.uri for version in versions.values()]
             by_uri = score_versions(asked, uris, config.k, Path(folder))

@@ -14,7 +14,7 @@ import polars as pl
 
 from diffrec_core.common.artifacts import canonical_json
 from diffrec_core.common.errors import ArtifactError
-from diffrec_core.contest.cases import by_external_ids, histories
+from diffrec_core.contest.cases import by_external_ids, histories, seen_by_external_ids
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS_SCHEMA, SCORE, USER_ID
 from diffrec_core.data.tables import RECOMMENDATIONS
@@ -46,7 +46,8 @@ def run(
     Raises:
         ArtifactError: there is no champion.
     """
-    cases = histories(by_external_ids(read_interactions(inputs.interactions)))
+    known, repeats = read_interactions(inputs.interactions), recommend.repeats
+    cases = histories(by_external_ids(known), seen_by_external_ids(known), repeats)
     with tracking(register.experiment), tempfile.TemporaryDirectory() as folder:
         champion = versions.by_alias(register.model_name, versions.CHAMPION)
         if champion is None:
@@ -54,7 +55,9 @@ def run(
                 f"{register.model_name} has no champion: `python -m pipeline_steps promote VERSION "
                 f"--reason TEXT` makes one, and so does a night whose gate promotes"
             )
-        answers = answer(cases, champion.uri, recommend.k, Path(folder))
+        answers = answer(
+            cases, champion.uri, recommend.k, Path(folder), exclude_history=repeats == "never"
+        )
     table, content = recommendations(answers), io.BytesIO()
     table.write_parquet(content, compression="zstd")
     manifest = {

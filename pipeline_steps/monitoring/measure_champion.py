@@ -9,7 +9,13 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from diffrec_core.common.errors import ArtifactError, ConfigError, StorageError
-from diffrec_core.contest.cases import UnfairComparisonError, Window, by_external_ids, cases
+from diffrec_core.contest.cases import (
+    UnfairComparisonError,
+    Window,
+    by_external_ids,
+    cases,
+    seen_by_external_ids,
+)
 from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.measures import measure, popularity_before
 from diffrec_core.data.interactions import read_interactions
@@ -131,9 +137,10 @@ def _expected(champion: Champion, metric: str) -> float | None:
 def _cases(
     interactions: Path, window: Window, gate: GateConfig
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    facts = by_external_ids(read_interactions(interactions))
+    known = read_interactions(interactions)
+    facts, seen = by_external_ids(known), seen_by_external_ids(known)
     anybody = gate.model_copy(update={"min_users": 1})
-    return facts, cases(facts, window, anybody, seed=0)
+    return facts, cases(facts, seen, window, anybody, seed=0)
 
 
 def _value(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, Strict
 
 from diffrec_core.common.config import Config, StringTuple
+from diffrec_core.data.seen import Repeats
 
 
 class RefitConfig(Config):
@@ -25,13 +26,17 @@ class RegisterConfig(Config):
 
 
 class RecommendConfig(Config):
-    """Size of the table of recommendations."""
+    """The table of recommendations, and the answers of a registered version."""
 
     k: int = Field(default=20, ge=1)
     """Items per user; fewer where a user has seen nearly everything."""
 
     batch_size: int = Field(default=1024, ge=1)
     """Users scored at a time; does not change results."""
+
+    repeats: Repeats = "never"
+    """Whether what a user has seen (build_interactions.seen_event_types) may be recommended again:
+    never, allowed, or a number, so many days after the user met it last."""
 
 
 class AppliedPreset(Config):

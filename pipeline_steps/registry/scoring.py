@@ -14,7 +14,7 @@ import polars as pl
 
 from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, DataError, StorageError
-from diffrec_core.contest.cases import ITEMS, TIMESTAMPS
+from diffrec_core.contest.cases import ITEMS, SEEN_BESIDES, TIMESTAMPS
 from diffrec_core.contest.measures import Answers
 from diffrec_core.data.schema import USER_ID
 from diffrec_core.data.tables import read_table
@@ -40,8 +40,9 @@ def score_versions(
     """Let each version answer the cases, one after the other, so that none slows another down.
 
     Args:
-        cases: columns `user_id`, `items` (external ids, oldest first) and `timestamps` (seconds
-            since 1970, one per item); others are left out.
+        cases: columns `user_id`, `items` (external ids, oldest first), `timestamps` (seconds
+            since 1970, one per item) and `seen`, which other items not to recommend; further
+            columns are left out.
         uris: such as `models:/diffrec/3`, of the store that MLFLOW_TRACKING_URI names.
         k: how many items per user.
         folder: for the files that go between the processes; they stay there.
@@ -63,13 +64,22 @@ def score_versions(
         return {uri: _scored(scorer, cases) for uri, scorer in scorers.items()}
 
 
-def answer(cases: pl.DataFrame, uri: str, k: int, folder: Path) -> pl.DataFrame:
-    """Let one version answer the cases; see `score_versions`.
+def answer(
+    cases: pl.DataFrame, uri: str, k: int, folder: Path, *, exclude_history: bool
+) -> pl.DataFrame:
+    """Let one version answer the cases.
+
+    Args:
+        cases: as of `score_versions`.
+        uri: of the version.
+        k: how many items per user.
+        folder: for files between the processes.
+        exclude_history: recommend no items of the history; else `seen` says all.
 
     Returns:
         One row per case, in their order: `user_id`, `item_ids`, `scores` and `source`.
     """
-    with _scorer(cases, uri, k, folder) as scorer:
+    with _scorer(cases, uri, k, folder, exclude_history=exclude_history) as scorer:
         return _answer(scorer, cases)
 
 
@@ -83,14 +93,17 @@ class _Scorer:
 
 
 @contextmanager
-def _scorer(cases: pl.DataFrame, uri: str, k: int, folder: Path) -> Iterator[_Scorer]:
+def _scorer(
+    cases: pl.DataFrame, uri: str, k: int, folder: Path, *, exclude_history: bool = True
+) -> Iterator[_Scorer]:
     if cases.is_empty():
         raise DataError("no user to score versions for")
     folder.mkdir(parents=True, exist_ok=True)
-    cases.select(USER_ID, ITEMS, TIMESTAMPS).write_parquet(folder / "cases.parquet")
+    cases.select(USER_ID, ITEMS, TIMESTAMPS, SEEN_BESIDES).write_parquet(folder / "cases.parquet")
     path = os.pathsep.join(filter(None, [str(repository_root()), os.environ.get("PYTHONPATH")]))
+    arguments = [uri, str(folder), str(k), *([] if exclude_history else ["--repeats"])]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline_steps.registry.score_version", uri, str(folder), str(k)],
+        [sys.executable, "-m", "pipeline_steps.registry.score_version", *arguments],
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -22,7 +22,7 @@ class RecommenderModel(PythonModel):
         """Load the model directory, verifying its checksums, and the histories."""
         artifacts = {name: Path(path) for name, path in context.artifacts.items()}
         self.service = RecommendationService.load(
-            load(artifacts["model"]), artifacts["interactions"]
+            load(artifacts["model"]), artifacts["interactions"], context.model_config["repeats"]
         )
 
     def predict(
@@ -35,9 +35,11 @@ class RecommenderModel(PythonModel):
 
         Args:
             context: not used.
-            model_input: columns `user_id`, or `items` and, if wanted, `timestamps` (seconds).
-                Where a row has both, its items count.
-            params: `k`, how many items; `exclude_seen`, whether to leave out the history's own.
+            model_input: columns `user_id`, or `items` and, if wanted, `timestamps` (seconds) and
+                `seen`, further items that are not to be recommended. Where a row has a user and
+                items, its items count.
+            params: `k`, how many items; `exclude_seen`, whether to leave out what the user has
+                seen, as the version was registered: always, never, or for some days.
 
         Returns:
             One row per row: `item_ids`, `scores`, and `source`, which is `popularity` where
@@ -66,8 +68,13 @@ def answer(
     if by_items:
         chosen = requests.iloc[by_items]
         histories = [[str(item) for item in items] for items in chosen["items"]]
-        times = _timestamps(chosen)
-        lists = service.for_items(histories, k, timestamps=times, exclude_seen=exclude_seen)
+        seen = [
+            [str(item) for item in items] if _present(items) else []
+            for items in _column(chosen, "seen")
+        ]
+        lists = service.for_items(
+            histories, k, timestamps=_timestamps(chosen), seen=seen, exclude_seen=exclude_seen
+        )
         answers |= dict(zip(by_items, lists, strict=True))
     if by_user:
         ids = [str(user) for user in requests.iloc[by_user]["user_id"]]

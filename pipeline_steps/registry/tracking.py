@@ -27,6 +27,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from diffrec_core.common.errors import ConfigError, StorageError
+from diffrec_core.data.seen import Repeats
 from pipeline_steps.registry.transient_errors import is_transient
 from pipeline_steps.runtime.urls import public, redacted
 from pipeline_steps.shared import DEFAULT_TRACKING_URI
@@ -40,6 +41,7 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.string, "user_id", required=False),
             ColSpec(Array(DataType.string), "items", required=False),
             ColSpec(Array(DataType.double), "timestamps", required=False),
+            ColSpec(Array(DataType.string), "seen", required=False),
         ]
     ),
     outputs=Schema(
@@ -202,6 +204,7 @@ def register_model(
     *,
     model: Path,
     interactions: Path,
+    repeats: Repeats,
     code: Sequence[Path],
     tags: Mapping[str, str],
     example: pd.DataFrame,
@@ -217,6 +220,7 @@ def register_model(
             name="model",
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(model), "interactions": str(interactions)},
+            model_config={"repeats": repeats},
             code_paths=[str(path) for path in code],
             signature=SIGNATURE,
             input_example=example,

@@ -16,14 +16,14 @@ from diffrec_core.common.artifacts import (
 from diffrec_core.common.config import Config
 from diffrec_core.data.item_tables import read_item_clusters
 from diffrec_core.data.schema import CLUSTERS_SCHEMA, MODEL_SCHEMA
-from diffrec_core.data.splits import read_part
+from diffrec_core.data.splits import read_part, read_seen_besides
 from diffrec_core.data.vocabulary import read_items
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.training.trainer import TrainingConfig, TrainingOptions, TrainingReport
 from pipeline_steps.runtime.command import peak_memory_mib, repository_root
 from pipeline_steps.runtime.config import RuntimeConfig
-from pipeline_steps.runtime.inputs import FitInputs
+from pipeline_steps.runtime.inputs import FitInputs, PartsInputs
 from pipeline_steps.runtime.outputs import output_directory, write_csv
 from pipeline_steps.runtime.processes import join_processes, prepare_device
 from pipeline_steps.runtime.progress import progress
@@ -135,20 +135,29 @@ def forget_checkpoint(name: str) -> None:
     shutil.rmtree(_checkpoint(name), ignore_errors=True)
 
 
+def validation_task(inputs: PartsInputs) -> RankingTask:
+    """Read the training part and what is to be predicted from it."""
+    return RankingTask.of_unseen(
+        "validation",
+        read_part(inputs.train),
+        read_part(inputs.validation),
+        read_seen_besides(inputs.train),
+    )
+
+
 def read_training_data(
     model: Recommender, inputs: FitInputs
 ) -> tuple[TrainingData, dict[str, Any]]:
     """Read what a model is trained on and judged by; also return facts for the report."""
     vocabulary = read_items(inputs.items / "items.parquet")
-    histories = read_part(inputs.train)
-    task = RankingTask("validation", histories, read_part(inputs.validation))
+    task = validation_task(inputs)
     clusters, facts = None, {}
     if model.needs_item_clusters:
         manifest = read_manifest(inputs.items, CLUSTERS_SCHEMA)
         facts["embedding_epochs"] = manifest["embedding_epochs"]
         clusters = read_item_clusters(inputs.items, vocabulary)
     data = TrainingData(
-        histories=histories, items=vocabulary, validation=task, item_clusters=clusters
+        histories=task.histories, items=vocabulary, validation=task, item_clusters=clusters
     )
     return data, facts
 

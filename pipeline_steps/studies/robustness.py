@@ -23,7 +23,7 @@ from diffrec_core.common.rng import derive_seed
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.noise import add_pairs, divide, low_rated_pairs, random_pairs
 from diffrec_core.data.schema import VALUE
-from diffrec_core.data.splits import PARTS, read_part
+from diffrec_core.data.splits import PARTS, read_part, read_seen_besides
 from diffrec_core.data.vocabulary import read_items, read_users
 from diffrec_core.evaluation.evaluator import EvaluationConfig, evaluate_task
 from diffrec_core.evaluation.ranking import RankingTask
@@ -121,12 +121,20 @@ class NoiseStudy:
         self.paths = {part: getattr(inputs, part) for part in PARTS}
         self.train, self.validation, self.test = map(read_part, self.paths.values())
         self.known = concatenate(concatenate(self.train, self.validation), self.test)
+        seen = {part: read_seen_besides(path) for part, path in self.paths.items()}
+        self._seen = {
+            "validation": seen["train"],
+            "test": concatenate(seen["train"], seen["validation"]),
+        }
+        self.met = concatenate(self.known, concatenate(self._seen["test"], seen["test"]))
         # before any fit: its errors should be raised now, not after hours
         self.natural = self._natural() if self.config.natural else None
-        self._excluded: Histories | None = None
-        if self.natural:  # a user trained on a low rating is never asked for that item again; were
-            # the item open to the models without natural noise, the noise would seem to help
-            self._excluded = concatenate(self.natural.train, self.natural.validation)
+        if (
+            self.natural
+        ):  # where low ratings are not seen (`seen_event_types: []`): were their items
+            # open to the models without natural noise, the noise would seem to help
+            natural = concatenate(self.natural.train, self.natural.validation)
+            self._seen["test"] = concatenate(self._seen["test"], natural)
         self._finished = read_json(inputs.finished) if inputs.finished.exists() else {}
         self._clusters: tuple[tuple[str, float, int], NDArray[np.int64]] | None = None
 
@@ -159,14 +167,14 @@ class NoiseStudy:
     def _random(self, share: float, seed: int) -> _Noise:
         """Random pairs in both parts, none in both at once: validation would ask for known ones."""
 
-        def noisy(name: str, part: Histories, known: Histories) -> Histories:
+        def noisy(name: str, part: Histories, met: Histories) -> Histories:
             draw, n_items = derive_seed(self.params.seed, name, seed), len(self.items)
-            pairs = random_pairs(part, known, share=share, n_items=n_items, seed=draw)
+            pairs = random_pairs(part, met, share=share, n_items=n_items, seed=draw)
             return add_pairs(part, pairs)
 
-        train = noisy("train", self.train, self.known)
-        known = concatenate(self.known, train)
-        return _Noise("random", share, train, noisy("validation", self.validation, known))
+        train = noisy("train", self.train, self.met)
+        met = concatenate(self.met, train)
+        return _Noise("random", share, train, noisy("validation", self.validation, met))
 
     def _natural(self) -> _Noise:
         bound = self.params.build_interactions.min_value
@@ -212,11 +220,9 @@ class NoiseStudy:
             embedding = self.params.pretrain_item_embeddings, self.params.cluster_items
             sections = [section.model_dump(mode="json") for section in embedding]
         digests = [_digest(noise.train), _digest(noise.validation)]
-        excluded = None if self._excluded is None else _digest(self._excluded)
+        seen = [_digest(each) for each in self._seen.values()]
         training = self._training(fit).key(model.config)
-        return sha256_json(
-            [training, fit.seed, noise.kind, noise.share, digests, excluded, sections]
-        )
+        return sha256_json([training, fit.seed, noise.kind, noise.share, digests, seen, sections])
 
     def _training(self, fit: _Fit, what: str | None = None) -> Training:
         """The training of the model, or of the item embeddings that it needs."""
@@ -235,7 +241,7 @@ class NoiseStudy:
         data = TrainingData(
             histories=noise.train,
             items=self.items,
-            validation=RankingTask("validation", noise.train, noise.validation),
+            validation=self._validation(noise),
             item_clusters=self._item_clusters(fit) if model.needs_item_clusters else None,
         )
         with self._training(fit).options(model.config) as options:
@@ -243,9 +249,13 @@ class NoiseStudy:
         histories = concatenate(noise.train, noise.validation)
         return evaluate_task(
             model.score,
-            RankingTask("test", histories, self.test, self._excluded),
+            RankingTask.of_unseen("test", histories, self.test, self._seen["test"]),
             EvaluationConfig(cutoffs=(20,), batch_size=self.params.evaluate.batch_size),
         ).metrics
+
+    def _validation(self, noise: _Noise) -> RankingTask:
+        seen = self._seen["validation"]
+        return RankingTask.of_unseen("validation", noise.train, noise.validation, seen)
 
     def _item_clusters(self, fit: _Fit) -> NDArray[np.int64]:
         """(I,) cluster of each item on this noise, shared by all latent models."""
@@ -259,7 +269,7 @@ class NoiseStudy:
                 self.params.cluster_items,
                 training=self._training(fit, "item_embeddings"),
                 seed=self.params.seed,
-                validation=RankingTask("validation", noise.train, noise.validation),
+                validation=self._validation(noise),
             )
             self._clusters = key, clusters
         return self._clusters[1]

@@ -123,7 +123,9 @@ def build(folder: Path) -> Project:
     for name in _FILES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / name, root / name)
-    events = planted_events(users_per_block=20, items_per_block=24, events_per_user=16)
+    events = planted_events(
+        users_per_block=20, items_per_block=24, events_per_user=16, disliked_per_user=3
+    )
     write_log(root / "data" / "raw" / "small" / "log.csv", events)
     write_titles(root / "data" / "raw" / "small" / "items.txt", events)
     params = small_params(YAML(typ="safe").load(root / "params.yaml"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from diffrec_core.common.artifacts import read_manifest
+from diffrec_core.common.artifacts import read_json, read_manifest
 from diffrec_core.data.schema import RECOMMENDATIONS_SCHEMA
 from diffrec_core.data.tables import RECOMMENDATIONS
 from diffrec_core.report.figures import FIGURES
@@ -110,7 +110,10 @@ def test_no_user_is_recommended_what_the_log_says_was_seen(finished_project: Pro
     log = pl.read_csv(finished_project.root / "data/raw/small/log.csv")
     seen = set(log.select("user", "item").iter_rows())
     table = pl.read_parquet(finished_project.root / "data/recommendations/*.parquet")
+    assert len(seen) == 40 * (16 + 3)  # three of them are rated 1: no interactions
     assert not seen & set(table.select("user_id", "item_id").iter_rows())
+    facts = read_json(finished_project.root / "reports/stages/build_interactions.json")
+    assert (facts["seen_pairs"], facts["seen_not_liked"]) == (40 * 19, 40 * 3)
 
 
 def test_a_consumer_of_the_registry_gets_ids_and_scores(finished_project: Project) -> None:

@@ -98,7 +98,8 @@ def test_masking_is_by_the_interaction_and_not_by_its_weight() -> None:
     seen = Histories(
         np.array([0, 2]), np.array([1, 3], np.int32), np.zeros(2, np.int64), np.zeros(2, np.float32)
     )
-    with masked(torch.ones(1, 4), seen) as scores:
+    scores = torch.ones(1, 4)
+    with masked(scores, seen):
         assert scores.tolist() == [[1.0, -torch.inf, 1.0, -torch.inf]]
 
 

@@ -7,8 +7,16 @@ import polars as pl
 import pytest
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.data.splits import Split, SplitConfig, describe_split, split_interactions
+from diffrec_core.data.seen import seen_of
+from diffrec_core.data.splits import (
+    Split,
+    SplitConfig,
+    describe_split,
+    split_interactions,
+    split_seen,
+)
 from diffrec_core.data.tables import INTERACTIONS
+from diffrec_core.data.tables import SEEN as SEEN_TABLE
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -150,18 +158,16 @@ def test_everything_at_once_cannot_be_split_by_time() -> None:
 
 
 def test_the_description_counts_what_train_does_not_know() -> None:
-    facts = describe_split(
-        split_interactions(
-            TEN,
-            SplitConfig(method="predefined", validation_start=day(3), test_start=day(7)),
-        )
-    )
+    config = SplitConfig(method="predefined", validation_start=day(3), test_start=day(7))
+    split = split_interactions(TEN, config)
+    facts = describe_split(split, split_seen(seen_of(TEN), split, config))
     assert facts["train"] == {
         "interactions": 2,
         "users": 1,
         "items": 2,
         "new_users": 0,
         "new_items": 0,
+        "seen_before": 0,
         "first": day(1).isoformat(),
         "last": day(2).isoformat(),
     }
@@ -169,3 +175,44 @@ def test_the_description_counts_what_train_does_not_know() -> None:
     validation = facts["validation"]
     assert (validation["new_users"], validation["new_items"]) == (2, 3)
     assert (facts["test"]["new_users"], facts["test"]["new_items"]) == (2, 4)
+
+
+SEEN = pl.DataFrame(
+    [
+        *[(0, 9, day(1), day(9)), (0, 8, day(3), day(3)), (0, 2, day(2), day(8))],
+        *[(0, 7, day(8.5), day(8.5)), (1, 9, day(5), day(5)), (2, 8, day(6.5), day(6.5))],
+        *[(0, 4, day(0), day(1)), (1, 5, day(6.9), day(7))],
+    ],
+    schema=SEEN_TABLE,
+    orient="row",
+)
+"""Beside what TEN has: (0, 2) of day 8, (1, 5) of day 7 and (0, 4) of day 1 were seen before."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (  # of user 0, validation begins on day 8, of 1 on day 7 (its test); of 2, test on day 7
+            {"method": "per_user_time", "validation_share": 0.2, "test_share": 0.2},
+            [[(0, 9), (0, 8), (0, 2), (1, 9), (1, 5), (2, 8)], [(0, 7)], []],
+        ),
+        (
+            {"method": "predefined", "validation_start": day(3), "test_start": day(7)},
+            [[(0, 9), (0, 2)], [(0, 8), (1, 9), (2, 8), (1, 5)], [(0, 7)]],
+        ),
+    ],
+)
+def test_what_was_seen_is_in_the_part_during_which_it_was_first_seen(
+    settings: dict[str, Any], expected: list[list[tuple[int, int]]]
+) -> None:
+    config = SplitConfig.model_validate(settings)
+    split = split_interactions(TEN, config)
+    seen = split_seen(SEEN, split, config)
+    found = [
+        sorted(part.select("user", "item").iter_rows())
+        for part in (seen.train, seen.validation, seen.test)
+    ]
+    assert found == [sorted(part) for part in expected]
+    before = {part: facts["seen_before"] for part, facts in describe_split(split, seen).items()}
+    by_user = settings["method"] == "per_user_time"  # (0, 2) and (1, 5) are of validation there
+    assert before == {"train": 0, "validation": 2 * by_user, "test": 2 * (not by_user)}

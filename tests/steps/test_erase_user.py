@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from diffrec_core.common.artifacts import read_manifest, verify_files, write_manifest
 from diffrec_core.data.interactions import Interactions
 from diffrec_core.data.schema import INTERACTIONS_SCHEMA
+from diffrec_core.data.seen import seen_of
 from diffrec_core.data.tables import INTERACTIONS
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.models.base import TrainingData
@@ -44,6 +45,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
                 MODEL,
                 model=root / "model",
                 interactions=root / "interactions",
+                repeats="never",
                 code=[repository_root() / "diffrec_core"],
                 tags={"data_last": "2026-11-24T00:00:00+00:00"},
                 example=example,
@@ -58,11 +60,8 @@ def write_version(root: Path) -> None:
     frame = frame.cast({"timestamp": pl.Datetime("us")}).with_columns(
         pl.col("timestamp").dt.replace_time_zone("UTC")
     )
-    interactions = Interactions(
-        frame.cast(dict(INTERACTIONS)),
-        Vocabulary(USERS),
-        Vocabulary(ITEMS),  # type: ignore[arg-type]
-    )
+    frame = frame.cast(dict(INTERACTIONS))  # type: ignore[arg-type]
+    interactions = Interactions(frame, Vocabulary(USERS), Vocabulary(ITEMS), seen_of(frame))
     model = create({"kind": "ease", "l2": 1.0}, "train.ease")
     model.fit(TrainingData(histories=interactions.histories(), items=interactions.items))
     for name in ("interactions", "model"):

@@ -18,7 +18,7 @@ from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.measures import Answers
 from pipeline_steps import build_interactions, ingest, list_raw, refit, register, split
 from pipeline_steps.champion import comparison, gate, promote
-from pipeline_steps.registry.scoring import Scored, score_versions
+from pipeline_steps.registry.scoring import Scored, answer, score_versions
 from pipeline_steps.registry.versions import get_version
 from pipeline_steps.shared import SKIPPED
 from tests.raw_logs import REPOSITORY, ingest_section, planted_events, write_log, write_params
@@ -274,13 +274,18 @@ def test_a_version_is_scored_by_its_own_code(pipeline: Pipeline, first: dict[str
             "user_id": ["known", "unknown"],
             "items": [["i0_1", "i0_2"], ["never seen"]],
             "timestamps": [[1.0, 2.0], [3.0]],
+            "seen": [[f"i0_{number}" for number in range(3, 20)], []],
         }
     )
     folder = pipeline.root / "scoring"
     (found,) = score_versions(cases, [f"models:/{MODEL}/1"], 3, folder).values()
     assert found.answers.sources == ["history", "popularity"]
     assert [len(items) for items in found.answers.item_ids] == [3, 3]
-    assert not {"i0_1", "i0_2"} & set(found.answers.item_ids[0])
+    shown = {"i0_1", "i0_2", *cases["seen"][0]}
+    assert not shown & set(found.answers.item_ids[0])
+    again = cases.with_columns(seen=pl.lit([], pl.List(pl.String)))
+    answers = answer(again, f"models:/{MODEL}/1", 30, folder, exclude_history=False)
+    assert {"i0_1", "i0_2"} <= set(answers["item_ids"][0])
     assert found.training_last == get_version(MODEL, "1").training_end
     code = Path(json.loads((folder / "0" / "facts.json").read_text())["code"])
     assert not code.is_relative_to(REPOSITORY)

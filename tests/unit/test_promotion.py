@@ -42,6 +42,12 @@ def facts(*rows: tuple[str, str, float]) -> pl.DataFrame:
     return frame.sort("user_id", "timestamp", "item_id")
 
 
+def as_seen(table: pl.DataFrame) -> pl.DataFrame:
+    """Nothing was seen but what was interacted with."""
+    time = pl.col("timestamp")
+    return table.with_columns(time.alias("first_seen"), time.alias("last_seen")).drop("timestamp")
+
+
 FACTS = facts(
     *[("ann", "a", 0), ("ann", "b", 1), ("ann", "c", 11), ("ann", "d", 12), ("ann", "e", 13)],
     *[("bob", "a", 2), ("bob", "b", 10)],  # nothing after day 10
@@ -67,7 +73,7 @@ def test_window_is_refused_when_a_model_has_seen_everything(end: float) -> None:
 
 
 def test_cases_divide_each_user_in_time() -> None:
-    found = cases(FACTS, window(FACTS, {"candidate": day(10)}), SMALL, seed=0)
+    found = cases(FACTS, as_seen(FACTS), window(FACTS, {"candidate": day(10)}), SMALL, seed=0)
     rows = {row["user_id"]: row for row in found.iter_rows(named=True)}
     assert list(rows) == ["ann", "cat", "dan"]
     # ann: c, d, e are in the window; ceil(0.5 · 3) = 2 are targets
@@ -80,13 +86,15 @@ def test_cases_divide_each_user_in_time() -> None:
 def test_what_happened_at_the_time_of_the_first_target_is_a_target_too() -> None:
     table = facts(("u", "a", 1), ("u", "b", 11), ("u", "c", 12), ("u", "d", 12), ("u", "e", 13))
     config = SMALL.model_copy(update={"target_share": 0.3})  # 2 of 4: d and e, and c beside d
-    (row,) = cases(table, window(table, {"m": day(5)}), config, seed=0).iter_rows(named=True)
+    (row,) = cases(table, as_seen(table), window(table, {"m": day(5)}), config, seed=0).iter_rows(
+        named=True
+    )
     assert (row["items"], row["targets"]) == (["a", "b"], ["c", "d", "e"])
 
 
 def test_all_of_the_window_can_be_targets() -> None:
     config = SMALL.model_copy(update={"target_share": 1.0})
-    found = cases(FACTS, window(FACTS, {"m": day(10)}), config, seed=0)
+    found = cases(FACTS, as_seen(FACTS), window(FACTS, {"m": day(10)}), config, seed=0)
     assert dict(found.select("user_id", "targets").iter_rows()) == {
         "ann": ["c", "d", "e"],
         "dan": ["c"],
@@ -97,12 +105,31 @@ def test_too_few_users_are_refused_and_too_many_are_drawn() -> None:
     span = window(FACTS, {"m": day(10)})
     config = SMALL.model_copy(update={"min_users": 4})
     with pytest.raises(UnfairComparisonError, match=r"3 users .* gate.min_users = 4"):
-        cases(FACTS, span, config, seed=0)
+        cases(FACTS, as_seen(FACTS), span, config, seed=0)
     config = SMALL.model_copy(update={"max_users": 2})
-    drawn = cases(FACTS, span, config, seed=0)
+    drawn = cases(FACTS, as_seen(FACTS), span, config, seed=0)
     assert len(drawn) == 2
     assert drawn["user_id"].is_sorted()
-    assert drawn.equals(cases(FACTS, span, config, seed=0))
+    assert drawn.equals(cases(FACTS, as_seen(FACTS), span, config, seed=0))
+
+
+def test_what_was_seen_before_the_targets_is_neither_recommended_nor_a_target() -> None:
+    looked = facts(
+        *[("ann", "z", 3), ("ann", "y", 11.5), ("ann", "x", 13.5)],
+        *[("ann", "e", 4), ("dan", "c", 6), ("ann", "b", 0.5), ("bob", "z", 1)],
+    )
+    known = pl.concat([as_seen(FACTS), as_seen(looked)]).group_by("user_id", "item_id")
+    known = known.agg(pl.col("first_seen").min(), pl.col("last_seen").max())
+    found = cases(FACTS, known, window(FACTS, {"candidate": day(10)}), SMALL, seed=0)
+    rows = {row["user_id"]: row for row in found.iter_rows(named=True)}
+    assert list(rows) == ["ann", "cat"]  # all that dan did in the window was with c, seen on day 6
+    # ann: z, y and e came before the first target d, on day 12; b is in the history, x came later
+    assert rows["ann"]["targets"] == ["d"]
+    assert set(rows["ann"]["seen"]) == {"e", "y", "z"}
+    assert rows["cat"]["seen"] == []
+    popular = popularity_before(FACTS, window(FACTS, {"m": day(10)}))
+    popular.shares.update({"z": 1.0, "w": 0.1})
+    assert most_popular(found, popular, 2).item_ids == [["w"], ["a", "z"]]
 
 
 def test_interactions_are_read_by_external_ids() -> None:
@@ -131,7 +158,7 @@ def test_targets_come_after_every_training_and_after_the_history(
     table, config = facts(*rows), SMALL.model_copy(update={"target_share": share})
     try:
         span = window(table, {str(at): day(end) for at, end in enumerate(ends)})
-        found = cases(table, span, config, seed=0)
+        found = cases(table, as_seen(table), span, config, seed=0)
     except UnfairComparisonError:
         return
     time = {(user, item): day(number) for user, item, number in rows}
@@ -148,7 +175,7 @@ def test_targets_come_after_every_training_and_after_the_history(
 
 
 def asked() -> pl.DataFrame:
-    return cases(FACTS, window(FACTS, {"m": day(10)}), SMALL, seed=0)
+    return cases(FACTS, as_seen(FACTS), window(FACTS, {"m": day(10)}), SMALL, seed=0)
 
 
 def prior() -> Any:

@@ -1,5 +1,6 @@
 """Recommendations by external id."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -7,7 +8,8 @@ import pytest
 
 from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.interactions import Interactions
-from diffrec_core.data.tables import INTERACTIONS, RECOMMENDATIONS
+from diffrec_core.data.seen import Repeats, seen_of
+from diffrec_core.data.tables import INTERACTIONS, RECOMMENDATIONS, SEEN
 from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.models.base import TrainingData
 from diffrec_core.models.kinds import create
@@ -29,7 +31,7 @@ def interactions(items: Vocabulary = ITEMS) -> Interactions:
         },
         schema=INTERACTIONS,
     )
-    return Interactions(frame, USERS, items)
+    return Interactions(frame, USERS, items, seen_of(frame))
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,58 @@ def test_the_table_has_every_user_and_agrees_with_single_answers(
 def test_a_model_of_another_vocabulary_is_refused(service: RecommendationService) -> None:
     with pytest.raises(ArtifactError, match="different item vocabularies"):
         RecommendationService(service.model, interactions(Vocabulary(("a", "b", "d", "c"))))
+
+
+def seen(*pairs: tuple[int, int, int]) -> Interactions:
+    """What `interactions` has, and further pairs that were seen: user, item, day."""
+    data = interactions()
+    further = [
+        (user, item, datetime(2020, 1, day, tzinfo=UTC), datetime(2020, 1, day, tzinfo=UTC))
+        for user, item, day in pairs
+    ]
+    more = pl.DataFrame(further, schema=SEEN, orient="row")
+    return replace(data, seen=pl.concat([data.seen, more]).sort("user", "first_seen"))
+
+
+def served(
+    service: RecommendationService, data: Interactions, repeats: Repeats = "never"
+) -> RecommendationService:
+    return RecommendationService(service.model, data, repeats)
+
+
+def test_what_was_seen_is_not_recommended_though_it_is_not_in_the_history(
+    service: RecommendationService,
+) -> None:
+    strict = served(service, seen((0, 2, 9)))
+    (answer,) = strict.for_users(["u"], 4)
+    assert answer.item_ids == ["d"]
+    (same,) = service.for_users(["u"], 4)
+    assert answer.scores == same.scores[1:]  # the history, and so the scores, are as they were
+    table = strict.table(4, batch_size=2)
+    assert table.filter(pl.col("user_id") == "u")["item_id"].to_list() == ["d"]
+    assert len(strict.for_users(["u"], 4, exclude_seen=False)[0].item_ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("repeats", "left"),
+    [("never", ["d"]), ("allowed", ["a", "b", "c", "d"]), (3, ["a", "b", "d"]), (9, ["a", "d"])],
+)
+def test_what_may_come_again(
+    service: RecommendationService, repeats: Repeats, left: list[str]
+) -> None:
+    # u met a on day 1, b on day 2 and c on day 9; the newest event is of day 10
+    strict = served(service, seen((0, 2, 9), (2, 3, 10)), repeats)
+    assert sorted(strict.for_users(["u"], 4)[0].item_ids) == left
+    table = strict.table(4, batch_size=2)
+    assert sorted(table.filter(pl.col("user_id") == "u")["item_id"]) == left
+    days = [[datetime(2020, 1, day, tzinfo=UTC).timestamp() for day in (1, 2, 9)]]
+    (dated,) = strict.for_items([["a", "b", "c"]], 4, timestamps=days)
+    assert sorted(dated.item_ids) == left
+    (undated,) = strict.for_items([["a", "b", "c"]], 4)
+    assert sorted(undated.item_ids) == (left if repeats == "allowed" else ["d"])
+
+
+def test_a_request_names_what_was_seen_besides(service: RecommendationService) -> None:
+    first, second = service.for_items([["a"], ["a"]], 4, seen=[["d", "unheard of"], []])
+    assert sorted(first.item_ids) == ["b", "c"]
+    assert sorted(second.item_ids) == ["b", "c", "d"]
