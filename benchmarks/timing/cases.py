@@ -41,6 +41,7 @@ def all_cases() -> dict[str, Callable[[Available], list[Row]]]:
         "catalogue.l_diffrec": partial(_catalogue, "l_diffrec", 4.0),
         "evaluation.large": _large_evaluation,
         "lightgcn.propagation": _propagation,
+        "sasrec.epoch": _sasrec_epoch,
     }
 
 
@@ -194,6 +195,16 @@ def _propagation(available: Available) -> list[Row]:
     }
     laps = take_turns(sides, available.repeats)
     return _timed(laps, "lightgcn.propagation", "ours", "autograd", "autograd", target=2.0)
+
+
+def _sasrec_epoch(available: Available) -> list[Row]:
+    """An epoch of SASRec with MovieLens-1M's items, with our loss and with a plain one."""
+    sides: Sides = {
+        by: (ours.sasrec_epoch, {"shape": (1_500, synthetic.MOVIELENS_1M.items, 150_000), "by": by})
+        for by in ("ours", "autograd")
+    }
+    laps = take_turns(sides, available.repeats)
+    return _timed(laps, "sasrec.epoch", "ours", "autograd", "autograd", target=1.1)
 
 
 def _memory(case: str, peak_mib: float, most_mib: float) -> Row:

@@ -6,10 +6,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from benchmarks.ml1m import load_split, protocol, with_clusters
 from benchmarks.processes import Run, Settings
@@ -24,6 +26,7 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import create
 from diffrec_core.models.lightgcn.adjacency import normalised_adjacency, propagate
+from diffrec_core.models.sasrec import program
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps.runtime.command import peak_memory_mib
 
@@ -160,6 +163,28 @@ def propagation(settings: Settings) -> Run:
         torch.stack(layers).mean(dim=0).square().sum().backward()  # type: ignore[no-untyped-call]
 
     return run
+
+
+def sasrec_epoch(settings: Settings) -> Run:
+    """The second epoch of SASRec's training.
+
+    Settings: the log's `shape`; `by`, ours or autograd, which differentiates the loss by itself.
+    """
+    shape = synthetic.Shape(*settings["shape"])
+    items = Vocabulary(tuple(map(str, range(shape.items))))
+    data = TrainingData(histories=synthetic.histories(shape, seed=_SEED), items=items)
+    section = {"kind": "sasrec", "epochs": 2}
+    loss = program.softmax_loss if settings["by"] == "ours" else _plain_softmax_loss
+
+    def run() -> float:
+        with mock.patch.object(program, "softmax_loss", loss):
+            return _fit_epochs(section, data)[1][0]
+
+    return run
+
+
+def _plain_softmax_loss(hidden_ND: Tensor, items_ID: Tensor, targets_N: Tensor) -> Tensor:
+    return cross_entropy(hidden_ND @ items_ID.T, targets_N, reduction="sum")
 
 
 def _item_factors(n_items: int) -> Tensor:
