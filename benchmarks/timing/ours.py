@@ -26,7 +26,7 @@ from diffrec_core.models.base import Recommender, TrainingData
 from diffrec_core.models.diffrec.item_clusters import ClusteringConfig
 from diffrec_core.models.kinds import create
 from diffrec_core.models.lightgcn.adjacency import normalised_adjacency, propagate
-from diffrec_core.models.sasrec import program
+from diffrec_core.models.sasrec import losses, program
 from diffrec_core.training.trainer import TrainingOptions
 from pipeline_steps.runtime.command import peak_memory_mib
 
@@ -174,7 +174,7 @@ def sasrec_epoch(settings: Settings) -> Run:
     items = Vocabulary(tuple(map(str, range(shape.items))))
     data = TrainingData(histories=synthetic.histories(shape, seed=_SEED), items=items)
     section = {"kind": "sasrec", "epochs": 2}
-    loss = program.softmax_loss if settings["by"] == "ours" else _plain_softmax_loss
+    loss = losses.softmax_loss if settings["by"] == "ours" else _plain_softmax_loss
 
     def run() -> float:
         with mock.patch.object(program, "softmax_loss", loss):
