@@ -77,7 +77,7 @@ def run(
             inputs=sources,
             fixed_epochs=selection["embedding_epochs"],
         )
-        clusters = fit_item_clusters(
+        clusters, _ = fit_item_clusters(
             histories,
             len(interactions.items),
             pretrain_item_embeddings,

@@ -101,9 +101,9 @@ def build_interactions(
     Raises:
         DataError: nothing is left; the counts say after which filter.
     """
-    filters = _filters(config)
-    passes = pl.all_horizontal(True, *filters.values())
-    counts = _count_after_each(filters, events)
+    single = filters(config)
+    passes = pl.all_horizontal(True, *single.values())
+    counts = _count_after_each(single, events)
     _warn_of_absent_types(events, config)
     kept = events.filter(passes)
     if config.max_user_events_per_day is not None:
@@ -126,18 +126,18 @@ def build_interactions(
     return Interactions(indexed, users, items, seen), counts
 
 
-def _filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
+def filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
     """The active filters of single events, in order, by the name of their count."""
-    filters: dict[str, pl.Expr] = {}
+    active: dict[str, pl.Expr] = {}
     if config.start or config.end:
         after = [pl.col(TIMESTAMP) >= config.start] if config.start else []
         before = [pl.col(TIMESTAMP) < config.end] if config.end else []
-        filters["in_window"] = pl.all_horizontal(*after, *before)
+        active["in_window"] = pl.all_horizontal(*after, *before)
     if config.event_types is not None:
-        filters["of_event_types"] = pl.col(EVENT_TYPE).is_in(config.event_types)
+        active["of_event_types"] = pl.col(EVENT_TYPE).is_in(config.event_types)
     if config.min_value is not None:
-        filters["of_min_value"] = pl.col(VALUE) >= config.min_value
-    return filters
+        active["of_min_value"] = pl.col(VALUE) >= config.min_value
+    return active
 
 
 def _count_after_each(filters: dict[str, pl.Expr], events: pl.LazyFrame) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def fit_item_clusters(
     training: Training,
     seed: int,
     validation: RankingTask | None = None,
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], int]:
     """Train item embeddings and cluster them.
 
     Args:
@@ -33,11 +33,12 @@ def fit_item_clusters(
         validation: stops the training; None where `training` has fixed epochs.
 
     Returns:
-        (I,) cluster of each item.
+        (I,) cluster of each item, and the epochs that LightGCN was trained for.
     """
     with training.options(embedding) as options:
-        embeddings, _ = fit_lightgcn(
+        embeddings, report = fit_lightgcn(
             histories, n_items, embedding, options, validation, name="pretrain_item_embeddings"
         )
     read_out = embeddings.read_out.cpu().numpy()
-    return cluster_items(read_out, clustering, seed=derive_seed(seed, "cluster_items"))
+    clusters = cluster_items(read_out, clustering, seed=derive_seed(seed, "cluster_items"))
+    return clusters, report.best_epoch

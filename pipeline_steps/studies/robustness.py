@@ -262,7 +262,7 @@ class NoiseStudy:
         noise = fit.noise
         key = (noise.kind, noise.share, fit.seed)
         if self._clusters is None or self._clusters[0] != key:
-            clusters = fit_item_clusters(
+            clusters, _ = fit_item_clusters(
                 noise.train,
                 len(self.items),
                 self.params.pretrain_item_embeddings,

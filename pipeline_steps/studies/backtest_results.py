@@ -1,0 +1,123 @@
+"""What a back-test found: policies, freshness and cost, as JSON, CSV and text."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from diffrec_core.contest.night import Night
+
+from diffrec_core.contest.config import ContestConfig
+from diffrec_core.contest.hindsight import (
+    best_fixed,
+    change_and_error,
+    judge,
+    leader,
+    never,
+    newest_winner,
+    oracle,
+)
+from pipeline_steps.runtime.outputs import write_csv
+from pipeline_steps.studies.backtest_nights import Record
+
+log = logging.getLogger("pipeline")
+
+_NIGHTS_OF_LEADER: Final = {"day": 28, "week": 4}
+CONTEST: Final = "contest"
+
+
+def results_of(
+    records: Sequence[Record], ledger: Sequence[Night], config: ContestConfig, *, period: str
+) -> dict[str, Any]:
+    """All results; nights on which nobody with a history came are left out.
+
+    Args:
+        records: of the nights.
+        ledger: the same as the contest kept them.
+        config: of the contest.
+        period: of a night, day or week.
+    """
+    names = list(records[0].metrics)
+    pairs = [(r, n) for r, n in zip(records, ledger, strict=True) if r.users]
+    values = np.array([[record.metrics[name] for name in names] for record, _ in pairs])
+    by_id = {one.recipe: names.index(one.name) for one in ledger[0].contestants}
+    serving = np.array([by_id[night.champion] for _, night in pairs], dtype=np.int64)
+    policies = {
+        "best of each night": oracle(values),
+        "best recipe, known in advance": best_fixed(values),
+        CONTEST: serving,
+        "never switch": never(values, 0),
+        "winner of the night before": newest_winner(values, 0),
+        "leader by 1 % of four weeks": leader(values, 0, nights=_NIGHTS_OF_LEADER[period]),
+    }
+    served = judge(values, policies)
+    return {
+        "metric": config.metric,
+        "period": period,
+        "nights": len(pairs),
+        "left_out": [str(record.night) for record in records if not record.users],
+        "users": int(np.median([record.users for record, _ in pairs])),
+        "unknown_share": float(np.mean([record.unknown_share for record, _ in pairs])),
+        "recipes": {
+            name: {
+                "mean": float(values[:, at].mean()),
+                "seconds": float(np.mean([record.seconds[name] for record, _ in pairs])),
+                "older": _older([record for record, _ in pairs], name),
+            }
+            for at, name in enumerate(names)
+        },
+        "policies": {
+            name: {"mean": one.mean, "regret": one.regret, "switches": one.switches}
+            for name, one in served.items()
+        },
+        "champions": [names[at] for at in serving],
+    }
+
+
+def _older(records: Sequence[Record], name: str) -> dict[str, Any]:
+    """By age in days: change of the metric against fresh weights, in shares of it, and its error."""
+    ages = sorted({age for record in records for age in record.aged[name]})
+    older = {}
+    for age in ages:
+        both = [(r.metrics[name], r.aged[name][age]) for r in records if age in r.aged[name]]
+        fresh = float(np.mean([new for new, _ in both]))
+        change, error = change_and_error([(old - new) / fresh for new, old in both if fresh])
+        older[str(age)] = {"change": change, "error": error, "nights": len(both)}
+    return older
+
+
+def write_nights(path: Path, records: Iterable[Record]) -> None:
+    """Write a row for each night and recipe."""
+    columns = ["night", "recipe", "users", "value", "seconds", "unknown_share"]
+    rows = (
+        {
+            "night": str(record.night),
+            "recipe": name,
+            "users": record.users,
+            "value": value,
+            "seconds": record.seconds[name],
+            "unknown_share": record.unknown_share,
+        }
+        for record in records
+        for name, value in record.metrics.items()
+    )
+    write_csv(path, columns, rows)
+
+
+def log_results(results: dict[str, Any]) -> None:
+    """Log the tables."""
+    log.info(
+        "%(nights)d nights of a %(period)s, %(users)d users in the median, %(metric)s", results
+    )
+    for name, one in sorted(results["recipes"].items(), key=lambda item: -item[1]["mean"]):
+        older = "".join(
+            f", {age} days older {of['change']:+.1%} ± {of['error']:.1%}"
+            for age, of in one["older"].items()
+        )
+        log.info("recipe %-20s %.4f, %.1f s a fit%s", name, one["mean"], one["seconds"], older)
+    for name, one in results["policies"].items():
+        log.info(
+            "%-30s %.4f, regret %.2f %%, %d switches",
+            *(name, one["mean"], 100 * one["regret"], one["switches"]),
+        )
