@@ -44,7 +44,7 @@ def test_evidence_is_the_integral_of_the_mixture(sums: float, squares: float) ->
 
 
 def test_a_fair_coin_loses_nothing_and_gains_nothing_in_the_mean() -> None:
-    """Over all signs of nights of any size, the mean of E is at most 1, and nearly 1 of small ones."""
+    """Over all signs of nights, the mean of E is at most 1; and nearly 1 if nights are small."""
     for sizes in ([0.1] * 10, [0.5, 3.0, 1.0, 0.2, 2.0], [3.0] * 12):
         x = np.array(sizes)
         signs = 2.0 * (np.arange(2 ** len(x))[:, None] >> np.arange(len(x)) & 1) - 1.0
