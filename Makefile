@@ -53,7 +53,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test test-fresh images tune robustness sample bench bench-paper bench-authors bench-tune mlflow serve airflow demo-nights lint format lock clean FORCE
+.PHONY: help run test test-fresh images tune robustness sample bench bench-paper bench-authors bench-tune bench-gate mlflow serve airflow demo-nights lint format lock clean FORCE
 
 help: ## show this
 	@printf 'usage: make TARGET [VARIABLE=value ...]\n\ntargets:\n'
@@ -151,6 +151,9 @@ bench-authors: .venv/.pipeline-stamp ## the DiffRec authors' own code with sever
 bench-tune: .venv/.pipeline-stamp ## tune settings on that split (MODELS="a b", BUDGET=20 or 10m, SEEDS, PRECISION)
 	@$(BENCH) tune $(BENCH_DATA) --models $(MODELS) $(if $(BUDGET),--budget $(BUDGET)) \
 		--seeds $(SEEDS) --precision $(PRECISION)
+
+bench-gate: .venv/.pipeline-stamp ## error rates and delays of what decides at night, in simulated years (REPS, USERS="50 500")
+	@$(BENCH) gate $(if $(REPS),--reps $(REPS)) $(if $(USERS),--users $(USERS))
 
 mlflow: .venv/.pipeline-stamp ## MLflow's pages and registry: runs, curves, versions, aliases
 	@echo "MLflow: http://127.0.0.1:$(MLFLOW_PORT) (Ctrl-C stops it)"

@@ -1,9 +1,10 @@
-"""The benchmarks: python -m benchmarks {speed,paper,authors,tune} [options].
+"""The benchmarks: python -m benchmarks {speed,paper,authors,tune,gate} [options].
 
 speed     time and memory of the hot paths beside the machine's limits and other implementations
 paper     every model on the paper's MovieLens-1M split, beside published numbers
 authors   the DiffRec authors' own code with several seeds
 tune      better settings on that split, by validation
+gate      error rates, delays and regret of what decides at night, in simulated years
 """
 
 import sys
@@ -12,7 +13,7 @@ from typing import Final
 
 from pipeline_steps.runtime.command import execute
 
-VERBS: Final = ("speed", "paper", "authors", "tune")
+VERBS: Final = ("speed", "paper", "authors", "tune", "gate")
 
 
 def main() -> None:

@@ -1,5 +1,10 @@
-"""The gate: a fair comparison of a candidate with the champion, and its guards.
+"""What decides who serves: the gate, and the contest of recipes that is to follow it.
 
-Pure: versions are loaded and scored elsewhere, by external ids; here is who is asked what
-(`cases`), what the answers are worth (`measures`), and what follows from it (`decision`).
+The gate compares a candidate with the champion once. Pure: versions are loaded and scored
+elsewhere, by external ids; here is who is asked what (`cases`), what the answers are worth
+(`measures`), and what follows from it (`decision`).
+
+The contest adds up evidence from night to night: what is kept of a night (`night`, `ledger`), what
+nights are evidence of (`evidence`, `rounds`, `advantage`), what follows (`replay`, `verdict`), and
+how often that errs (`rates`).
 """

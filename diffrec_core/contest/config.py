@@ -87,3 +87,28 @@ class GateConfig(Config):
     def metric_name(self) -> str:
         """The metric without its k."""
         return split_key(self.metric)[0]
+
+
+class ContestConfig(Config):
+    """Section `contest`: what a night decides by, and on how much evidence."""
+
+    metric: MetricKey = "ndcg@20"
+    """The accuracy metric that is compared. Differences of ndcg vary less between users than those
+    of recall, so the same users tell more."""
+
+    odds: float = Field(default=20.0, gt=1.0)
+    """Evidence at which a challenger becomes champion, as odds to 1. 60 hardly ever errs, 10 is
+    quick. With more than 3 challengers, odds · challengers / 3 are asked for."""
+
+    horizon_nights: int = Field(default=60, ge=9)
+    """The newest nights that count. Fewer notice sooner that the order of recipes has turned, and
+    switch more often between equal ones."""
+
+    margin: float = Field(default=0.0, ge=0.0)
+    """The mean advantage, in the metric's own unit, that must be exceeded."""
+
+    challengers: int = Field(default=3, ge=1)
+    """At most so many recipes are compared with the champion's."""
+
+    min_users: int = Field(default=50, ge=2)
+    """A night with fewer users is added to those after it until there are so many."""

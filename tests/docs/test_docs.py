@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from diffrec_core.common import errors
 from diffrec_core.common.config import Config, load_section, lookup
-from diffrec_core.contest.config import GateConfig, GuardsConfig
+from diffrec_core.contest.config import ContestConfig, GateConfig, GuardsConfig
 from diffrec_core.data.recency import RecencyConfig
 from diffrec_core.models.autoencoder.config import MultVaeConfig
 from diffrec_core.models.diffrec.config import DiffRecConfig
@@ -211,6 +211,15 @@ def test_promotion_md_has_every_option_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| ", PROMOTION, re.MULTILINE)
     fields = GateConfig().model_dump(mode="json") | GuardsConfig().model_dump(mode="json")
     del fields["guards"]
+    assert [name for name, _ in rows] == list(fields)
+    for name, default in rows:
+        assert YAML(typ="safe").load(default) == fields[name], name
+
+
+def test_contest_md_has_every_option_with_its_default() -> None:
+    text = (PROJECT / "docs" / "contest.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \| ", text, re.MULTILINE)
+    fields = ContestConfig().model_dump(mode="json")
     assert [name for name, _ in rows] == list(fields)
     for name, default in rows:
         assert YAML(typ="safe").load(default) == fields[name], name

@@ -1,0 +1,1 @@
+"""Simulated years of nights, and policies that decide on them."""

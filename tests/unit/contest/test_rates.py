@@ -1,0 +1,103 @@
+"""Error rates on a ledger, and in simulated years."""
+
+import numpy as np
+import pytest
+
+from benchmarks.contest.policies import contest, policies
+from benchmarks.contest.worlds import WORLDS, constant, measure
+from benchmarks.gate import figures_of
+from diffrec_core.common.errors import DataError
+from diffrec_core.contest.config import ContestConfig
+from diffrec_core.contest.rates import error_rates
+from tests.ledgers import night_of, simulated
+
+CONFIG = ContestConfig()
+
+
+def test_a_gain_is_found_and_equal_recipes_seldom_switch() -> None:
+    ledger = simulated(90, {"ease": 0.03, "ials": -0.02}, users=200)
+    rates = error_rates(ledger, CONFIG, seed=0, flips=200, gains=(0.02, 0.2))
+    assert (rates.nights, rates.flips, rates.flipped) == (90, 200, 1)
+    assert rates.years == pytest.approx(90 / 365.25)
+    assert rates.needless_a_year < 1.0
+    small, large = rates.found
+    assert large.share > 0.99
+    assert large.nights is not None
+    assert 9 <= large.nights <= 12
+    assert small.share < large.share
+    assert error_rates(ledger, CONFIG, seed=0, flips=200, gains=(0.02, 0.2)) == rates
+
+
+def test_how_good_a_recipe_is_changes_no_error_rate() -> None:
+    """Every challenger is made equal to the champion first."""
+    good, bad = (simulated(40, {"ease": gain}, seed=5) for gain in (0.02, -0.02))
+    one, other = (error_rates(ledger, CONFIG, seed=1, flips=50) for ledger in (good, bad))
+    assert one.needless_a_year == other.needless_a_year
+    # the planted gain is a share of the champion's metric, which is the same in both
+    assert one.found == other.found
+
+
+def test_weeks_are_flipped_where_nights_have_memory() -> None:
+    rng, state, nights = np.random.default_rng(0), 0.0, []
+    for number in range(84):
+        state = 0.9 * state + rng.normal(0.0, 0.02)
+        common = rng.normal(0.2, 0.1, 60)
+        values = {"champion": common, "ease": common + state + rng.normal(0.0, 0.01, 60)}
+        nights.append(night_of(number, values))
+    assert error_rates(nights, CONFIG, seed=0, flips=20).flipped == 7
+    assert error_rates(nights[:55], CONFIG, seed=0, flips=20).flipped == 1
+
+
+def test_weekly_nights_make_longer_years() -> None:
+    ledger = simulated(20, {"ease": 0.0})
+    weekly = [night_of(7 * n, {"champion": [0.1] * 60, "ease": [0.1] * 60}) for n in range(20)]
+    daily = error_rates(ledger, CONFIG, seed=0, flips=10)
+    rates = error_rates(weekly, CONFIG, seed=0, flips=10)
+    assert rates.years == pytest.approx(7 * daily.years)
+    assert rates.needless_a_year == 0.0
+
+
+@pytest.mark.parametrize(
+    ("nights", "message"),
+    [
+        ([], "a champion with a challenger"),
+        (simulated(5, {}), "a champion with a challenger"),
+        (simulated(1, {"ease": 0.0}), "two nights with the champion, found 1"),
+    ],
+)
+def test_what_a_ledger_lacks_is_said(nights: list[object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        error_rates(nights, CONFIG, seed=0)  # type: ignore[arg-type]
+
+
+def test_simulated_years_have_the_error_rate_and_the_delays_that_are_promised() -> None:
+    """Between equals a switch in about four years; +5 % in 21 to 25 nights at 150 users."""
+    world = WORLDS["recall"]
+    equal = measure(constant(300, 0.0, 0.0, 0.0, 0.0), 150, world, 1)
+    switches = figures_of("equal", equal, contest(equal, config=CONFIG))["switches_equal"]
+    assert 0.08 < switches < 0.30
+    better = measure(constant(300, 0.0, 0.05, nights=60), 150, world, 2)
+    nights = figures_of(0.05, better, contest(better, config=CONFIG))["nights_to_5%"]
+    assert 19 <= nights <= 27
+    worse = measure(constant(100, 0.0, -0.5, nights=100), 150, world, 3)
+    assert contest(worse, config=CONFIG).max() == 0
+
+
+def test_every_policy_finds_what_is_much_better_but_the_one_that_never_looks() -> None:
+    better = measure(constant(20, 0.0, 0.5, nights=100), 500, WORLDS["ndcg"], 0)
+    for name, policy in policies(CONFIG).items():
+        champions = policy(better)
+        assert champions.shape == (20, 100)
+        assert champions[:, -1].tolist() == [int(name != "never")] * 20, name
+
+
+def test_regret_and_delays_by_hand() -> None:
+    years = measure(constant(1, 0.0, 0.1, nights=4), 100, WORLDS["ndcg"], 0)
+    champions = np.array([[0, 0, 1, 1]])
+    # the recipe that serves a night was chosen after the one before: three of four nights lose .1
+    drift = figures_of("drift", years, champions)
+    assert drift["regret"] == pytest.approx(7.5)
+    assert drift["switches"] == pytest.approx(365 / 4)
+    found = figures_of(0.1, years, champions)
+    assert found == {"nights_to_10%": 3.0, "found_in_30_10%": 1.0}
+    assert figures_of("worse", years, champions)["years_to_worse"] == 1.0

@@ -1,0 +1,212 @@
+"""What a night decides, from the ledger alone."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from diffrec_core.common.errors import DataError
+from diffrec_core.contest.advantage import would_switch
+from diffrec_core.contest.combined import combine
+from diffrec_core.contest.config import ContestConfig
+from diffrec_core.contest.evidence import log_evidence
+from diffrec_core.contest.night import Night
+from diffrec_core.contest.replay import evidence_by_night, replay
+from diffrec_core.contest.verdict import Verdict, verdict_json
+from tests.ledgers import METRIC, day, night_of, simulated
+
+CONFIG = ContestConfig()
+BETTER = simulated(20, {"ease": 0.03, "ials": 0.0})
+
+
+def first_switch(nights: list[Night], config: ContestConfig = CONFIG) -> int:
+    """The number of the night on which somebody becomes champion, counted from 1."""
+    return next(n for n in range(1, len(nights) + 1) if replay(nights[:n], config).switch_to)
+
+
+def test_two_nights_by_hand() -> None:
+    """Differences of .1 and -.1 about a mean; 4 users, so contest.min_users is 4."""
+    config = ContestConfig(min_users=4)
+    first = night_of(0, {"champion": [0.2, 0.4, 0.2, 0.4], "ease": [0.3, 0.3, 0.3, 0.3]})
+    second = night_of(1, {"champion": [0.3, 0.3, 0.3, 0.3], "ease": [0.3, 0.5, 0.3, 0.5]})
+    verdict = replay([first, second], config)
+    # V = 4 · .1² / 3, τ² = (.02 · .3)², of the first night; the second's mean difference is .1
+    scale = math.sqrt(0.04 / 3 / 4 + (0.02 * 0.3) ** 2)
+    x = 0.1 / scale
+    (standing,) = verdict.standings
+    assert standing.evidence == pytest.approx(math.exp(log_evidence(np.array(x), np.array(x * x))))
+    assert standing.advantage is not None
+    assert standing.advantage.mean == pytest.approx(0.1)
+    # then V has 6 degrees of freedom, and τ² six nights
+    tau2 = (5 * (0.02 * 0.3) ** 2 + 0.1**2 - 0.04 / 3 / 4) / 6
+    scale = math.sqrt(0.08 / 6 / 4 + tau2)
+    assert standing.would_switch == pytest.approx(would_switch(np.array([x]), scale, odds=20.0))
+    assert verdict.level == pytest.approx(0.3)
+    assert (verdict.switch_to, verdict.champion) == (None, "champion")
+    largest = f"largest evidence {standing.evidence:.3g} : 1, of Ease"
+    assert verdict.reason == f"the champion stays: {largest}; 20 : 1 is needed"
+
+
+def test_the_better_recipe_becomes_champion() -> None:
+    number = first_switch(BETTER)
+    assert 9 <= number <= 15
+    verdict = replay(BETTER[:number], CONFIG)
+    assert verdict.switch_to == "ease"
+    assert verdict.reason.startswith("Ease becomes champion: evidence 2")
+    by_name = {standing.recipe: standing for standing in verdict.standings}
+    assert by_name["ease"].evidence >= verdict.odds == 20.0
+    assert by_name["ease"].advantage is not None
+    assert (by_name["ease"].advantage.lower or 0.0) > 0.0
+    assert (by_name["ials"].would_switch or 0.0) > 0.0
+
+
+def test_any_past_night_is_decided_as_it_was() -> None:
+    for number in (1, 8, 13):
+        then = verdict_json(replay(BETTER[:number], CONFIG))
+        assert verdict_json(replay(BETTER, CONFIG, day(number - 1))) == then
+
+
+def test_json_is_canonical_and_has_nine_digits() -> None:
+    text = verdict_json(replay(BETTER, CONFIG))
+    content = json.loads(text)
+    assert content["night"] == "2026-01-20"
+    assert content["switch_to"] == "ease"
+    assert set(content) == set(Verdict.__slots__)
+    for standing in content["standings"]:
+        assert len(str(standing["evidence"]).replace(".", "").lstrip("0")) <= 9
+
+
+def test_the_champion_that_the_ledger_names_restarts_the_contest() -> None:
+    """Whether by a decision or by hand."""
+    number = first_switch(BETTER)
+    after = [replace(night, champion="ease") for night in BETTER[number:]]
+    verdict = replay([*BETTER[:number], *after], CONFIG)
+    assert verdict.champion == "ease"
+    by_name = {standing.recipe: standing for standing in verdict.standings}
+    assert set(by_name) == {"champion", "ials"}
+    assert by_name["champion"].nights == len(BETTER) - number
+    assert by_name["champion"].evidence < 1.0
+    assert replay(BETTER, CONFIG).standings != verdict.standings
+
+
+def test_a_new_champion_has_no_standings_before_a_night_counts() -> None:
+    waiting = replace(BETTER[19], champion="ease", left_out="rows")
+    verdict = replay([*BETTER[:19], waiting], CONFIG)
+    assert (verdict.champion, verdict.standings, verdict.switch_to) == ("ease", (), None)
+    assert verdict.reason == "the champion stays: none of its nights counts yet"
+
+
+def test_nights_left_out_change_nothing_and_are_listed_with_their_reasons() -> None:
+    nights = list(BETTER)
+    nights[3] = replace(nights[3], left_out="rows: 12 of 900 expected")
+    nights[5] = replace(nights[5], metric="recall@20")
+    rest = [night for number, night in enumerate(nights) if number not in (3, 5)]
+    with_them, without = replay(nights, CONFIG), replay(rest, CONFIG)
+    assert with_them.standings == without.standings
+    assert [(one.night, one.reason) for one in with_them.left_out] == [
+        (day(3), "rows: 12 of 900 expected"),
+        (day(5), f"its pairs were compared by recall@20, contest.metric is {METRIC}"),
+    ]
+
+
+def test_a_night_that_does_not_count_decides_nothing() -> None:
+    number = first_switch(BETTER)
+    last = replace(BETTER[number], left_out="rows")
+    verdict = replay([*BETTER[:number], last], CONFIG)
+    assert verdict.switch_to is None
+    assert verdict.reason.endswith("but this night does not count")
+
+
+def test_a_guard_keeps_a_recipe_back() -> None:
+    nights = [
+        replace(
+            night,
+            contestants=tuple(
+                replace(one, kept_back="size 3000 MiB" if one.recipe == "ease" else "")
+                for one in night.contestants
+            ),
+        )
+        for night in BETTER
+    ]
+    verdict = replay(nights, CONFIG)
+    assert verdict.switch_to is None
+    assert verdict.reason.endswith(
+        "of Ease; 20 : 1 is needed, but a guard keeps it back: size 3000 MiB"
+    )
+
+
+def test_small_nights_are_put_together() -> None:
+    small = simulated(12, {"ease": 0.01}, users=20)
+    rounds, left_out = combine(small, CONFIG)
+    assert [(one.night, one.users) for one in rounds] == [(day(n), 60) for n in (2, 5, 8, 11)]
+    assert left_out == ()
+    verdict = replay(small[:11], CONFIG)
+    assert verdict.standings[0].nights == 3
+    assert [one.reason for one in verdict.left_out] == [
+        "40 users so far, contest.min_users = 50 are needed"
+    ] * 2
+
+
+def test_a_round_is_what_its_users_would_be_on_one_night() -> None:
+    rng = np.random.default_rng(0)
+    values = {recipe: rng.random(60) for recipe in ("champion", "ease", "ials")}
+    parts = [slice(0, 10), slice(10, 35), slice(35, 60)]
+    nights = [
+        night_of(number, {recipe: array[part] for recipe, array in values.items()})
+        for number, part in enumerate(parts)
+    ]
+    columns = {"champion": 0, "ease": 1, "ials": 2}
+    (found,), _ = combine(nights, CONFIG)
+    (whole,), _ = combine([night_of(0, values)], CONFIG)
+    one, other = found.as_round(columns), whole.as_round(columns)
+    np.testing.assert_allclose(one.values, other.values)
+    np.testing.assert_allclose(one.within, other.within)
+    assert one.users == other.users == 60
+
+
+def test_a_round_ends_when_the_contestants_change() -> None:
+    nights = [*simulated(1, {"ease": 0.0}, users=30), *simulated(3, {"ials": 0.0}, users=30)[1:]]
+    rounds, left_out = combine(nights, CONFIG)
+    assert [one.night for one in rounds] == [day(2)]
+    assert left_out[0].reason == (
+        "30 users when the contestants changed, contest.min_users = 50 are needed"
+    )
+
+
+def test_a_challenger_that_comes_later_begins_without_evidence() -> None:
+    nights = [*simulated(10, {"ease": 0.0}), *simulated(14, {"ease": 0.0, "ials": 0.05})[10:]]
+    by_name = {standing.recipe: standing for standing in replay(nights, CONFIG).standings}
+    assert (by_name["ease"].nights, by_name["ials"].nights) == (14, 4)
+    history = dict(evidence_by_night(nights, CONFIG))
+    assert set(history[day(9)]) == {"ease"}
+    assert history[day(10)]["ials"] == 1.0
+    assert history[day(13)]["ials"] == pytest.approx(by_name["ials"].evidence)
+
+
+def test_evidence_by_night_is_that_of_each_nights_decision() -> None:
+    for night, evidence in evidence_by_night(BETTER, CONFIG):
+        standings = replay(BETTER, CONFIG, night).standings
+        assert evidence == {standing.recipe: standing.evidence for standing in standings}
+
+
+def test_nights_of_a_back_test_tell_the_spread_alone() -> None:
+    before = [replace(night, counts=False) for night in BETTER[:12]]
+    verdict = replay(before, CONFIG)
+    assert {standing.evidence for standing in verdict.standings} == {1.0}
+    assert {standing.nights for standing in verdict.standings} == {0}
+    assert replay([*before, *BETTER[12:]], CONFIG).standings[0].nights == 8
+
+
+def test_a_champion_alone_has_no_challenger() -> None:
+    verdict = replay(simulated(3, {}), CONFIG)
+    assert verdict.reason == "the champion has no challenger"
+    assert verdict.switch_to is None
+
+
+def test_a_night_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DataError, match=r"night 2026-02-20 is not .* 20 nights from 2026-01-01 to"):
+        replay(BETTER, CONFIG, day(50))
+    with pytest.raises(DataError, match="the ledger has no night"):
+        replay([], CONFIG)
