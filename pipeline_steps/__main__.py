@@ -41,6 +41,7 @@ VERBS: Final = {
         "use-preset": "params.use_preset",
         "tune": "studies.tune",
         "robustness": "studies.robustness",
+        "backtest": "studies.backtest",
     },
     "Sample data": {
         "fetch-sample": "sample.fetch_sample",

@@ -47,12 +47,21 @@ class NightTask:
     def __len__(self) -> int:
         return len(self.user_ids)
 
-    def known_to(self, n_items: int) -> "NightTask":
-        """The night for weights that know the first items of the vocabulary alone."""
+    def for_items(self, index: NDArray[np.int32]) -> "NightTask":
+        """The night in the words of weights with another vocabulary.
+
+        Args:
+            index: (I,) their index of each item, `UNKNOWN` for those that they do not know.
+        """
         histories, seen, targets = (
-            part.where(part.items < n_items) for part in (self.histories, self.seen, self.targets)
+            _with_items(part, index) for part in (self.histories, self.seen, self.targets)
         )
         return replace(self, histories=histories, seen=seen, targets=targets)
+
+
+def _with_items(histories: Histories, index: NDArray[np.int32]) -> Histories:
+    items = index[histories.items]
+    return replace(histories, items=items).where(items != UNKNOWN)
 
 
 def night_task(

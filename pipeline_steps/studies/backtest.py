@@ -1,14 +1,14 @@
 """Replay the log night by night: what each recipe, and each way to choose one, would have served.
 
 Every night all recipes are fitted on everything before it and scored on its events, which decide
-who is champion of the next one. Models that are trained in epochs train as many as a first fit with a
-validation part took, before the first night. Finished nights are kept: a killed run goes on.
+who is champion of the next one. Models that are trained in epochs train as many as a fit before the
+first night did, which a validation part stopped. Finished nights are kept: a killed run goes on.
 
   make backtest NIGHTS=26 EVERY=week MODELS="ease t_ease diffrec"
   python -m pipeline_steps backtest --nights 90 --period day
 
 Writes nights.jsonl, the ledger of the nights, nights.csv, a row for each night and recipe, and
-results.json: policies with their regret against the best of each night, and what older weights cost.
+results.json: policies with their regret against the best of each night, and what old weights cost.
 """
 
 import logging
@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from diffrec_core.common.artifacts import read_manifest, sha256_json, write_json
+from diffrec_core.common.artifacts import read_manifest, sha256_json, write_json, write_text
 from diffrec_core.common.errors import ConfigError, DataError
+from diffrec_core.contest.ledger import line_of
 from diffrec_core.data.schema import EVENTS_SCHEMA, TIMESTAMP
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.command import Inputs, Report
@@ -67,13 +68,15 @@ def run(inputs: BacktestInputs, params: Params) -> Report:
     length = timedelta(days=_DAYS[inputs.period])
     recipes = recipes_of(inputs.models or tuple(params.models), params)
     work = inputs.work / _key(inputs, params, recipes, starts)[:16]
-    backtest = Backtest(params, recipes, events, inputs.events, work, length)
+    backtest = Backtest(params, recipes, inputs.events, work=work, length=length)
     with progress("backtest", len(starts)) as advance:
         for number, start in enumerate(starts, 1):
             record = backtest.night(start)
             leader = max(record.metrics, key=lambda name: record.metrics[name])
             advance(number, f"{start:%Y-%m-%d}: {record.users} users, {leader} leads")
-    results = results_of(backtest.records, backtest.ledger(), params.contest, period=inputs.period)
+    ledger = backtest.ledger()
+    results = results_of(backtest.records, ledger, params.contest, period=inputs.period)
+    write_text(inputs.out / "nights.jsonl", "".join(map(line_of, ledger)))
     write_nights(inputs.out / "nights.csv", backtest.records)
     write_json(inputs.out / "results.json", results)
     log_results(results)
@@ -81,7 +84,7 @@ def run(inputs: BacktestInputs, params: Params) -> Report:
 
 
 def _starts(events: pl.LazyFrame, inputs: BacktestInputs) -> list[datetime]:
-    """Midnights at which the nights begin, oldest first; the last one ends with the last whole day."""
+    """Midnights at which the nights begin, oldest first; the last one has the last event."""
     first, last = (
         events.select(pl.col(TIMESTAMP).min().alias("a"), pl.col(TIMESTAMP).max().alias("b"))
         .collect()

@@ -10,27 +10,27 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from diffrec_core.contest.night import Contestant, Night, Pair, compare, recipe_id
-from diffrec_core.contest.replay import replay
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from diffrec_core.common.artifacts import atomic_directory, read_json, write_json
 from diffrec_core.common.errors import ConfigError
 from diffrec_core.contest.judging import NightTask, night_task, score_night
+from diffrec_core.contest.night import Contestant, Night, Pair, compare, recipe_id
+from diffrec_core.contest.replay import replay
 from diffrec_core.data.build_interactions import build_interactions
 from diffrec_core.data.histories import Histories
-from diffrec_core.data.interactions import Interactions, KnownIds
+from diffrec_core.data.interactions import Interactions
 from diffrec_core.data.schema import ITEM_ID, TITLE
 from diffrec_core.data.seen import as_histories
 from diffrec_core.data.splits import SplitConfig, split_interactions, split_seen
+from diffrec_core.data.vocabulary import Vocabulary
 from diffrec_core.evaluation.metrics import split_key
 from diffrec_core.evaluation.ranking import RankingTask
 from diffrec_core.models.base import ModelConfig, Recommender, TrainingData
 from diffrec_core.models.kinds import build, load
-from diffrec_core.training.trainer import TrainingConfig
 from pipeline_steps.params.root import Params
-from pipeline_steps.runtime.fitting import LIGHTGCN, Training
+from pipeline_steps.runtime.fitting import LIGHTGCN, Training, epoch_limit
 from pipeline_steps.runtime.item_clusters import fit_item_clusters
 from pipeline_steps.runtime.processes import prepare_device
 
@@ -97,7 +97,9 @@ def recipes_of(names: tuple[str, ...], params: Params) -> tuple[Recipe, ...]:
             raise ConfigError(f"params.yaml: {name!r} is not under `train`; known: {known}")
         config, entry = params.train[name], params.models.get(name)
         code = Path(entry.code if entry else "diffrec_core/models")
-        training = Training(name, params.seed, code, inputs={}, runtime=params.runtime)
+        training = Training(
+            name=name, seed=params.seed, code=code, inputs={}, runtime=params.runtime
+        )
         settings = config.model_dump(mode="json")
         identity = recipe_id(
             config.kind, settings, seed=params.seed, code=training.key(config)[:16]
@@ -112,8 +114,7 @@ class Backtest:
     Args:
         params: all of params.yaml.
         recipes: who takes part; the first is champion before the first night.
-        events: the EVENTS table.
-        source: its folder, which checkpoints depend on.
+        source: folder of events.
         work: folder of finished nights, of this log and these recipes.
         length: of a night.
     """
@@ -122,15 +123,15 @@ class Backtest:
         self,
         params: Params,
         recipes: tuple[Recipe, ...],
-        events: pl.LazyFrame,
         source: Path,
+        *,
         work: Path,
         length: timedelta,
     ) -> None:
-        self.params, self.recipes, self.events = params, recipes, events
-        self.source, self.work, self.length = source, work, length
+        self.params, self.recipes, self.source = params, recipes, source
+        self.events = pl.scan_parquet(source / "**/*.parquet", hive_partitioning=False)
+        self.work, self.length = work, length
         self.records: list[Record] = []
-        self._known = KnownIds()
         self._metric, self._k = params.contest.metric, split_key(params.contest.metric)[1]
 
     def night(self, start: datetime) -> Record:
@@ -185,8 +186,8 @@ class Backtest:
             began = time.perf_counter()
             model = self._fit(recipe, before, epochs, start)
             seconds[recipe.name] = round(time.perf_counter() - began, 3)
-            values[recipe.id] = self._score(model, task, len(before.items))
-            aged[recipe.name] = self._aged(recipe, task, start)
+            values[recipe.id] = self._score(model, task, before.items)
+            aged[recipe.name] = self._aged(recipe, task, before.items, start)
         self._forget(start)
         known, wanted = int(task.targets.lengths.sum()), int(task.n_targets.sum())
         return Record(
@@ -200,10 +201,8 @@ class Backtest:
         )
 
     def _before(self, until: datetime) -> Interactions:
-        """Everything before a time; ids keep their indices, so that older weights know a beginning."""
         config = self.params.build_interactions.model_copy(update={"end": until})
-        interactions, _ = build_interactions(self.events, _NO_TITLES, config, self._known)
-        self._known = KnownIds(interactions.users.ids, interactions.items.ids)
+        interactions, _ = build_interactions(self.events, _NO_TITLES, config)
         return interactions
 
     def _fit(
@@ -243,7 +242,7 @@ class Backtest:
             histories=task.histories, items=before.items, validation=task, item_clusters=clusters
         )
         for recipe in self.recipes:
-            if isinstance(recipe.config, TrainingConfig):
+            if epoch_limit(recipe.config) > 1:
                 training = self._training(recipe.name, recipe.code, start, None)
                 with training.options(recipe.config) as options:
                     model = build(recipe.config, options.device)
@@ -279,21 +278,23 @@ class Backtest:
             fixed_epochs=epochs,
         )
 
-    def _score(self, model: Recommender, task: NightTask, n_items: int) -> NDArray[np.float64]:
-        """(U,) the metric that decides."""
+    def _score(self, model: Recommender, task: NightTask, items: Vocabulary) -> NDArray[np.float64]:
+        """(U,) the metric that decides; items that the model does not know are missed."""
         if not len(task):
             return np.zeros(0)
-        known = task.known_to(n_items)
+        known = task.for_items(model.catalogue.items.indices(items.ids))
         return score_night(model.score, known, (self._k,))[self._metric]
 
-    def _aged(self, recipe: Recipe, task: NightTask, start: datetime) -> dict[int, float]:
+    def _aged(
+        self, recipe: Recipe, task: NightTask, items: Vocabulary, start: datetime
+    ) -> dict[int, float]:
         """The metric of the weights of earlier nights, by their age in days."""
         aged = {}
         for days in AGES_DAYS:
             folder = self._weights(recipe, start - timedelta(days=days))
             if folder.exists() and len(task):
                 model = load(folder, prepare_device(self.params.runtime))
-                aged[days] = _mean(self._score(model, task, len(model.catalogue.items)))
+                aged[days] = _mean(self._score(model, task, items))
         return aged
 
     def _weights(self, recipe: Recipe, start: datetime) -> Path:

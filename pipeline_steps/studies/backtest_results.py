@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from diffrec_core.contest.night import Night
 
 from diffrec_core.contest.config import ContestConfig
 from diffrec_core.contest.hindsight import (
@@ -18,6 +17,7 @@ from diffrec_core.contest.hindsight import (
     newest_winner,
     oracle,
 )
+from diffrec_core.contest.night import Night
 from pipeline_steps.runtime.outputs import write_csv
 from pipeline_steps.studies.backtest_nights import Record
 
@@ -76,7 +76,7 @@ def results_of(
 
 
 def _older(records: Sequence[Record], name: str) -> dict[str, Any]:
-    """By age in days: change of the metric against fresh weights, in shares of it, and its error."""
+    """By age in days: change of the metric against fresh weights, a share of it, with its error."""
     ages = sorted({age for record in records for age in record.aged[name]})
     older = {}
     for age in ages:

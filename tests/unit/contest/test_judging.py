@@ -16,6 +16,7 @@ from diffrec_core.data.build_interactions import InteractionsConfig, build_inter
 from diffrec_core.data.histories import Histories
 from diffrec_core.data.interactions import Interactions
 from diffrec_core.data.tables import EVENTS
+from diffrec_core.data.vocabulary import UNKNOWN
 from tests.oracle.strategies import effort
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -92,7 +93,9 @@ def test_scores_by_hand() -> None:
 
 def test_older_weights_miss_items_that_they_do_not_know() -> None:
     _, found = night(ROWS, 10, 11)
-    older = found.known_to(3)
+    older = found.for_items(np.array([2, 1, 0, UNKNOWN], np.int32))
+    assert older.histories.items.tolist() == [2, 1]
+    assert sorted(older.seen.items.tolist()) == [0, 1, 2]
     assert older.targets.items.tolist() == []
     assert older.n_targets.tolist() == [2]
     scores = score_night(lambda h: torch.ones(len(h), 3), older, (2,))
