@@ -17,6 +17,7 @@ from diffrec_core.data.schema import (
     RAW,
     REASON,
     SCORE,
+    SOURCE,
     SOURCE_FILE,
     SOURCE_ROW,
     TIMESTAMP,
@@ -67,8 +68,16 @@ ITEMS: Final = pl.Schema({INDEX: pl.Int32(), ITEM_ID: pl.String(), TITLE: pl.Str
 """The vocabularies; `title` is null where no titles were given."""
 
 RECOMMENDATIONS: Final = pl.Schema(
-    {USER_ID: pl.String(), RANK: pl.Int32(), ITEM_ID: pl.String(), SCORE: pl.Float32()}
+    {
+        USER_ID: pl.String(),
+        RANK: pl.Int32(),
+        ITEM_ID: pl.String(),
+        SCORE: pl.Float32(),
+        SOURCE: pl.String(),
+    }
 )
+"""A user's items, ranks from 1. `source` is the same in all rows of a user: `history`, or
+`popularity` where the model knows no item of the user's history."""
 
 
 def read_table(path: Path, *columns: str) -> pl.DataFrame:
