@@ -80,7 +80,7 @@ def test_a_version_cannot_be_scored_where_mlflow_is_away(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    cases = pl.DataFrame({"user_id": ["u"], "items": [["i"]], "timestamps": [[1.0]]})
+    cases = pl.DataFrame({"user_id": ["u"], "items": [["i"]], "timestamps": [[1.0]], "seen": [[]]})
     with pytest.raises(StorageError, match=r"models:/diffrec/1 cannot be scored \(exit code 5\)"):
         score_versions(cases, ["models:/diffrec/1"], 3, tmp_path)
 
