@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -15,13 +15,11 @@ from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.interactions import Interactions, read_interactions
 from diffrec_core.data.schema import ITEM_ID, LAST_SEEN, RANK, SCORE, SOURCE, USER_ID
 from diffrec_core.data.seen import Repeats, as_histories, not_again
-from diffrec_core.data.tables import RECOMMENDATIONS
+from diffrec_core.data.tables import RECOMMENDATIONS, Source
 from diffrec_core.data.vocabulary import UNKNOWN
 from diffrec_core.evaluation.items import NO_ITEM
 from diffrec_core.evaluation.ranking import rank
 from diffrec_core.models.base import Recommender
-
-Source = Literal["history", "popularity"]
 
 
 @dataclass(frozen=True, slots=True)

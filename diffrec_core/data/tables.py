@@ -1,7 +1,7 @@
 """Tables that stages write for each other: their columns with types, and how they are read."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -66,6 +66,9 @@ SEEN: Final = pl.Schema(
 USERS: Final = pl.Schema({INDEX: pl.Int32(), USER_ID: pl.String()})
 ITEMS: Final = pl.Schema({INDEX: pl.Int32(), ITEM_ID: pl.String(), TITLE: pl.String()})
 """The vocabularies; `title` is null where no titles were given."""
+
+Source = Literal["history", "popularity"]
+"""What a user is answered from."""
 
 RECOMMENDATIONS: Final = pl.Schema(
     {

@@ -11,13 +11,13 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import polars as pl
 
 from diffrec_core.common.errors import ArtifactError
-from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS_SCHEMA, USER_ID
-from diffrec_core.data.tables import RECOMMENDATIONS
+from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS_SCHEMA, SOURCE, USER_ID
+from diffrec_core.data.tables import RECOMMENDATIONS, Source
 from pipeline_steps.nights.store import Store
 
 log = logging.getLogger("pipeline")
@@ -110,8 +110,8 @@ def check_table(table: pl.DataFrame, manifest: Mapping[str, object], path: str) 
     """Check that a table of recommendations is what its manifest says.
 
     Raises:
-        ArtifactError: it has other columns or another number of rows, or is empty, or a user's
-            ranks are not 1, 2, 3, ….
+        ArtifactError: it has other columns or another number of rows, or is empty, a user's ranks
+            are not 1, 2, 3, …, or a source is not known.
     """
     if table.schema != RECOMMENDATIONS or len(table) != manifest["rows"] or table.is_empty():
         raise ArtifactError(
@@ -121,3 +121,9 @@ def check_table(table: pl.DataFrame, manifest: Mapping[str, object], path: str) 
     ranks = table.select(pl.col(RANK) == pl.int_range(1, pl.len() + 1).over(USER_ID))
     if not ranks[RANK].all():
         raise ArtifactError(f"{path}: ranks do not count from 1: run recommend-champion again")
+    unknown = table.filter(~pl.col(SOURCE).is_in(get_args(Source)).fill_null(value=False))
+    if len(unknown):
+        raise ArtifactError(
+            f"{path}: the source {unknown[SOURCE][0]!r} is none of {', '.join(get_args(Source))}: "
+            f"run recommend-champion again"
+        )

@@ -89,6 +89,15 @@ def test_a_table_of_other_columns_is_refused() -> None:
         check_table(table, {"rows": 4}, "table")
 
 
+@pytest.mark.parametrize("source", ["yesterday", None])
+def test_a_table_of_another_source_is_refused(source: str | None) -> None:
+    table = pl.DataFrame(ROWS, schema=RECOMMENDATIONS, orient="row")
+    check_table(table, {"rows": 3}, "table")
+    other = table.with_columns(pl.lit(source, pl.String).alias("source"))
+    with pytest.raises(ArtifactError, match=f"the source {source!r} is none of history, popular"):
+        check_table(other, {"rows": 3}, "table")
+
+
 def test_a_table_that_is_not_the_champions_is_refused(
     published: Path, tmp_path: Path, three_versions: MlflowClient, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
