@@ -19,7 +19,7 @@ PRESET ?=
 MODELS ?=
 ## of `tune`, per model: trials, or a time such as 90s, 10m, 2h (default: as params.yaml says)
 BUDGET ?=
-## how many nights `demo-nights` replays, the last of the sample
+## how many nights, the last of the log, `demo-nights` and `backtest` (default: 26) replay
 NIGHTS ?= 3
 ## how much of the sample arrives in each of them: day or week
 EVERY ?= week
@@ -53,7 +53,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help run test test-fresh images tune robustness sample bench bench-paper bench-authors bench-tune bench-gate mlflow serve airflow demo-nights lint format lock clean FORCE
+.PHONY: help run test test-fresh images tune robustness sample bench bench-paper bench-authors bench-tune bench-gate backtest mlflow serve airflow demo-nights lint format lock clean FORCE
 
 help: ## show this
 	@printf 'usage: make TARGET [VARIABLE=value ...]\n\ntargets:\n'
@@ -90,6 +90,12 @@ robustness: .venv/.pipeline-stamp ## how robust MODELS are to noise in the train
 	@dvc repro split
 	@dvc repro studies/dvc.yaml:robustness
 	@echo "reports/robustness/: rows.csv, drop.svg"
+
+backtest: .venv/.pipeline-stamp ## replay the log night by night: who of MODELS would have served (NIGHTS, EVERY)
+	@$(FETCH_IF_USED)
+	@dvc repro ingest
+	@python -m pipeline_steps backtest $(if $(filter-out file,$(origin NIGHTS)),--nights $(NIGHTS)) \
+		--period $(EVERY) $(if $(MODELS),--models $(MODELS))
 
 sample: .venv/.pipeline-stamp ## fetch the sample data (MovieLens-100K, for research use)
 	@python -m pipeline_steps fetch-sample

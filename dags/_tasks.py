@@ -61,7 +61,8 @@ def publish() -> PipelineOperator:
     return run_stage(
         shared.OperationName.PUBLISH,
         outlets=[RECOMMENDATIONS],
-        doc_md="Makes the new table of recommendations the current one, at once.",
+        doc_md="Compares the new table of recommendations with the current one, and makes it the "
+        "current one, at once; fails if it is beyond a bound of the section `publish`.",
     )
 
 

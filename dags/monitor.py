@@ -2,8 +2,9 @@
 
 **What it does.** Ingests the logs up to the end of the data interval and checks: how old the
 newest event is, how many rows there are against the weeks before, the share of quarantined rows,
-drift of item popularity and of history length, the champion's age and its metric on the newest
-data. Writes `published/status/status.html` and `status.json`, and fails when a check is red.
+drift of item popularity and of history length, the age of the champion, of its weights and of the
+published table, the champion's metric on the newest data. Writes `published/status/status.html`
+and `status.json`, and fails when a check is red.
 
 **When it is urgent.** Red freshness or row counts: logs are missing, and tonight's model will be
 trained on less data. The rest can wait for the morning.

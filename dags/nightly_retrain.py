@@ -7,7 +7,8 @@ it) and the parameters; `list_raw` looks at the raw files once; the rest follows
 - `gate` compares the candidate with the champion, on data that neither was trained on;
 - `promote` makes it champion, and is skipped where the gate keeps the old one;
 - `recommend` writes the champion's table for every user, from tonight's histories;
-- `publish` makes that table the current one.
+- `publish` compares that table with the current one, and makes it the current one unless it is
+  too far from it.
 
 Where the data cannot be read, `report_unreadable_data` puts the reason on the status page.
 
@@ -28,6 +29,7 @@ shows how old they are.
 | the job was killed | out of memory? clear the task: a training resumes from its checkpoint |
 | the champion has moved | somebody promoted or rolled back meanwhile: clear `gate` and after |
 | is not the champion's | the same, after the table was made: clear `recommend` and after |
+| is not published: it is too far | look at the bounds that it names: docs/runbook.md |
 | MLflow cannot be reached | it was retried: is MLflow up? clear the task |
 | `.venv/bin/python is missing` | `make run` once in the project's folder builds the environment |
 

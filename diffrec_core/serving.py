@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from diffrec_core.common.errors import ArtifactError, DataError
 from diffrec_core.data.histories import Histories, concatenate
 from diffrec_core.data.interactions import Interactions, read_interactions
-from diffrec_core.data.schema import ITEM_ID, LAST_SEEN, RANK, SCORE, USER_ID
+from diffrec_core.data.schema import ITEM_ID, LAST_SEEN, RANK, SCORE, SOURCE, USER_ID
 from diffrec_core.data.seen import Repeats, as_histories, not_again
-from diffrec_core.data.tables import RECOMMENDATIONS
+from diffrec_core.data.tables import RECOMMENDATIONS, Source
 from diffrec_core.data.vocabulary import UNKNOWN
 from diffrec_core.evaluation.items import NO_ITEM
 from diffrec_core.evaluation.ranking import rank
 from diffrec_core.models.base import Recommender
-
-Source = Literal["history", "popularity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class RecommendationService:
     ) -> pl.DataFrame:
         """The RECOMMENDATIONS of every known user, in vocabulary order, ranks from 1."""
         ids, item_ids = np.array(self.users.ids), np.array(self.items.ids)
-        parts = []
+        sources, parts = np.array([_source(n) for n in self.histories.lengths]), []
         for rows, items, scores in rank(
             self.model.score,
             self.histories,
@@ -138,6 +136,7 @@ class RecommendationService:
                         RANK: (place + 1).astype(np.int32),
                         ITEM_ID: item_ids[items[real]],
                         SCORE: scores[real].astype(np.float32),
+                        SOURCE: sources[rows[user]],
                     },
                     schema=RECOMMENDATIONS,
                 )
@@ -170,11 +169,14 @@ class RecommendationService:
         for rows, items, scores in ranked:
             for row, best, score in zip(rows, items, scores, strict=True):
                 real = best != NO_ITEM
-                source: Source = "history" if histories.lengths[row] else "popularity"
-                answers.append(
-                    Recommendation(self.items.ids_of(best[real]), score[real].tolist(), source)
-                )
+                ids, source = self.items.ids_of(best[real]), _source(histories.lengths[row])
+                answers.append(Recommendation(ids, score[real].tolist(), source))
         return answers
+
+
+def _source(length: int) -> Source:
+    """What a user with so many known items in the history is answered from."""
+    return "history" if length else "popularity"
 
 
 def _rows_of(histories: Histories, indices: NDArray[np.int32]) -> Histories:

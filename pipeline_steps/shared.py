@@ -23,7 +23,7 @@ NOT_RETRYABLE: Final = {
     3: "the data cannot be used",
     4: "a stored artifact is missing or damaged",
     6: "there is not enough memory",
-    7: "the monitor raised an alarm",
+    7: "a check raised an alarm: of the monitor, or of the table to be published",
 }
 """Exit codes of failures that a retry would repeat, and what they mean."""
 

@@ -5,7 +5,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from diffrec_core.monitoring import checks
-from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
+from diffrec_core.monitoring.champion import (
+    ChampionScore,
+    champion_age,
+    champion_metric,
+    table_age,
+    weights_age,
+)
 from diffrec_core.monitoring.checks import Check
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.drift import Binned
@@ -14,6 +20,7 @@ from diffrec_core.monitoring.status import NightStatus
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 CONFIG = MonitorConfig()
 _LABELS = ("most popular", *(f"group {n}" for n in range(2, 11)), "new items")
+_TABLE = "of run scheduled__2026-11-24T00-00-00-00-00 by diffrec version 12"
 _LENGTHS = ("up to 1", "2", "3", "4 to 5", "6 to 8", "9 to 14", "15 to 31", "above 31")
 
 
@@ -27,7 +34,9 @@ def faulty_night() -> NightStatus:
         _drift("popularity_drift", _LABELS, 0.9),
         _drift("history_drift", _LENGTHS, 0.0),
         champion_age("12", NOW - timedelta(days=3), "2026-11-20 23:59 UTC", NOW, CONFIG),
+        weights_age("12", NOW - timedelta(days=61), NOW, CONFIG),
         unknown,
+        table_age(_TABLE, NOW - timedelta(days=5), "2026-11-19 01:10 UTC", NOW, CONFIG),
     )
 
 
@@ -43,7 +52,9 @@ def quiet_night() -> NightStatus:
         _drift("popularity_drift", _LABELS, 0.0),
         _drift("history_drift", _LENGTHS, 0.0),
         champion_age("12", NOW - timedelta(days=3), "2026-11-20 23:59 UTC", NOW, CONFIG),
+        weights_age("12", NOW - timedelta(days=4), NOW, CONFIG),
         champion_metric(score, CONFIG),
+        table_age(_TABLE, NOW - timedelta(hours=5), "2026-11-24 01:10 UTC", NOW, CONFIG),
     )
 
 

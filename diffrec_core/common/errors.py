@@ -44,7 +44,7 @@ class NotEnoughMemoryError(DiffRecError):
 
 
 class AlarmError(DiffRecError):
-    """The pipeline ran, but a check of its data or of the served model raised an alarm."""
+    """The pipeline ran, but a check of its data, its table or the served model raised an alarm."""
 
     exit_code = 7
 

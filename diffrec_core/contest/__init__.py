@@ -7,4 +7,6 @@ elsewhere, by external ids; here is who is asked what (`cases`), what the answer
 The contest adds up evidence from night to night: what is kept of a night (`night`, `ledger`), what
 nights are evidence of (`evidence`, `rounds`, `advantage`), what follows (`replay`, `verdict`), and
 how often that errs (`rates`).
+
+Beside both, what a table of recommendations changes in the one before (`table_changes`).
 """

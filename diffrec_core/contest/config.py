@@ -1,6 +1,6 @@
-"""The section `gate` of params.yaml."""
+"""The sections `gate` and `publish` of params.yaml."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -112,3 +112,37 @@ class ContestConfig(Config):
 
     min_users: int = Field(default=50, ge=2)
     """A night with fewer users is added to those after it until there are so many."""
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class PublishConfig(Config):
+    """Bounds of what a new table of recommendations may change in the current one.
+
+    A value at its bound is kept; null: no bound.
+    """
+
+    max_lost_share: Share | None = 0.1
+    """Users of the current table who are not in the new one. A window that moves loses a few a
+    day; a tenth at once is a lost part of the log, or ids that changed."""
+
+    max_new_share: Annotated[float, Field(ge=0.0)] | None = 1.0
+    """Users who are not in the current table, in relation to it: more than as many again are ids
+    that changed, or bots."""
+
+    min_rows_ratio: Annotated[float, Field(ge=0.0)] | None = 0.8
+    """Rows, in relation to the current table's: with the users who may be lost, a further tenth by
+    shorter lists."""
+
+    min_overlap: Share | None = 0.5
+    """Mean overlap of the users' top 20, where both tables are of one recipe. A week apart it is
+    0.87 to 0.96 on the sample: half of all items exchanged is no new day of data."""
+
+    min_coverage_ratio: Annotated[float, Field(ge=0.0)] | None = 0.7
+    """Different items, in relation to the current table's. Below `gate.guards.min_coverage_ratio`,
+    which is of a sample of users, so that what the gate has promoted is not refused by chance."""
+
+    max_popularity_rise: Share | None = 0.1
+    """By how much the share of users answered by popularity may rise; of their history the model
+    knows no item. As many as `gate.guards.min_served_share` lets a candidate leave out."""

@@ -23,7 +23,7 @@ class Guard:
 
     Attributes:
         name: in words.
-        key: of the limit, in `gate.guards`.
+        key: of the limit, in `gate.guards` or `publish`.
         value: as measured; None for a ratio to 0.
         sense: the allowed side of the limit, which is itself allowed.
         limit: the bound.

@@ -1,7 +1,7 @@
 """Tables that stages write for each other: their columns with types, and how they are read."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from diffrec_core.data.schema import (
     RAW,
     REASON,
     SCORE,
+    SOURCE,
     SOURCE_FILE,
     SOURCE_ROW,
     TIMESTAMP,
@@ -66,9 +67,20 @@ USERS: Final = pl.Schema({INDEX: pl.Int32(), USER_ID: pl.String()})
 ITEMS: Final = pl.Schema({INDEX: pl.Int32(), ITEM_ID: pl.String(), TITLE: pl.String()})
 """The vocabularies; `title` is null where no titles were given."""
 
+Source = Literal["history", "popularity"]
+"""What a user is answered from."""
+
 RECOMMENDATIONS: Final = pl.Schema(
-    {USER_ID: pl.String(), RANK: pl.Int32(), ITEM_ID: pl.String(), SCORE: pl.Float32()}
+    {
+        USER_ID: pl.String(),
+        RANK: pl.Int32(),
+        ITEM_ID: pl.String(),
+        SCORE: pl.Float32(),
+        SOURCE: pl.String(),
+    }
 )
+"""A user's items, ranks from 1. `source` is the same in all rows of a user: `history`, or
+`popularity` where the model knows no item of the user's history."""
 
 
 def read_table(path: Path, *columns: str) -> pl.DataFrame:

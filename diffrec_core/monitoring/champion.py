@@ -1,9 +1,9 @@
-"""Checks of the champion: its age, and its metric on the newest period."""
+"""Checks of what serves: age and metric of the champion, age of its weights and of its table."""
 
 from datetime import datetime, timedelta
 
 from diffrec_core.common.config import Config
-from diffrec_core.monitoring.checks import Check, Limits
+from diffrec_core.monitoring.checks import Check, Limits, after, duration
 from diffrec_core.monitoring.config import MonitorConfig
 
 
@@ -44,10 +44,54 @@ def champion_age(
     days = max(0.0, (now - created) / timedelta(days=1))
     message = (
         f"version {version} was registered {days:.1f} days ago, trained on data until "
-        f"{trained_until}; warn after {limits.warn_above:g} days, alarm after "
-        f"{limits.alarm_above:g}"
+        f"{trained_until}; {after(limits, 'days')}"
     )
     return Check("champion_age", limits.judge(days), days, limits, message)
+
+
+def weights_age(
+    version: str, trained_until: datetime, now: datetime, config: MonitorConfig
+) -> Check:
+    """Days since the newest interaction that the champion was trained on.
+
+    Args:
+        version: its number.
+        trained_until: time of that interaction.
+        now: time of the check; later interactions are of age 0.
+        config: thresholds.
+    """
+    limits = Limits(
+        warn_above=config.weights_age_warn_days, alarm_above=config.weights_age_alarm_days
+    )
+    days = max(0.0, (now - trained_until) / timedelta(days=1))
+    message = (
+        f"version {version} has seen no interaction after {trained_until:%Y-%m-%d %H:%M} UTC, "
+        f"{days:.1f} days ago; {after(limits, 'days')}"
+    )
+    return Check("weights_age", limits.judge(days), days, limits, message)
+
+
+def table_age(
+    table: str, end: datetime, published: str, now: datetime, config: MonitorConfig
+) -> Check:
+    """Hours since the end of the data of the current table of recommendations.
+
+    Args:
+        table: who made it, in words.
+        end: of its data.
+        published: when it became the current one, in words.
+        now: time of the check; a table of later data is of age 0.
+        config: thresholds.
+    """
+    limits = Limits(
+        warn_above=config.table_age_warn_hours, alarm_above=config.table_age_alarm_hours
+    )
+    hours = max(0.0, (now - end) / timedelta(hours=1))
+    message = (
+        f"the current table, {table}, is of data until {end:%Y-%m-%d %H:%M} UTC, "
+        f"{duration(hours)} ago, and was published at {published}; {after(limits, 'hours')}"
+    )
+    return Check("table_age", limits.judge(hours), hours, limits, message)
 
 
 def champion_metric(score: ChampionScore, config: MonitorConfig) -> Check:

@@ -30,10 +30,19 @@ ADVICE: Final[Mapping[str, str]] = {
     "champion_age": "See why no newer model was promoted: failed nights, or candidates that the "
     "gate rejected for good reason? Fix the night, or keep the old champion deliberately and "
     "raise monitor.champion_age_*.",
+    "weights_age": "See why its training data are old: was nothing promoted, or is the part that "
+    "the gate holds out long, as of a log of years? Shorten nightly.window_days, or raise "
+    "monitor.weights_age_*.",
     "champion_metric": "First rule out a fault of the data, by the checks before this one. Then "
     "retrain, or roll back if the drop began with the last promotion.",
+    "table_age": "See why no newer table was published: failed nights, or one that publish holds, "
+    "as it is too far from the current one? Fix the night, accept the table (publish --accept), or "
+    "have recommend_daily make one with the present champion.",
 }
 """Remedies by the name of the check."""
+
+SERVED: Final = ("champion_age", "weights_age", "champion_metric", "table_age")
+"""Checks of what serves: they do not need the night's data."""
 
 NOT_READ: Final = "the night's data could not be read"
 """Message of the checks that could not be made."""
@@ -123,8 +132,8 @@ def freshness(newest: datetime | None, now: datetime, config: MonitorConfig) -> 
         return Check("freshness", "alarm", None, limits, text)
     hours = (now - newest) / timedelta(hours=1)
     message = (
-        f"the newest event, of {newest:%Y-%m-%d %H:%M} UTC, is {_duration(hours)} old; "
-        f"warn after {_hours(limits.warn_above)}, alarm after {_hours(limits.alarm_above)}"
+        f"the newest event, of {newest:%Y-%m-%d %H:%M} UTC, is {duration(hours)} old; "
+        f"{after(limits, 'hours')}"
     )
     return Check("freshness", limits.judge(hours), hours, limits, message)
 
@@ -204,7 +213,7 @@ def unreadable(why: str) -> tuple[Check, ...]:
     Args:
         why: the reason, in words.
     """
-    unknown = (name for name in ADVICE if name != "data" and not name.startswith("champion"))
+    unknown = (name for name in ADVICE if name not in ("data", *SERVED))
     return (
         Check("data", "alarm", None, None, why),
         *(Check(name, "unknown", None, None, NOT_READ) for name in unknown),
@@ -244,14 +253,21 @@ def drift(name: str, what: str, binned: Binned | None, config: MonitorConfig) ->
     return Check(name, limits.judge(binned.psi), binned.psi, limits, message, series)
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
     """Hours, or days from four on.
 
-    >>> _duration(0.5), _duration(30), _duration(24 * 90)
+    >>> duration(0.5), duration(30), duration(24 * 90)
     ('0.5 hours', '30.0 hours', '90 days')
     """
     return f"{hours:.1f} hours" if hours < 24 * 4 else f"{hours / 24:,.0f} days"
 
 
-def _hours(limit: float | None) -> str:
-    return "no time" if limit is None else f"{limit:g} hours"
+def after(limits: Limits, unit: str) -> str:
+    """The limits of an age in words.
+
+    >>> after(Limits(warn_above=24.0), "hours")
+    'warn after 24 hours, alarm after no time'
+    """
+    times = (limits.warn_above, limits.alarm_above)
+    warn, alarm = ("no time" if time is None else f"{time:g} {unit}" for time in times)
+    return f"warn after {warn}, alarm after {alarm}"

@@ -13,7 +13,9 @@ _PAIRS = (
     ("quarantined_warn_share", "quarantined_alarm_share"),
     ("psi_warn", "psi_alarm"),
     ("champion_age_warn_days", "champion_age_alarm_days"),
+    ("weights_age_warn_days", "weights_age_alarm_days"),
     ("champion_drop_warn", "champion_drop_alarm"),
+    ("table_age_warn_hours", "table_age_alarm_hours"),
 )
 """Keys of which the first may not exceed the second."""
 
@@ -76,6 +78,15 @@ class MonitorConfig(Config):
     champion_age_alarm_days: float = Field(default=30.0, gt=0)
     """Raise the alarm when it was registered longer ago."""
 
+    weights_age_warn_days: float | None = Field(default=60.0, gt=0)
+    """Warn when the newest interaction that the champion was trained on is older; null: never. A
+    night leaves the newest tenth of the log out, 36 days of a year, and the champion may be as old
+    as `champion_age_warn_days`."""
+
+    weights_age_alarm_days: float | None = Field(default=None, gt=0)
+    """Raise the alarm when it is older; null: never, since the tenth left out of a log of many
+    years is longer than any limit."""
+
     champion_drop_warn: float = Field(default=0.2, ge=0, le=1)
     """Warn when the champion's metric on the newest period lies further below what it was promoted
     with, relative to that."""
@@ -85,6 +96,13 @@ class MonitorConfig(Config):
 
     champion_min_users: int = Field(default=200, ge=1)
     """With fewer users to measure it on, the champion's metric is not judged."""
+
+    table_age_warn_hours: float | None = Field(default=24.0, gt=0)
+    """Warn when the data of the current table of recommendations end earlier; null: never. At 05:00
+    that of a good night is 5 hours old, that of `recommend_daily` 23."""
+
+    table_age_alarm_hours: float | None = Field(default=48.0, gt=0)
+    """Raise the alarm when they end earlier: two nights have failed in a row; null: never."""
 
     runbook: str = Field(default="../../docs/runbook.md", min_length=1)
     """Where the page of the status links to: a URL, or a path seen from the page."""

@@ -40,7 +40,9 @@ _CHECKS: Final[Mapping[str, tuple[str, str]]] = {
     "popularity_drift": ("Drift of item popularity", "{:.3f}"),
     "history_drift": ("Drift of history length", "{:.3f}"),
     "champion_age": ("Age of the champion", "{:.1f} days"),
+    "weights_age": ("Age of the champion's weights", "{:.1f} days"),
     "champion_metric": ("Champion on the newest period", "{:+.1%}"),
+    "table_age": ("Age of the published table", "{:.1f} h"),
 }
 """Title of each check, and how its value is written."""
 
@@ -105,7 +107,7 @@ def _value(check: Check) -> str:
     value = check.value
     if value is None:
         return "–"
-    if check.name == "freshness" and value >= _DAYS_FROM_HOURS:
+    if check.name in ("freshness", "table_age") and value >= _DAYS_FROM_HOURS:
         return f"{value / 24:,.0f} days"
     return _CHECKS[check.name][1].format(-value if check.name == "champion_metric" else value)
 

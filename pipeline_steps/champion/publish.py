@@ -1,35 +1,39 @@
 """Make a run's recommendations the current ones, and mark the run as finished.
 
-`recommend-champion` has uploaded the table under the run's name. It is checked, and then
-`recommendations/latest.json` names it: a consumer that reads that file first, and the table that it
-names second, sees one whole night or the other.
+`recommend-champion` has uploaded the table under the run's name. It is checked and compared with
+the current one, and then `recommendations/latest.json` names it: a consumer that reads that file
+first, and the table that it names second, sees one whole night or the other.
 
-  published/recommendations/latest.json                        {"run": …, "path": …, …}
-  published/recommendations/RUN/recommendations.parquet        user_id, rank, item_id, score
+  published/recommendations/latest.json          {"run": …, "path": …, "end": …, "changes": …, …}
+  published/recommendations/RUN/….parquet        user_id, rank, item_id, score, source
+  published/recommendations/RUN/changes.json     what the table changes, published or not
+
+A table that is outside of a bound of the section `publish` is not published: the current one stays.
+If the change is right, say why:
+
+  python -m pipeline_steps publish --run RUN --accept "half of the catalogue was replaced"
 
 A table of another version is refused: the champion has changed since. If the champion's table of a
 later window is the current one, that stays.
 
 Exit codes: 0 published; 99 a newer table is the current one; 2 another version is champion; 4 the
-table is missing or damaged; 5 MLflow is unavailable.
+table is missing, damaged or of another schema; 5 MLflow is unavailable; 7 outside of a bound.
 """
 
-import hashlib
-import io
-import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-import polars as pl
+from pydantic import Field
 
 from diffrec_core.common.artifacts import canonical_json
-from diffrec_core.common.errors import ArtifactError
-from diffrec_core.data.schema import RANK, USER_ID
-from diffrec_core.data.tables import RECOMMENDATIONS
+from diffrec_core.common.errors import AlarmError
+from diffrec_core.contest.config import PublishConfig
 from pipeline_steps.champion.promotion_store import ChampionMovedError
+from pipeline_steps.champion.published_tables import LATEST, Table, current, new_table
+from pipeline_steps.champion.table_comparison import compare_with_current
 from pipeline_steps.nights.runs import Run, RunSpec, run_name
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.nights.store import Store
@@ -40,7 +44,14 @@ from pipeline_steps.runtime.command import Inputs
 from pipeline_steps.shared import SKIPPED
 
 log = logging.getLogger("pipeline")
-_LATEST = "recommendations/latest.json"
+_NEWER = (
+    "not published: the champion's %(path)s, of run %(run)s, is of data until %(end)s, which is "
+    "later"
+)
+
+
+class TableHeldError(AlarmError):
+    """A table is outside of a bound, and is not published."""
 
 
 class PublishInputs(Inputs):
@@ -49,81 +60,57 @@ class PublishInputs(Inputs):
     run: str
     """The run whose table to publish."""
 
+    accept: Annotated[str, Field(min_length=1)] | None = None
+    """Publish it though it is outside of a bound: why, recorded in latest.json."""
 
-def run(inputs: PublishInputs, register: RegisterConfig) -> None:
-    """Check the table and switch to it.
+
+def run(inputs: PublishInputs, register: RegisterConfig, publish: PublishConfig) -> None:
+    """Check and compare the table, and switch to it.
 
     Raises:
         ArtifactError: the table is missing, damaged or empty; the current one stays.
         ChampionMovedError: the table was not made by the champion.
+        TableHeldError: it is outside of a bound.
     """
     config, name = settings(), run_name(inputs.run)
     run, published = Run.load(config.store, name), config.published
-    path = f"recommendations/{name}/recommendations.parquet"
-    manifest = _checked(published, path)
-    _check_champion(manifest, register.model_name, path)
-    current = _current(published)
-    if _is_newer(current, manifest, run.spec):
+    table, latest = new_table(published, name), current(published)
+    _check_champion(table, register.model_name)
+    if _is_newer(latest, table, run.spec):
         run.finish()
-        log.warning(
-            "not published: the champion's %(path)s, of run %(run)s, is of data until %(end)s, "
-            "which is later",
-            current,
-        )
+        log.warning(_NEWER, latest)
         sys.exit(SKIPPED)
+    facts = _judged(published, latest, table, publish, inputs)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    latest = {**manifest, "path": path, "published": now, "end": _end(run.spec)}
-    published.write(_LATEST, canonical_json(latest).encode())
+    named = {"path": table.path, "published": now, "end": _end(run.spec)}
+    published.write(LATEST, canonical_json({**table.manifest, **facts, **named}).encode())
     run.finish()
-    log.info("published %s: %d users, %s", path, manifest["users"], manifest["model"])
+    log.info("published %s: %d users", table.path, table.manifest["users"])
 
 
-def _checked(published: Store, path: str) -> dict[str, Any]:
-    """The manifest of a table, after the table was checked against it."""
-    try:
-        text = published.read(f"{path.rpartition('/')[0]}/manifest.json")
-        manifest: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise ArtifactError(f"the manifest of {path} is damaged: {error}") from error
-    content = published.read(path)
-    if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
-        raise ArtifactError(f"{path} fails its checksum: run recommend-champion again")
-    check_table(pl.read_parquet(io.BytesIO(content)), manifest, path)
-    return manifest
-
-
-def _check_champion(manifest: Mapping[str, Any], name: str, path: str) -> None:
+def _check_champion(table: Table, name: str) -> None:
     """Refuse the table of a version that is no longer champion."""
     with registry():
         champion = versions.aliases(name).get(versions.CHAMPION)
-    made = (manifest["model"]["name"], str(manifest["model"]["version"]))
+    made = (table.manifest["model"]["name"], str(table.manifest["model"]["version"]))
     if made != (name, champion):
         raise ChampionMovedError(
-            f"{path} is not the champion's: it was made by {made[0]} version {made[1]}, and the "
-            f"champion of {name} is version {champion} now. The current table stays. Run "
+            f"{table.path} is not the champion's: it was made by {made[0]} version {made[1]}, and "
+            f"the champion of {name} is version {champion} now. The current table stays. Run "
             f"recommend and publish of the run again (in Airflow, clear recommend and after)"
         )
 
 
-def _current(published: Store) -> dict[str, Any]:
-    """The content of latest.json; empty if there is none."""
-    content = published.read_if_there(_LATEST)
-    try:
-        current: dict[str, Any] = json.loads(content or b"{}")
-    except ValueError:
-        log.warning("%s is damaged and is replaced", _LATEST)
-        return {}
-    return current
-
-
-def _is_newer(current: Mapping[str, Any], manifest: Mapping[str, Any], spec: RunSpec) -> bool:
+def _is_newer(latest: Mapping[str, Any], table: Table, spec: RunSpec) -> bool:
     """True if the current table is of the same version and of later data.
 
     A run that was specified again replaces its own table, whatever its window is now.
     """
-    if "end" not in current or current["run"] == spec.run or current["model"] != manifest["model"]:
+    if "end" not in latest or latest["run"] == spec.run:
         return False
-    return datetime.fromisoformat(current["end"]) > datetime.fromisoformat(_end(spec))
+    if latest["model"] != table.manifest["model"]:
+        return False
+    return datetime.fromisoformat(latest["end"]) > datetime.fromisoformat(_end(spec))
 
 
 def _end(spec: RunSpec) -> str:
@@ -131,18 +118,36 @@ def _end(spec: RunSpec) -> str:
     return spec.end or spec.created
 
 
-def check_table(table: pl.DataFrame, manifest: dict[str, object], path: str) -> None:
-    """Check that a table of recommendations is what its manifest says.
+def _judged(
+    published: Store,
+    latest: Mapping[str, Any],
+    table: Table,
+    limits: PublishConfig,
+    inputs: PublishInputs,
+) -> dict[str, Any]:
+    """What the table changes in the current one, and what a person has accepted, if need be."""
+    if latest.get("path") == table.path:  # it is current already: what was found then still holds
+        return {key: latest.get(key) for key in ("changes", "accepted")}
+    compared = compare_with_current(published, latest, table, limits)
+    outside = [f"publish.{guard.key}: {guard}" for guard in compared.outside]
+    if outside and not inputs.accept:
+        raise TableHeldError(_held(table.path, compared.run, outside, inputs.run))
+    if not inputs.accept:
+        return {"changes": compared.changes, "accepted": None}
+    log.warning("accepted (%s): %s", inputs.accept, "; ".join(outside) or "every bound is kept")
+    accepted = {"reason": inputs.accept, "outside": outside}
+    return {"changes": compared.changes, "accepted": accepted}
 
-    Raises:
-        ArtifactError: it has other columns or another number of rows, or is empty, or a user's
-            ranks are not 1, 2, 3, ….
-    """
-    if table.schema != RECOMMENDATIONS or len(table) != manifest["rows"] or table.is_empty():
-        raise ArtifactError(
-            f"{path} has {len(table)} rows of {table.schema}, its manifest says "
-            f"{manifest['rows']}: run recommend-champion again"
-        )
-    ranks = table.select(pl.col(RANK) == pl.int_range(1, pl.len() + 1).over(USER_ID))
-    if not ranks[RANK].all():
-        raise ArtifactError(f"{path}: ranks do not count from 1: run recommend-champion again")
+
+def _held(path: str, current: str | None, outside: Sequence[str], run: str) -> str:
+    """The message about a table that is outside of bounds."""
+    said = "\n  ".join(outside)
+    return (
+        f"{path} is not published: it is too far from the current table, of run {current}, which "
+        f"stays:\n  {said}\n"
+        f"Are data or model at fault? Correct them, and run recommend and publish again (in "
+        f"Airflow, clear what was wrong and after). Is the change right? Publish the table with\n"
+        f'  python -m pipeline_steps publish --run {run} --accept "why"\n'
+        f"or, where it will happen again, change the bound, for the runs from then on; null: none. "
+        f"docs/runbook.md#a-table-was-not-published says more"
+    )

@@ -1,7 +1,8 @@
 """Recommend unseen items to every user with the champion, from the histories of this run.
 
 The champion may be older than the run: it recommends the items that it knows. The table is uploaded
-to recommendations/RUN; `publish` then makes it the current one.
+to recommendations/RUN; `publish` then makes it the current one. Its file is named after its
+content, so a run that recommends again leaves the table that is the current one as it is.
 """
 
 import hashlib
@@ -16,13 +17,21 @@ from diffrec_core.common.artifacts import canonical_json
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.contest.cases import by_external_ids, histories, seen_by_external_ids
 from diffrec_core.data.interactions import read_interactions
-from diffrec_core.data.schema import ITEM_ID, RANK, RECOMMENDATIONS_SCHEMA, SCORE, USER_ID
+from diffrec_core.data.schema import (
+    ITEM_ID,
+    RANK,
+    RECOMMENDATIONS_SCHEMA,
+    SCORE,
+    SOURCE,
+    USER_ID,
+)
 from diffrec_core.data.tables import RECOMMENDATIONS
 from pipeline_steps.nights.settings import settings
 from pipeline_steps.params.steps import RecommendConfig, RegisterConfig
 from pipeline_steps.registry import versions
 from pipeline_steps.registry.scoring import ITEM_IDS, SCORES, answer
 from pipeline_steps.registry.tracking import tracking
+from pipeline_steps.registry.versions import Version
 from pipeline_steps.runtime.command import Inputs
 
 log = logging.getLogger("pipeline")
@@ -58,21 +67,28 @@ def run(
         answers = answer(
             cases, champion.uri, recommend.k, Path(folder), exclude_history=repeats == "never"
         )
-    table, content = recommendations(answers), io.BytesIO()
+    _upload(recommendations(answers), inputs.run, champion)
+
+
+def _upload(table: pl.DataFrame, run: str, champion: Version) -> None:
+    """Upload a table, and its manifest after it."""
+    content = io.BytesIO()
     table.write_parquet(content, compression="zstd")
+    sha256 = hashlib.sha256(content.getbuffer()).hexdigest()
     manifest = {
         "schema": RECOMMENDATIONS_SCHEMA,
-        "run": inputs.run,
+        "run": run,
+        "file": f"recommendations-{sha256[:12]}.parquet",
         "model": {"name": champion.name, "version": champion.number},
+        "recipe": champion.tags.get("model"),
         "users": table[USER_ID].n_unique(),
         "rows": len(table),
-        "sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
+        "sha256": sha256,
     }
-    path = f"recommendations/{inputs.run}"
     settings().published.write_all(
         {
-            f"{path}/recommendations.parquet": content.getvalue(),
-            f"{path}/manifest.json": canonical_json(manifest).encode(),
+            f"recommendations/{run}/{manifest['file']}": content.getvalue(),
+            f"recommendations/{run}/manifest.json": canonical_json(manifest).encode(),
         }
     )
     log.info("%(rows)d recommendations for %(users)d users", manifest)
@@ -82,7 +98,7 @@ def recommendations(answers: pl.DataFrame) -> pl.DataFrame:
     """Lists of items and scores as the RECOMMENDATIONS table, ranks from 1.
 
     Args:
-        answers: a row per user: `user_id`, `item_ids`, best first, and their `scores`.
+        answers: a row per user: `user_id`, `item_ids`, best first, their `scores`, and `source`.
     """
     return (
         answers.filter(pl.col(ITEM_IDS).list.len() > 0)
@@ -93,6 +109,7 @@ def recommendations(answers: pl.DataFrame) -> pl.DataFrame:
             pl.col(RANK).cast(pl.Int32),
             pl.col(ITEM_IDS).alias(ITEM_ID),
             pl.col(SCORES).cast(pl.Float32).alias(SCORE),
+            pl.col(SOURCE),
         )
         .match_to_schema(RECOMMENDATIONS)
     )

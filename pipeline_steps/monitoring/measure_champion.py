@@ -20,7 +20,12 @@ from diffrec_core.contest.config import GateConfig
 from diffrec_core.contest.measures import measure, popularity_before
 from diffrec_core.data.interactions import read_interactions
 from diffrec_core.data.schema import TICK
-from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
+from diffrec_core.monitoring.champion import (
+    ChampionScore,
+    champion_age,
+    champion_metric,
+    weights_age,
+)
 from diffrec_core.monitoring.checks import Check, Status
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.periods import Periods
@@ -28,7 +33,7 @@ from pipeline_steps.registry import tracking, versions
 from pipeline_steps.registry.scoring import score_versions
 from pipeline_steps.registry.versions import CHAMPION, Version
 
-_AGE, _METRIC = "champion_age", "champion_metric"
+_AGE, _WEIGHTS, _METRIC = "champion_age", "weights_age", "champion_metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,8 @@ class Champion:
 
 def find_champion(
     name: str, now: datetime, config: MonitorConfig
-) -> tuple[Check, Champion | Check]:
-    """The check of the champion's age, and the champion.
+) -> tuple[tuple[Check, Check], Champion | Check]:
+    """The checks of the champion's age and of that of its weights, and the champion.
 
     Returns:
         In place of the champion, if there is none to measure, the check of its metric.
@@ -57,17 +62,25 @@ def find_champion(
             version = versions.by_alias(name, CHAMPION)
             if version is None:
                 why = f"no version of {name} is {CHAMPION}: nothing is served"
-                age = _not_judged("alarm", why, _AGE)
-                return age, _not_judged("unknown", "there is no champion to measure")
+                ages = _not_judged("alarm", why, _AGE), _not_judged("unknown", why, _WEIGHTS)
+                return ages, _not_judged("unknown", "there is no champion to measure")
             created, metrics = versions.created(version), versions.run_metrics(version)
     except (ConfigError, StorageError) as error:
         # a server cannot load it either
         why = f"the champion cannot be loaded, as the registry was not read: {error}"
-        age = _not_judged("unknown", "the registry was not read", _AGE)
-        return age, _not_judged("alarm", why)
+        unread = "the registry was not read"
+        ages = (_not_judged("unknown", unread, _AGE), _not_judged("unknown", unread, _WEIGHTS))
+        return ages, _not_judged("alarm", why)
     until = version.tags.get("data_last", "an unknown time")
     age = champion_age(version.number, created, until, now, config)
-    return age, Champion(version, metrics)
+    return (age, _weights_age(version, now, config)), Champion(version, metrics)
+
+
+def _weights_age(version: Version, now: datetime, config: MonitorConfig) -> Check:
+    try:
+        return weights_age(version.number, version.training_end, now, config)
+    except ArtifactError as error:
+        return _not_judged("unknown", str(error), _WEIGHTS)
 
 
 def measure_champion(

@@ -1,4 +1,4 @@
-"""Check a night: freshness and amount of its data, drift, age and accuracy of the champion.
+"""Check a night: freshness, amount and drift of its data, the champion, the age of the table.
 
 Writes status.json and status.html into a folder, then fails with exit code 7 if a check is in
 alarm. It is not a stage: its result depends on the time.
@@ -24,7 +24,9 @@ from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.periods import Periods
 from diffrec_core.monitoring.status import NightStatus, check_data
 from diffrec_core.report.status import render_status
+from pipeline_steps.monitoring.find_table import find_table
 from pipeline_steps.monitoring.measure_champion import find_champion, measure_champion
+from pipeline_steps.nights.settings import settings
 from pipeline_steps.params.steps import RegisterConfig
 from pipeline_steps.runtime.command import Inputs
 
@@ -77,7 +79,9 @@ def run(
     except (ArtifactError, DataError) as error:
         _write(unreadable(str(error), name, now, monitor), inputs.out, monitor)
         raise
-    status = _night(now, monitor, *data, *_champion(inputs, name, gate, now, monitor))
+    champion = _champion(inputs, name, gate, now, monitor)
+    table = find_table(settings().published, now, monitor)
+    status = _night(now, monitor, *data, *champion, table)
     _write(status, inputs.out, monitor)
     for check in status.checks:
         if check.status != "alarm":  # those are in the error
@@ -94,10 +98,11 @@ def unreadable(why: str, model: str, now: datetime, config: MonitorConfig) -> Ni
         now: time of the check, UTC.
         config: thresholds and periods.
     """
-    age, champion = find_champion(model, now, config)
+    ages, champion = find_champion(model, now, config)
     if not isinstance(champion, Check):
         champion = Check("champion_metric", "unknown", None, None, checks.NOT_READ)
-    return _night(now, config, *checks.unreadable(why), age, champion)
+    table = find_table(settings().published, now, config)
+    return _night(now, config, *checks.unreadable(why), *ages, champion, table)
 
 
 def _night(now: datetime, config: MonitorConfig, *results: Check) -> NightStatus:
@@ -166,15 +171,15 @@ def _quarantined(path: Path, config: MonitorConfig) -> Check:
 
 def _champion(
     inputs: MonitorInputs, name: str, gate: GateConfig, now: datetime, config: MonitorConfig
-) -> tuple[Check, Check]:
-    """Age and metric of the champion."""
-    age, champion = find_champion(name, now, config)
+) -> tuple[Check, ...]:
+    """Ages and metric of the champion."""
+    ages, champion = find_champion(name, now, config)
     if isinstance(champion, Check):
-        return age, champion
+        return *ages, champion
     if inputs.champion_score:
-        return age, champion_metric(read_score(inputs.champion_score), config)
+        return *ages, champion_metric(read_score(inputs.champion_score), config)
     periods = Periods.before(now, config.period, config.trailing_periods)
-    return age, measure_champion(champion, inputs.interactions, periods, gate, config)
+    return *ages, measure_champion(champion, inputs.interactions, periods, gate, config)
 
 
 def read_score(path: Path) -> ChampionScore:

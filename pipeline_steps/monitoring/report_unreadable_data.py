@@ -4,8 +4,8 @@
 
 The DAGs run this if a task before `monitor` has failed, when the page would still show the verdict
 of the day before. Publishes status.json and status.html as `monitor` does: the check `data` in
-alarm, with the last lines of the first failed stage's log; the champion's age; all other checks
-unknown.
+alarm, with the last lines of the first failed stage's log; the ages of champion, weights and
+published table; all other checks unknown.
 
 It needs neither a workspace nor outputs of stages. Reads the parameters of the run (monitor,
 register), or params.yaml if the run was never specified. Exit codes: 0 published; 99 with

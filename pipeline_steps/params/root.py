@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from diffrec_core.common.config import Config, check_sections
 from diffrec_core.common.errors import ConfigError
-from diffrec_core.contest.config import ContestConfig, GateConfig
+from diffrec_core.contest.config import ContestConfig, GateConfig, PublishConfig
 from diffrec_core.data.build_interactions import InteractionsConfig
 from diffrec_core.data.splits import SplitConfig
 from diffrec_core.evaluation.evaluator import EvaluationConfig
@@ -63,6 +63,7 @@ class Params(Config):
     recommend: RecommendConfig
     gate: GateConfig
     contest: ContestConfig = ContestConfig()
+    publish: PublishConfig = PublishConfig()
     monitor: MonitorConfig
     nightly: NightlyConfig
     runtime: RuntimeConfig

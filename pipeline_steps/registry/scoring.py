@@ -16,13 +16,13 @@ from diffrec_core.common.artifacts import read_json
 from diffrec_core.common.errors import ArtifactError, DataError, StorageError
 from diffrec_core.contest.cases import ITEMS, SEEN_BESIDES, TIMESTAMPS
 from diffrec_core.contest.measures import Answers
-from diffrec_core.data.schema import USER_ID
+from diffrec_core.data.schema import SOURCE, USER_ID
 from diffrec_core.data.tables import read_table
 from pipeline_steps.runtime.command import repository_root
 
 log = logging.getLogger("pipeline")
 
-ITEM_IDS, SCORES, SOURCE = "item_ids", "scores", "source"
+ITEM_IDS, SCORES = "item_ids", "scores"
 _SHOWN_LINES = 8
 
 

@@ -52,7 +52,7 @@ def execute(run: Callable[..., Report | None], argv: list[str] | None = None) ->
     """Parse the command line, run the command, write its report, and exit with its code.
 
     Exit codes: 0 done, 2 bad parameters, 3 bad data, 4 bad artifact, 5 cannot write, 6 not enough
-    memory, 7 an alarm of the monitor, 130 interrupted. A traceback means a bug.
+    memory, 7 an alarm, 130 interrupted. A traceback means a bug.
     """
     args = vars(command_line(run).parse_args(argv))
     set_up_logging(quiet=args.pop("quiet"), verbose=args.pop("verbose"))

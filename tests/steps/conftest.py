@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.steps.registries import place
+from tests.steps.registries import MODEL, add_version, place
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +26,24 @@ def client(
     shutil.copy(database, tmp_path / "mlflow.db")
     with place(tmp_path, monkeypatch) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def three_versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
+    """A registry of three versions, and the folder with params.yaml."""
+    folder = tmp_path_factory.mktemp("registry")
+    with pytest.MonkeyPatch.context() as patch, place(folder, patch) as client:
+        for _ in range(3):
+            add_version(client)
+        yield client
+
+
+@pytest.fixture
+def published(
+    three_versions: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Version 3 is champion; nothing is published."""
+    three_versions.set_registered_model_alias(MODEL, "champion", "3")
+    monkeypatch.setenv("DIFFREC_REMOTE", str(tmp_path / "remote"))
+    monkeypatch.setenv("DIFFREC_PUBLISH", str(tmp_path / "published"))
+    return tmp_path / "published"

@@ -36,6 +36,7 @@ def main(folder: Path, until: datetime, recall: float) -> None:
             "diffrec",
             model=directory,
             interactions=folder,
+            repeats="never",
             code=[repository_root() / "diffrec_core"],
             tags={"data_last": model.training_window[1]},
             example=pd.DataFrame({"user_id": [interactions.users.ids[0]]}),

@@ -27,7 +27,7 @@ def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowClien
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     monkeypatch.setenv("DIFFREC_REMOTE", str(folder / "remote"))
     monkeypatch.chdir(folder)
-    write_params(folder, register=REGISTER)
+    write_params(folder, register=REGISTER, publish={})
     with tracking("diffrec"):
         yield MlflowClient()
 

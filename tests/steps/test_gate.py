@@ -41,6 +41,7 @@ SECTIONS: dict[str, Any] = {
     },
     "refit": {"hold_out_test": True},
     "register": REGISTER,
+    "recommend": {},
     "gate": {"metric": "recall@5", "min_users": 40, "resamples": 1000},
     "monitor": {},
     "runtime": {"device": "cpu", "threads": 1},

@@ -28,7 +28,9 @@ from diffrec_core.monitoring.periods import Periods
 from diffrec_core.report.status import WORDS, render_status
 from pipeline_steps.monitoring import measure_champion as measuring
 from pipeline_steps.monitoring import monitor as step
+from pipeline_steps.monitoring.find_table import find_table
 from pipeline_steps.monitoring.measure_champion import Champion, measure_champion
+from pipeline_steps.nights.store import Store
 from pipeline_steps.registry.versions import Version
 from pipeline_steps.runtime.command import execute
 from tests.planted_status import faulty_night, quiet_night
@@ -77,8 +79,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def night(tmp_path: Path, data: Path) -> Path:
-    """A copy of the data, to be spoilt."""
-    return Path(shutil.copytree(data, tmp_path / "a night"))
+    """A copy of the data, to be spoilt, and a published table."""
+    folder = Path(shutil.copytree(data, tmp_path / "a night"))
+    publish_table(folder)
+    return folder
+
+
+def publish_table(folder: Path, **changes: Any) -> None:
+    """The table of the newest night, as latest.json has it."""
+    table = folder / "published/recommendations/night/table.parquet"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.touch()
+    latest = {
+        "run": "night", "path": "recommendations/night/table.parquet",
+        "model": {"name": "diffrec", "version": "3"}, "end": "2023-12-18T00:00:00+00:00",
+        "published": "2023-12-18T01:10:00+00:00", **changes,
+    }  # fmt: skip
+    (table.parent.parent / "latest.json").write_text(json.dumps(latest))
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +145,7 @@ def monitor(
 
     def run(folder: Path, *more: str, store: dict[str, str] | None = None, now: str = NOW) -> Ended:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", (store or calm)["MLFLOW_TRACKING_URI"])
+        monkeypatch.setenv("DIFFREC_PUBLISH", str(folder / "published"))
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["monitor", *PLACES.split(), "--now", now, *more])
         with pytest.raises(SystemExit) as ended:
@@ -243,9 +261,11 @@ def test_drift_is_judged_when_there_are_rows_enough(monitor: Monitor, night: Pat
 
 def test_the_command_as_the_night_runs_it(data: Path, tmp_path: Path) -> None:
     places = PLACES.replace("status", str(tmp_path / "status")).split()
-    result = run_step("monitor", *places, "--now", "2023-12-25T00:00:00Z", cwd=data)
+    away = {"DIFFREC_PUBLISH": str(tmp_path / "none")}
+    moment = ("--now", "2023-12-25T00:00:00Z")
+    result = run_step("monitor", *places, *moment, cwd=data, environment=away)
     assert result.returncode == 7, result.stderr
-    assert "alarm by 3 of 7 checks" in result.stderr  # there is no registry either
+    assert "alarm by 3 of 9 checks" in result.stderr  # there is no registry either
     assert sorted(path.name for path in (tmp_path / "status").iterdir()) == [
         "status.html",
         "status.json",
@@ -278,7 +298,7 @@ def test_a_registry_that_cannot_be_read_raises_the_alarm_and_is_not_made(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     result = monitor(night, store={"MLFLOW_TRACKING_URI": uri})
     assert result.returncode == 7
-    assert "alarm by 1 of 7 checks" in result.stderr
+    assert "alarm by 1 of 9 checks" in result.stderr
     checks = found(night)
     assert "the champion cannot be loaded" in checks["champion_metric"]["message"]
     assert words in checks["champion_metric"]["message"]
@@ -301,11 +321,98 @@ def test_the_alarm_comes_after_the_status_was_written(monitor: Monitor, night: P
     assert [name for name, c in checks.items() if name != "overall" and c["status"] == "alarm"] == [
         "freshness",
         "rows",
+        "table_age",
     ]
-    assert "alarm by 2 of 7 checks" in result.stderr
+    assert "alarm by 3 of 9 checks" in result.stderr
     assert ADVICE["freshness"] in result.stderr
     assert "ALARM" in (night / "status" / "status.html").read_text()
     assert "Traceback" not in result.stderr
+
+
+def test_the_age_of_the_table_is_shown(monitor: Monitor, night: Path) -> None:
+    assert monitor(night).returncode == 0
+    check = found(night)["table_age"]
+    assert (check["status"], check["value"]) == ("ok", 6.0)
+    assert check["message"] == (
+        "the current table, of run night by diffrec version 3, is of data until 2023-12-18 00:00 "
+        "UTC, 6.0 hours ago, and was published at 2023-12-18T01:10:00+00:00; warn after 24 hours, "
+        "alarm after 48 hours"
+    )
+    page = (night / "status" / "status.html").read_text()
+    assert "Age of the published table" in page
+    assert "6.0 h" in page
+
+
+def test_an_old_table_raises_the_alarm(monitor: Monitor, night: Path) -> None:
+    publish_table(night, end="2023-12-16T05:59:00+00:00")
+    result = monitor(night)
+    assert result.returncode == 7
+    assert "alarm by 1 of 9 checks" in result.stderr
+    assert ADVICE["table_age"] in result.stderr
+    change(night, table_age_warn_hours=None, table_age_alarm_hours=None)
+    assert monitor(night).returncode == 0
+    assert found(night)["table_age"]["status"] == "ok"
+
+
+def no_table(folder: Path) -> None:
+    shutil.rmtree(folder / "published")
+
+
+def no_file(folder: Path) -> None:
+    (folder / "published/recommendations/night/table.parquet").unlink()
+
+
+def half_latest(folder: Path) -> None:
+    (folder / "published/recommendations/latest.json").write_text('{"run": "ni')
+
+
+def no_latest_but_a_list(folder: Path) -> None:
+    (folder / "published/recommendations/latest.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "words"),
+    [
+        (no_table, "unknown", "no table was published yet"),
+        (no_file, "alarm", "names recommendations/night/table.parquet, which is missing"),
+        (half_latest, "alarm", "latest.json is damaged"),
+        (no_latest_but_a_list, "alarm", "latest.json is damaged"),
+    ],
+)
+def test_a_table_that_consumers_cannot_read_raises_the_alarm(
+    monitor: Monitor, night: Path, spoil: Callable[[Path], None], status: str, words: str
+) -> None:
+    spoil(night)
+    assert monitor(night).returncode == {"unknown": 0, "alarm": 7}[status]
+    check = found(night)["table_age"]
+    assert (check["status"], check["value"]) == (status, None)
+    assert words in check["message"]
+
+
+def test_a_place_of_tables_that_cannot_be_read_is_not_known(
+    night: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise PermissionError("no permission")
+
+    monkeypatch.setattr(Store, "read_if_there", fail)
+    moment = datetime.fromisoformat(NOW)
+    check = find_table(Store(str(night / "published")), moment, MonitorConfig())
+    assert (check.status, check.message) == (
+        "unknown", "what is published cannot be read: no permission"
+    )  # fmt: skip
+
+
+def test_the_age_of_the_champions_weights_is_that_of_its_training_data(
+    monitor: Monitor, night: Path, store: dict[str, str]
+) -> None:
+    assert monitor(night, store=store).returncode == 0
+    check = found(night)["weights_age"]
+    assert check["status"] == "ok"
+    assert check["value"] == pytest.approx(1.27, abs=0.02)  # it ends a little before the last day
+    change(night, weights_age_warn_days=1.0, weights_age_alarm_days=1.2)
+    assert monitor(night, store=store).returncode == 7
+    assert found(night)["weights_age"]["status"] == "alarm"
 
 
 def test_quarantined_rows_raise_the_alarm(monitor: Monitor, night: Path) -> None:
@@ -374,7 +481,7 @@ def test_what_cannot_be_looked_at_is_said(monitor: Monitor, night: Path, name: s
         assert checks["overall"] == checks["data"]["status"] == "alarm"
         assert words in checks["data"]["message"]
         assert checks["freshness"]["status"] == checks["champion_metric"]["status"] == "unknown"
-        assert checks["champion_age"]["status"] == "ok"
+        assert checks["champion_age"]["status"] == checks["table_age"]["status"] == "ok"
         assert words in unescape((night / "status" / "status.html").read_text())
     else:
         assert not (night / "status" / "status.html").exists()

@@ -80,16 +80,17 @@ def test_a_version_cannot_be_scored_where_mlflow_is_away(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    cases = pl.DataFrame({"user_id": ["u"], "items": [["i"]], "timestamps": [[1.0]]})
+    cases = pl.DataFrame({"user_id": ["u"], "items": [["i"]], "timestamps": [[1.0]], "seen": [[]]})
     with pytest.raises(StorageError, match=r"models:/diffrec/1 cannot be scored \(exit code 5\)"):
         score_versions(cases, ["models:/diffrec/1"], 3, tmp_path)
 
 
 def test_a_registry_that_is_away_is_an_alarm_of_the_monitor(away: None) -> None:
     now = datetime(2026, 11, 24, tzinfo=UTC)
-    age, metric = measure_champion.find_champion("diffrec", now, MonitorConfig())
+    ages, metric = measure_champion.find_champion("diffrec", now, MonitorConfig())
     assert isinstance(metric, Check)
-    assert (age.status, metric.status) == ("unknown", "alarm")
+    assert [check.status for check in ages] == ["unknown", "unknown"]
+    assert metric.status == "alarm"
     assert "cannot be reached" in metric.message
 
 

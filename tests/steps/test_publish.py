@@ -1,7 +1,5 @@
 """publish: the current table is switched whole, or not at all, and to the champion's alone."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,76 +7,12 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from diffrec_core.common.artifacts import sha256_file
 from diffrec_core.common.errors import ArtifactError
 from diffrec_core.data.tables import RECOMMENDATIONS
-from pipeline_steps.champion import publish
-from pipeline_steps.nights.runs import Run, RunSpec, previous_run
-from pipeline_steps.nights.store import Store
-from pipeline_steps.runtime.command import execute
-from tests.steps.registries import MODEL, add_version, place
-
-END = "2026-11-24T00:00:00+00:00"
-ROWS = [("u1", 1, "i1", 0.9), ("u1", 2, "i2", 0.5), ("u2", 1, "i2", 0.7)]
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]:
-    """A registry of three versions, and the folder with params.yaml."""
-    folder = tmp_path_factory.mktemp("registry")
-    with pytest.MonkeyPatch.context() as patch, place(folder, patch) as client:
-        for _ in range(3):
-            add_version(client)
-        yield client
-
-
-@pytest.fixture
-def published(client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Version 3 is champion; nothing is published."""
-    client.set_registered_model_alias(MODEL, "champion", "3")
-    monkeypatch.setenv("DIFFREC_REMOTE", str(tmp_path / "remote"))
-    monkeypatch.setenv("DIFFREC_PUBLISH", str(tmp_path / "published"))
-    return tmp_path / "published"
-
-
-def a_run(tmp_path: Path, name: str, end: str | None = END, created: str = "") -> Run:
-    spec = RunSpec(
-        run=name, commit="c0ffee", start=None, end=end, dry_run=False, previous=None,
-        created=created,
-    )  # fmt: skip
-    run = Run(Store(str(tmp_path / "remote" / "store")), spec)
-    run.specify("")
-    run.leave_entry("register", {"cmd": "register"})
-    return run
-
-
-def write_table(
-    published: Path, run: str, rows: list[tuple[Any, ...]] = ROWS, version: str = "3"
-) -> Path:
-    """What recommend-champion leaves."""
-    folder = published / "recommendations" / run
-    folder.mkdir(parents=True)
-    path = folder / "recommendations.parquet"
-    table = pl.DataFrame(rows, schema=RECOMMENDATIONS, orient="row")
-    table.write_parquet(path)
-    manifest = {
-        "schema": "recommendations/1", "run": run, "model": {"name": MODEL, "version": version},
-        "users": table["user_id"].n_unique(), "rows": len(table), "sha256": sha256_file(path),
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, run: str) -> int:
-    monkeypatch.setattr("sys.argv", ["publish", "--run", run])
-    with pytest.raises(SystemExit) as end:
-        execute(publish.run)
-    return int(end.value.code or 0)
-
-
-def latest(published: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((published / "recommendations/latest.json").read_text())
-    return found
+from pipeline_steps.champion.published_tables import check_table
+from pipeline_steps.nights.runs import previous_run
+from tests.steps.publishing import END, ROWS, a_run, call, cut, latest, write_table
+from tests.steps.registries import MODEL
 
 
 def test_publish_switches_and_ends_the_run(
@@ -92,14 +26,11 @@ def test_publish_switches_and_ends_the_run(
         assert (found["run"], found["users"], found["rows"]) == (name, 2, 3)
         assert (found["model"], found["end"]) == ({"name": MODEL, "version": "3"}, END)
         assert pl.read_parquet(published / found["path"]).rows() == [
-            (user, rank, item, pytest.approx(score)) for user, rank, item, score in ROWS
+            (user, rank, item, pytest.approx(score), source)
+            for user, rank, item, score, source in ROWS
         ]
         assert previous_run(run.store, "new", None) == name
-    assert (published / "recommendations/first/recommendations.parquet").is_file()
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-40])
+    assert list((published / "recommendations/first").glob("*.parquet"))
 
 
 def one_bit(path: Path) -> None:
@@ -136,9 +67,9 @@ def test_a_damaged_table_leaves_the_current_one(
     "rows",
     [
         [],
-        [("u1", 2, "i1", 0.9)],
-        [("u1", 1, "i1", 0.9), ("u1", 1, "i2", 0.5)],
-        [("u1", 1, "i1", 0.9), ("u1", 3, "i2", 0.5)],
+        [("u1", 2, "i1", 0.9, "history")],
+        [("u1", 1, "i1", 0.9, "history"), ("u1", 1, "i2", 0.5, "history")],
+        [("u1", 1, "i1", 0.9, "history"), ("u1", 3, "i2", 0.5, "history")],
     ],
 )
 def test_an_empty_or_ill_ranked_table_is_refused(
@@ -153,13 +84,22 @@ def test_an_empty_or_ill_ranked_table_is_refused(
 def test_a_table_of_other_columns_is_refused() -> None:
     table = pl.DataFrame(ROWS, schema=RECOMMENDATIONS, orient="row")
     with pytest.raises(ArtifactError, match="its manifest says 3"):
-        publish.check_table(table.drop("score"), {"rows": 3}, "table")
+        check_table(table.drop("score"), {"rows": 3}, "table")
     with pytest.raises(ArtifactError, match="its manifest says 4"):
-        publish.check_table(table, {"rows": 4}, "table")
+        check_table(table, {"rows": 4}, "table")
+
+
+@pytest.mark.parametrize("source", ["yesterday", None])
+def test_a_table_of_another_source_is_refused(source: str | None) -> None:
+    table = pl.DataFrame(ROWS, schema=RECOMMENDATIONS, orient="row")
+    check_table(table, {"rows": 3}, "table")
+    other = table.with_columns(pl.lit(source, pl.String).alias("source"))
+    with pytest.raises(ArtifactError, match=f"the source {source!r} is none of history, popular"):
+        check_table(other, {"rows": 3}, "table")
 
 
 def test_a_table_that_is_not_the_champions_is_refused(
-    published: Path, tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch,
+    published: Path, tmp_path: Path, three_versions: MlflowClient, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     a_run(tmp_path, "good")
@@ -167,14 +107,14 @@ def test_a_table_that_is_not_the_champions_is_refused(
     assert call(monkeypatch, "good") == 0
     run = a_run(tmp_path, "late", end="2026-11-25T00:00:00+00:00")
     write_table(published, "late")
-    client.set_registered_model_alias(MODEL, "champion", "2")  # somebody rolls back
+    three_versions.set_registered_model_alias(MODEL, "champion", "2")  # somebody rolls back
     assert call(monkeypatch, "late") == 2
     said = capsys.readouterr().err
     assert "made by diffrec version 3, and the champion of diffrec is version 2 now" in said
     assert "clear recommend and after" in said
     assert latest(published)["run"] == "good"
     assert previous_run(run.store, "new", None) == "good"
-    client.delete_registered_model_alias(MODEL, "champion")
+    three_versions.delete_registered_model_alias(MODEL, "champion")
     assert call(monkeypatch, "late") == 2
 
 
@@ -190,13 +130,14 @@ def test_a_table_that_is_not_the_champions_is_refused(
     ],
 )
 def test_a_later_window_of_the_champion_stays(
-    *, published: Path, tmp_path: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch,
+    *, published: Path, tmp_path: Path, three_versions: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], end: str | None, created: str, version: str, wins: bool,
 ) -> None:  # fmt: skip
     a_run(tmp_path, "current")
     write_table(published, "current")
     assert call(monkeypatch, "current") == 0
-    client.set_registered_model_alias(MODEL, "champion", version)
+    three_versions.set_registered_model_alias(MODEL, "champion", version)
     run = a_run(tmp_path, "other", end=end, created=created)
     write_table(published, "other", version=version)
     capsys.readouterr()

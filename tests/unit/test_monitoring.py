@@ -2,7 +2,7 @@
 
 import math
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,13 @@ from diffrec_core.common.errors import AlarmError, ConfigError
 from diffrec_core.data.schema import TIMESTAMP
 from diffrec_core.data.tables import INTERACTIONS, TIMESTAMP_TYPE
 from diffrec_core.monitoring import checks
-from diffrec_core.monitoring.champion import ChampionScore, champion_age, champion_metric
+from diffrec_core.monitoring.champion import (
+    ChampionScore,
+    champion_age,
+    champion_metric,
+    table_age,
+    weights_age,
+)
 from diffrec_core.monitoring.checks import ADVICE, Check, Limits, worst
 from diffrec_core.monitoring.config import MonitorConfig
 from diffrec_core.monitoring.drift import Binned, history_length, item_popularity, psi
@@ -118,6 +124,14 @@ def old(days):
     return champion_age("3", NOW - timedelta(days=days), "2026-11-01", NOW, CONFIG).status
 
 
+def trained(days, config=CONFIG):
+    return weights_age("3", NOW - timedelta(days=days), NOW, config).status
+
+
+def published(hours, config=CONFIG):
+    return table_age("of run n", NOW - timedelta(hours=hours), "1:10", NOW, config).status
+
+
 def score(value, **changes):
     values = {"metric": "recall@20", "users": 200, "expected": 1.0, "window": "newest day"}
     return champion_metric(ChampionScore(value=value, **{**values, **changes}), CONFIG)
@@ -140,6 +154,10 @@ def measured(value):
         (rejected, 50, 51, "alarm"),
         (old, 14, 14.01, "warn"),
         (old, 30, 30.01, "alarm"),
+        (trained, 60, 60.01, "warn"),
+        (partial(trained, config=MonitorConfig(weights_age_alarm_days=90)), 90, 90.01, "alarm"),
+        (published, 24, 24.01, "warn"),
+        (published, 48, 48.01, "alarm"),
         (measured, 0.8, 0.799, "warn"),
         (measured, 0.5, 0.499, "alarm"),
     ],
@@ -188,6 +206,24 @@ def test_nothing_to_compare_with():
     assert checks.freshness(None, NOW, CONFIG).status == "alarm"
     never = MonitorConfig(freshness_warn_hours=None, freshness_alarm_hours=None)
     assert checks.freshness(NOW - timedelta(days=9000), NOW, never).status == "ok"
+
+
+def test_ages_are_not_judged_where_there_is_no_limit():
+    never = MonitorConfig(
+        weights_age_warn_days=None, table_age_warn_hours=None, table_age_alarm_hours=None
+    )
+    assert trained(9000) == "warn"  # by default there is no alarm
+    assert (trained(9000, never), published(9000, never)) == ("ok", "ok")
+    check = table_age("of run n", NOW, "1:10", NOW, never)
+    assert check.message.endswith("warn after no time, alarm after no time")
+
+
+def test_a_table_of_later_data_is_new():
+    for check in (
+        table_age("of run n", NOW + timedelta(days=3), "1:10", NOW, CONFIG),
+        weights_age("3", NOW + timedelta(days=3), NOW, CONFIG),
+    ):
+        assert (check.status, check.value) == ("ok", 0.0)
 
 
 def test_the_champions_metric_needs_users_and_something_to_compare_with():

@@ -95,6 +95,18 @@ def test_the_table_has_every_user_and_agrees_with_single_answers(
         rows = table.filter(pl.col("user_id") == user)
         assert rows["item_id"].to_list() == service.for_users([user], 2)[0].item_ids
         assert rows["rank"].to_list() == list(range(1, len(rows) + 1))
+    assert set(table["source"]) == {"history"}
+
+
+def test_the_table_says_who_is_answered_by_popularity(service: RecommendationService) -> None:
+    """Such as users of earlier nights, who keep their index without an interaction."""
+    data = replace(interactions(), users=Vocabulary(("u", "v", "w", "gone")))
+    table = served(service, data).table(2, batch_size=3)
+    sources = dict(table.select("user_id", "source").unique().iter_rows())
+    assert sources == {"u": "history", "v": "history", "w": "history", "gone": "popularity"}
+    (answer,) = served(service, data).for_users(["gone"], 2)
+    assert (answer.source, answer.item_ids) == ("popularity", ["a", "b"])
+    assert table.filter(pl.col("user_id") == "gone")["item_id"].to_list() == answer.item_ids
 
 
 def test_a_model_of_another_vocabulary_is_refused(service: RecommendationService) -> None:
