@@ -20,10 +20,20 @@ PRESETS: Final = repository_root() / "presets"
 TUNED: Final = Path("reports/tuning")
 """Folder in which `tune` writes a preset for each model."""
 SECTIONS: Final = frozenset(
-    {"build_interactions", "pretrain_item_embeddings", "cluster_items", "train", "robustness"}
+    {
+        "list_raw",
+        "ingest",
+        "build_interactions",
+        "split",
+        "pretrain_item_embeddings",
+        "cluster_items",
+        "train",
+        "recommend",
+        "robustness",
+    }
 )
-"""Sections that a preset may hold: those about the data set's events, the models and the noise, not
-about paths or the machine."""
+"""Sections that a preset may hold: those about the data set, the models and the noise, not about
+the registry, the nights or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
