@@ -64,8 +64,11 @@ help: ## show this
 comma := ,
 empty :=
 space := $(empty) $(empty)
-FETCH_IF_USED = if grep -qE '^[^\#]*data/raw/ml-100k' params.yaml && ! [ -d data/raw/ml-100k ]; then \
-	python -m pipeline_steps fetch-sample; fi
+# A sample that params.yaml reads is fetched. `preset` holds what the sections were before the preset.
+FETCH_IF_USED = for sample in ml-100k ml-1m groceries; do \
+	if ! [ -d "data/raw/$$sample" ] && sed '/^preset:/,/^[a-z]/d' params.yaml | \
+		grep -qE "^[^\#]*data/raw/$$sample([^[:alnum:]_-]|\$$)"; then \
+		python -m pipeline_steps fetch-sample "$$sample" || exit; fi; done
 
 run: .venv/.pipeline-stamp ## from raw logs to a registered champion and a report 
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { \

@@ -16,7 +16,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from diffrec_core.common.artifacts import write_text
 from diffrec_core.common.errors import ConfigError
-from pipeline_steps.params.presets import merged
+from pipeline_steps.params.presets import Preset, merged
 from pipeline_steps.params.root import Params
 from pipeline_steps.params.steps import AppliedPreset
 from pipeline_steps.runtime.sections import read_sections
@@ -44,24 +44,24 @@ def change(path: Path, overlay: Mapping[str, Any]) -> list[str]:
     return _save(path, document, before)
 
 
-def apply_preset(path: Path, name: str, overlay: Mapping[str, Any], *, dry_run: bool) -> list[str]:
+def apply_preset(path: Path, preset: Preset, *, dry_run: bool) -> list[str]:
     """Put a preset in place of the previous one; see `change`.
 
     Args:
         path: the file.
-        name: of the preset.
-        overlay: its sections; if empty, the values of before any preset are restored.
+        preset: if it holds nothing, the values of before any preset are restored.
         dry_run: write nothing.
     """
     document = _load(path)
     start = dict(leaves(document))
     _restore(document, document.pop(PRESET, None))
     before = dict(leaves(document))
-    _put(document, overlay)
-    if overlay:
+    _put(document, preset.overlay)
+    if preset.overlay:
         changed = _differences(before, dict(leaves(document)))
         replaced = {key: _styled(old) for key, (old, _) in changed.items()}
-        document[PRESET] = {"name": _styled(name), "before": replaced}
+        base = {"base": _styled(preset.base)} if preset.base else {}
+        document[PRESET] = {"name": _styled(preset.name), **base, "before": replaced}
     return _save(path, document, start, dry_run=dry_run)
 
 

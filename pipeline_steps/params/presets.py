@@ -20,18 +20,33 @@ PRESETS: Final = repository_root() / "presets"
 TUNED: Final = Path("reports/tuning")
 """Folder in which `tune` writes a preset for each model."""
 SECTIONS: Final = frozenset(
-    {"build_interactions", "pretrain_item_embeddings", "cluster_items", "train", "robustness"}
+    {
+        "list_raw",
+        "ingest",
+        "build_interactions",
+        "split",
+        "pretrain_item_embeddings",
+        "cluster_items",
+        "train",
+        "recommend",
+        "robustness",
+    }
 )
-"""Sections that a preset may hold: those about the data set's events, the models and the noise, not
-about paths or the machine."""
+"""Sections that a preset may hold: those about the data set, the models and the noise, not about
+the registry, the nights or the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """The name of a preset's file, and the sections with the keys that it sets."""
+    """The name of a preset's file, and the sections with the keys that it sets.
+
+    Attributes:
+        base: the preset that tuned settings lie over.
+    """
 
     name: str
     overlay: Mapping[str, Any]
+    base: str | None = None
 
     @property
     def models(self) -> frozenset[str]:
@@ -82,6 +97,14 @@ def read_tuned(folder: Path = TUNED) -> Preset:
     if not files:
         raise ConfigError(f"{folder} holds no results: `make tune` writes them")
     return Preset("tuned", reduce(merged, (read_preset(str(file)).overlay for file in files), {}))
+
+
+def over(preset: Preset, base: str | None, folder: Path = PRESETS) -> Preset:
+    """Put tuned settings over the preset with which they were found, if it is one of the folder."""
+    if base not in preset_names(folder):
+        return preset
+    below = read_preset(str(base), folder).overlay
+    return Preset(preset.name, merged(below, preset.overlay), base)
 
 
 def _path(name: str, folder: Path) -> Path:

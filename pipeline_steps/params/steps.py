@@ -45,6 +45,9 @@ class AppliedPreset(Config):
     name: str
     """The preset whose values params.yaml has now."""
 
+    base: str | None = None
+    """Of `tuned`: the preset that its values lie over."""
+
     before: dict[str, Any] = Field(default_factory=dict)
     """The values that it replaced, by dotted key."""
 

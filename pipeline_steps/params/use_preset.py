@@ -6,8 +6,9 @@
   python -m pipeline_steps use-preset NAME               make them
   python -m pipeline_steps use-preset --off              the settings of before any preset
 
-NAME may be the path of a file, or `tuned`: the results of all tuning studies. A preset replaces the
-previous one. Comments and all other keys stay, and the result is checked before it is written.
+NAME may be the path of a file, or `tuned`: the results of all tuning studies, over the preset
+that params.yaml has. Any other replaces that one. Comments and all other keys stay, and the result
+is checked before it is written.
 """
 
 import logging
@@ -17,7 +18,7 @@ from typing import Annotated
 
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.params.overlay import apply_preset
-from pipeline_steps.params.presets import PRESETS, Preset, preset_names, read_preset
+from pipeline_steps.params.presets import PRESETS, Preset, over, preset_names, read_preset
 from pipeline_steps.params.root import Params
 from pipeline_steps.runtime.command import POSITIONAL, Inputs
 
@@ -57,7 +58,9 @@ def run(inputs: UsePresetInputs, params: Path) -> None:
     if not inputs.preset and not inputs.off:
         raise ConfigError(f"name a preset, or --off; known: {', '.join(names)}")
     preset = Preset("", {}) if inputs.off else read_preset(str(inputs.preset), inputs.presets)
-    lines = apply_preset(params, preset.name, preset.overlay, dry_run=inputs.dry_run)
+    if inputs.preset == "tuned" and (applied := Params.load(params).preset):
+        preset = over(preset, applied.base or applied.name, inputs.presets)
+    lines = apply_preset(params, preset, dry_run=inputs.dry_run)
     for line in lines:
         log.info("%s", line)
     others = [name for name in Params.load(params).models if name not in preset.models]

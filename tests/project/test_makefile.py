@@ -85,3 +85,32 @@ def test_help_lists_targets_and_variables_with_their_defaults(make: Make) -> Non
     assert "\n  NIGHTS=3 " in output
     assert "\n  PYTHON= " in output
     assert "$" not in output
+
+
+BEFORE = "preset: {name: x, before: {list_raw.logs: [data/raw/ml-1m/*]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("params", "present", "fetched"),
+    [
+        ("list_raw: {logs: [data/raw/ml-100k/*.inter]}\n", "", ["ml-100k"]),
+        ("list_raw:\n  logs: [data/raw/groceries]\n", "", ["groceries"]),
+        ("list_raw:\n  logs:\n  - data/raw/groceries\n", "", ["groceries"]),
+        (f"{BEFORE}list_raw:\n  titles: data/raw/groceries/a # b\n", "", ["groceries"]),
+        (f"list_raw: {{logs: [/var/log/shop]}}\n{BEFORE}", "", []),
+        ("list_raw: {logs: [data/raw/groceries/*]}\n", "groceries", []),
+        ("list_raw: {logs: [data/raw/groceries-mine/*]}   # data/raw/ml-1m/\n", "", []),
+    ],
+)
+def test_a_sample_is_fetched_if_params_yaml_reads_it_and_it_is_not_there(
+    params: str, present: str, fetched: list[str], make: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text(params)
+    (tmp_path / "data" / "raw" / present).mkdir(parents=True)
+    for name in ("python", "dvc"):
+        program = tmp_path / ".venv" / "bin" / name
+        program.write_text(f'#!/usr/bin/env bash\necho "{name} $*"\n')
+        program.chmod(0o755)
+    output, _ = make("tune").communicate()
+    calls = [line for line in output.splitlines() if line.startswith("python ")]
+    assert calls == [f"python -m pipeline_steps fetch-sample {name}" for name in fetched]

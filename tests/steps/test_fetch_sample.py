@@ -1,23 +1,32 @@
 """fetch-sample as a command: a sample of our own, from a server on loopback or a wheel."""
 
+import io
+import json
 import os
 import pty
 import random
 import resource
+import shutil
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from pipeline_steps.params import use_preset
 from pipeline_steps.sample.fetch_sample import SAMPLES, Sample
 from tests.loopback import DIRECT, Site, serving, sha256, zipped
-from tests.raw_logs import REPOSITORY
+from tests.raw_logs import REPOSITORY, run_step
+from tests.steps.registries import call
 
 MEMBERS = ("in/ratings.dat", "in/movies.dat")
 MOVIES = "1::Les Misérables (1995)::Drama\n"
@@ -28,6 +37,7 @@ ARCHIVE = zipped(
         "in/code.py": b"raise SystemExit('not asked for')",
     }
 )
+TINY = Sample("", "", MEMBERS, "tiny is nobody's", "latin-1")
 WITH_SAMPLE = """
 import sys
 from pipeline_steps.__main__ import main
@@ -43,11 +53,12 @@ def start(
     origin: str,
     *arguments: str,
     archive: bytes = ARCHIVE,
+    like: Sample = TINY,
     environment: Mapping[str, str] | None = None,
     **options: Any,
 ) -> "subprocess.Popen[str]":
     """Start fetch-sample with one more sample, `tiny`."""
-    sample = Sample(origin, sha256(archive), MEMBERS, "latin-1")
+    sample = replace(like, origin=origin, sha256=sha256(archive))
     return subprocess.Popen(
         [sys.executable, "-c", WITH_SAMPLE.format(sample=sample), *(arguments or ("tiny",))],
         cwd=folder,
@@ -90,7 +101,7 @@ def test_members_are_extracted_as_utf8_and_not_fetched_again(tmp_path, site, url
     assert (first.returncode, again.returncode) == (0, 0), first.stderr
     assert raw(tmp_path) == WHOLE
     assert (tmp_path / "data/raw/tiny/movies.dat").read_text("utf-8") == MOVIES
-    assert "may not be redistributed" in first.stderr
+    assert TINY.terms in first.stderr
     assert "data/raw/tiny is there already" in again.stderr
     assert site.requests == 1
 
@@ -199,8 +210,14 @@ class TestFile:
     @pytest.mark.parametrize(
         ("source", "message"),
         [
-            ("nowhere.zip", "nowhere.zip is neither a sample (ml-100k, ml-1m, tiny) nor a file"),
-            ("mine.csv", "mine.csv is not the archive of a sample (ml-100k, ml-1m, tiny)"),
+            (
+                "nowhere.zip",
+                "nowhere.zip is neither a sample (ml-100k, ml-1m, groceries, tiny) nor a file",
+            ),
+            (
+                "mine.csv",
+                "mine.csv is not the archive of a sample (ml-100k, ml-1m, groceries, tiny)",
+            ),
         ],
     )
     def test_any_other_file_is_refused(self, tmp_path, source, message):
@@ -208,6 +225,19 @@ class TestFile:
         done = fetch(tmp_path, "http://127.0.0.1:1/", source)
         assert done.returncode == 3
         assert message in done.stderr
+
+
+def as_wheel(members: Mapping[str, bytes]) -> bytes:
+    """The wheel `tiny` 1, which holds files and asks for a package that nobody has."""
+    info = "tiny-1.dist-info"
+    data = {
+        **members,
+        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1\n"
+        b"Requires-Dist: not-to-be-had\n",
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    data[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in data).encode()
+    return zipped(data)
 
 
 class TestWheel:
@@ -218,16 +248,9 @@ class TestWheel:
 
     @pytest.fixture
     def wheel(self, tmp_path) -> bytes:
-        info = "tiny-1.dist-info"
-        data = {
-            "in/ratings.dat": random.Random(0).randbytes(200_000),
-            "in/movies.dat": b"",
-            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1\n"
-            b"Requires-Dist: not-to-be-had\n",
-            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        }
-        data[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in data).encode()
-        content = zipped(data)
+        content = as_wheel(
+            {"in/ratings.dat": random.Random(0).randbytes(200_000), "in/movies.dat": b""}
+        )
         (tmp_path / "tiny-1-py3-none-any.whl").write_bytes(content)
         return content
 
@@ -259,8 +282,83 @@ class TestWheel:
         assert raw(tmp_path) == []
 
 
+class TestGroceries:
+    """The members of the real wheel with few rows, fetched, then read as the preset says."""
+
+    @pytest.fixture
+    def wheel(self) -> bytes:
+        products = pl.DataFrame(
+            {
+                "product_id": [25671, 26093, 26190, 26355, 26426, 26540],
+                "product_category": "BREAD",
+                "product_type": ["ICE", "BREAD:ITALIAN/FRENCH", None, "COOKIES", "TEA", "MILK"],
+            }
+        )
+        lines = pl.DataFrame({"household_id": range(1, 21)}).join(products, how="cross")
+        transactions = lines.select(
+            "household_id",
+            "product_id",
+            pl.when(product_id=26540).then(0).otherwise(2).alias("quantity"),
+            (datetime(2017, 1, 1, 11, 53, 26) + pl.duration(hours=pl.int_range(pl.len())))
+            .dt.cast_time_unit("ns")
+            .alias("transaction_timestamp"),
+        )
+        names = SAMPLES["groceries"].members
+        frames = dict(zip(names, (transactions, products), strict=True))
+        return as_wheel({name: as_parquet(frame) for name, frame in frames.items()})
+
+    def fetched(self, folder: Path, wheel: bytes) -> Path:
+        (folder / "a.whl").write_bytes(wheel)
+        origin, sample = "http://127.0.0.1:1/", SAMPLES["groceries"]
+        done = fetch(folder, origin, "a.whl", archive=wheel, like=sample)
+        assert done.returncode == 0, done.stderr
+        assert "MIT" in done.stderr
+        assert "simulated" in done.stderr
+        return folder / "data/raw/tiny"
+
+    def test_files_are_kept_byte_for_byte(self, tmp_path, wheel):
+        folder = self.fetched(tmp_path, wheel)
+        with zipfile.ZipFile(io.BytesIO(wheel)) as content:
+            for name in SAMPLES["groceries"].members:
+                assert (folder / Path(name).name).read_bytes() == content.read(name)
+
+    def test_a_damaged_wheel_is_refused(self, tmp_path, wheel):
+        (tmp_path / "a.whl").write_bytes(wheel[:-1] + b"x")
+        sample = SAMPLES["groceries"]
+        done = fetch(tmp_path, "http://127.0.0.1:1/", "a.whl", archive=wheel, like=sample)
+        assert done.returncode == 3
+        assert "a.whl is not the archive of a sample" in done.stderr
+        assert raw(tmp_path) == []
+
+    def test_the_preset_reads_them_as_they_are(self, tmp_path, wheel):
+        self.fetched(tmp_path, wheel).rename(tmp_path / "data/raw/groceries")
+        shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+        assert call(use_preset, "groceries", "--params", tmp_path / "params.yaml").returncode == 0
+        reading = (
+            "list_raw --out raw.json",
+            "ingest --raw-manifest raw.json --events e --titles t --quarantine q --report r.json",
+            "build_interactions --events e --titles t --out i --report built.json",
+        )
+        for step in reading:
+            done = run_step(*step.split(), cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert (report["accepted"], report["rejected"]) == (120, 0)
+        built = json.loads((tmp_path / "built.json").read_text())
+        assert (built["users"], built["items"]) == (20, 5)
+        assert built["first"].startswith("2017-01-01T11:53:26")
+        items = pl.read_parquet(tmp_path / "i/items.parquet")
+        assert dict(items.select("item_id", "title").iter_rows())["26093"] == "BREAD:ITALIAN/FRENCH"
+
+
+def as_parquet(frame: pl.DataFrame) -> bytes:
+    file = io.BytesIO()
+    frame.write_parquet(file)
+    return file.getvalue()
+
+
 def test_samples_are_pinned():
-    assert list(SAMPLES) == ["ml-100k", "ml-1m"]
+    assert list(SAMPLES) == ["ml-100k", "ml-1m", "groceries"]
     for sample in SAMPLES.values():
         assert "==" in sample.origin or sample.origin.startswith("https://")
         assert len(sample.sha256) == 64

@@ -16,7 +16,11 @@ from pipeline_steps.params.root import Params
 PROJECT = Path(__file__).resolve().parents[2]
 PARAMS = PROJECT / "params.yaml"
 NAMES = list(presets.preset_names())
-BY_THE_AUTHORS = [name for name in NAMES if name != "ml-1m-tuned" and "ml-100k" not in name]
+BY_THE_AUTHORS = [
+    name
+    for name in NAMES
+    if name.startswith(("ml-1m", "amazon-book", "yelp")) and name != "ml-1m-tuned"
+]
 VARIANTS = ("diffrec", "t_diffrec", "l_diffrec", "lt_diffrec")
 
 # The names of the authors' checkpoints (preset, model, name), as far as they state settings.
@@ -105,7 +109,7 @@ def test_the_presets_that_are_promised_exist_and_say_what_they_are() -> None:
     promised = {
         f"{data}-{kind}" for data in ("ml-1m", "amazon-book", "yelp") for kind in ("clean", "noisy")
     }
-    promised |= {"ml-100k", "ml-100k-noisy", "ml-1m-tuned"}
+    promised |= {"ml-100k", "ml-100k-noisy", "ml-1m-tuned", "groceries"}
     assert set(NAMES) == promised | {"ml-1m-natural-noise", "ml-1m-random-noise"}
     for description in presets.preset_names().values():
         assert 10 < len(description) < 80

@@ -14,8 +14,8 @@ from ruamel.yaml.comments import CommentedMap
 
 from diffrec_core.common.errors import ConfigError
 from pipeline_steps.params import overlay, set_params, use_preset
-from pipeline_steps.params.overlay import change
-from pipeline_steps.params.presets import preset_names, read_preset
+from pipeline_steps.params.overlay import change, leaves
+from pipeline_steps.params.presets import PRESETS, preset_names, read_preset
 from tests.raw_logs import REPOSITORY
 from tests.steps.registries import call
 
@@ -55,8 +55,8 @@ def test_a_preset_changes_its_keys_and_keeps_comments_and_all_else(name: str, pa
     assert list(after) == list(before)
     overlay = read_preset(name).overlay
     assert {key for key in after if after[key] != before[key]} <= set(overlay)
-    for section, values in overlay.items():
-        assert values.items() <= after[section].items() or section == "train"
+    set_by_it = {key: value for key, value in leaves(overlay) if value != {}}
+    assert set_by_it.items() <= dict(leaves(after)).items()
     assert comments(text) == comments(PARAMS.read_text())
 
 
@@ -75,6 +75,25 @@ def test_nothing_stays_of_the_preset_before(name: str, params: Path, tmp_path: P
 @pytest.mark.parametrize("name", NAMES)
 def test_off_brings_back_what_was_there_before(name: str, params: Path) -> None:
     use(params, name)
+    use(params, "--off")
+    assert params.read_text() == PARAMS.read_text()
+
+
+def test_tuned_settings_lie_over_the_preset_that_they_were_tuned_with(
+    params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "reports" / "tuning" / "ease"
+    study.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    of_groceries = parse(PRESETS / "groceries.yaml")
+    use(params, "groceries")
+    for l2 in (3.0, 4.0):
+        (study / "preset.yaml").write_text(f"# t\ntrain: {{ease: {{l2: {l2}}}}}\n")
+        use(params, "tuned")
+        now = parse(params)
+        assert now["list_raw"]["logs"] == of_groceries["list_raw"]["logs"]
+        assert now["split"]["test_share"] == of_groceries["split"]["test_share"]
+        assert now["train"]["ease"]["l2"] == l2
     use(params, "--off")
     assert params.read_text() == PARAMS.read_text()
 
