@@ -11,9 +11,10 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.contest.advantage import would_switch
 from diffrec_core.contest.combined import combine
 from diffrec_core.contest.config import ContestConfig
-from diffrec_core.contest.evidence import log_evidence
+from diffrec_core.contest.evidence import log_evidence, standardised
 from diffrec_core.contest.night import Night
 from diffrec_core.contest.replay import evidence_by_night, replay
+from diffrec_core.contest.rounds import Contest
 from diffrec_core.contest.verdict import Verdict, verdict_json
 from tests.ledgers import METRIC, day, night_of, simulated
 
@@ -210,3 +211,55 @@ def test_a_night_that_is_not_there_is_refused() -> None:
         replay(BETTER, CONFIG, day(50))
     with pytest.raises(DataError, match="the ledger has no night"):
         replay([], CONFIG)
+
+
+def test_advantages_are_those_of_the_means_whatever_the_margin() -> None:
+    """A margin asks for more evidence; what the nights show stays what it is."""
+    margin = 0.01
+    plain, with_margin = replay(BETTER, CONFIG), replay(BETTER, ContestConfig(margin=margin))
+    for one, other in zip(plain.standings, with_margin.standings, strict=True):
+        assert one.advantage is not None
+        assert other.advantage is not None
+        assert other.advantage.mean == pytest.approx(one.advantage.mean, abs=2e-3)
+        assert other.evidence < one.evidence
+        assert one.would_switch is not None
+        assert other.would_switch is not None
+        assert other.would_switch > one.would_switch
+    first = replay(BETTER[:1], ContestConfig(margin=margin)).standings[0].would_switch
+    without = replay(BETTER[:1], CONFIG).standings[0].would_switch
+    assert first is not None
+    assert without is not None
+    assert first == pytest.approx(without + margin)
+
+
+def test_nights_of_two_kinds_are_not_put_together() -> None:
+    """What a back-test has left over does not turn the first real night into no evidence."""
+    small = simulated(3, {"ease": 0.01}, users=40)
+    nights = [replace(small[0], counts=False), *small[1:]]
+    rounds, left_out = combine(nights, CONFIG)
+    assert [(len(one.nights), one.nights[-1].counts) for one in rounds] == [(2, True)]
+    assert [one.night for one in left_out] == [day(0)]
+
+
+def test_what_would_switch_forgets_the_nights_that_will_be_past_the_horizon() -> None:
+    """With a horizon of 35 nights, 30 more leave the newest 5, whatever was before them."""
+    config = ContestConfig(horizon_nights=35)
+    contest, column = Contest(np.array([0]), 2, config), 1
+    nights = simulated(33, {"ease": 0.02})
+    for combined in combine(nights, config)[0]:
+        contest.judge(combined.as_round({"champion": 0, "ease": column}))
+    d, s = (window.in_order[:, 0, column] for window in (contest.differences, contest.scales))
+    scale, memory = float(contest.next_scales(60)[0, column]), float(contest.memory[0])
+    expected = would_switch(standardised(d, s)[-5:], scale, odds=20.0, memory=memory)
+    (standing,) = replay(nights, config).standings
+    assert standing.would_switch == pytest.approx(expected)
+    assert expected != would_switch(standardised(d, s), scale, odds=20.0, memory=memory)
+
+
+def test_only_nights_left_out_since_the_champion_became_champion_are_listed() -> None:
+    nights = [
+        replace(night, champion="champion" if number < 10 else "ease", left_out=reason)
+        for number, night in enumerate(BETTER)
+        for reason in ["rows" if number in (3, 12) else ""]
+    ]
+    assert [one.night for one in replay(nights, CONFIG).left_out] == [day(12)]
