@@ -65,3 +65,10 @@ def test_weekly_nights_make_longer_years() -> None:
 def test_what_a_ledger_lacks_is_said(nights: list[object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         error_rates(nights, CONFIG, seed=0)  # type: ignore[arg-type]
+
+
+def test_nights_until_a_gain_is_found_are_counted_from_1() -> None:
+    """The first night tells the spread, then nine are cut at three scales each."""
+    ledger = simulated(12, {"ease": 0.0})
+    (found,) = error_rates(ledger, CONFIG, seed=0, flips=4, gains=(2.0,)).found
+    assert (found.share, found.nights) == (1.0, 10.0)

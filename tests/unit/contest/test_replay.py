@@ -15,7 +15,7 @@ from diffrec_core.contest.evidence import log_evidence, standardised
 from diffrec_core.contest.night import Night
 from diffrec_core.contest.replay import evidence_by_night, replay
 from diffrec_core.contest.rounds import Contest
-from diffrec_core.contest.verdict import Verdict, verdict_json
+from diffrec_core.contest.verdict import Standing, Verdict, reason_of, verdict_json
 from tests.ledgers import METRIC, day, night_of, simulated
 
 CONFIG = ContestConfig()
@@ -73,6 +73,7 @@ def test_json_is_canonical_and_has_nine_digits() -> None:
     text = verdict_json(replay(BETTER, CONFIG))
     content = json.loads(text)
     assert content["night"] == "2026-01-20"
+    assert content["settings"]["metric"] == METRIC
     assert content["switch_to"] == "ease"
     assert set(content) == set(Verdict.__slots__)
     for standing in content["standings"]:
@@ -138,44 +139,6 @@ def test_a_guard_keeps_a_recipe_back() -> None:
     )
 
 
-def test_small_nights_are_put_together() -> None:
-    small = simulated(12, {"ease": 0.01}, users=20)
-    rounds, left_out = combine(small, CONFIG)
-    assert [(one.night, one.users) for one in rounds] == [(day(n), 60) for n in (2, 5, 8, 11)]
-    assert left_out == ()
-    verdict = replay(small[:11], CONFIG)
-    assert verdict.standings[0].nights == 3
-    assert [one.reason for one in verdict.left_out] == [
-        "40 users so far, contest.min_users = 50 are needed"
-    ] * 2
-
-
-def test_a_round_is_what_its_users_would_be_on_one_night() -> None:
-    rng = np.random.default_rng(0)
-    values = {recipe: rng.random(60) for recipe in ("champion", "ease", "ials")}
-    parts = [slice(0, 10), slice(10, 35), slice(35, 60)]
-    nights = [
-        night_of(number, {recipe: array[part] for recipe, array in values.items()})
-        for number, part in enumerate(parts)
-    ]
-    columns = {"champion": 0, "ease": 1, "ials": 2}
-    (found,), _ = combine(nights, CONFIG)
-    (whole,), _ = combine([night_of(0, values)], CONFIG)
-    one, other = found.as_round(columns), whole.as_round(columns)
-    np.testing.assert_allclose(one.values, other.values)
-    np.testing.assert_allclose(one.within, other.within)
-    assert one.users == other.users == 60
-
-
-def test_a_round_ends_when_the_contestants_change() -> None:
-    nights = [*simulated(1, {"ease": 0.0}, users=30), *simulated(3, {"ials": 0.0}, users=30)[1:]]
-    rounds, left_out = combine(nights, CONFIG)
-    assert [one.night for one in rounds] == [day(2)]
-    assert left_out[0].reason == (
-        "30 users when the contestants changed, contest.min_users = 50 are needed"
-    )
-
-
 def test_a_challenger_that_comes_later_begins_without_evidence() -> None:
     nights = [*simulated(10, {"ease": 0.0}), *simulated(14, {"ease": 0.0, "ials": 0.05})[10:]]
     by_name = {standing.recipe: standing for standing in replay(nights, CONFIG).standings}
@@ -232,15 +195,6 @@ def test_advantages_are_those_of_the_means_whatever_the_margin() -> None:
     assert first == pytest.approx(without + margin)
 
 
-def test_nights_of_two_kinds_are_not_put_together() -> None:
-    """What a back-test has left over does not turn the first real night into no evidence."""
-    small = simulated(3, {"ease": 0.01}, users=40)
-    nights = [replace(small[0], counts=False), *small[1:]]
-    rounds, left_out = combine(nights, CONFIG)
-    assert [(len(one.nights), one.nights[-1].counts) for one in rounds] == [(2, True)]
-    assert [one.night for one in left_out] == [day(0)]
-
-
 def test_what_would_switch_forgets_the_nights_that_will_be_past_the_horizon() -> None:
     """With a horizon of 35 nights, 30 more leave the newest 5, whatever was before them."""
     config = ContestConfig(horizon_nights=35)
@@ -263,3 +217,13 @@ def test_only_nights_left_out_since_the_champion_became_champion_are_listed() ->
         for reason in ["rows" if number in (3, 12) else ""]
     ]
     assert [one.night for one in replay(nights, CONFIG).left_out] == [day(12)]
+
+
+def test_the_reason_says_what_stood_in_the_way() -> None:
+    standing = Standing("ease-1", "Ease", 8, 23.4, None, None, "")
+    largest = "the champion stays: largest evidence 23.4 : 1, of Ease; 20 : 1 is needed"
+    assert reason_of([standing], None, 20.0) == f"{largest}, and 9 nights; it has 8"
+    long = replace(standing, nights=9)
+    assert reason_of([long], None, 20.0) == f"{largest}, but this night does not count"
+    expected = "Ease becomes champion: evidence 23.4 : 1, 20 : 1 is needed"
+    assert reason_of([long], "ease-1", 20.0) == expected
