@@ -67,6 +67,17 @@ def standardised(differences: Floats, scales: Floats) -> Floats:
     return x
 
 
+def pairs_of(values: Floats) -> Floats:
+    """Differences of all pairs (..., P) of (..., M) values, each pair once.
+
+    >>> pairs_of(np.array([5.0, 3.0, 2.0])).tolist()
+    [2.0, 3.0, 1.0]
+    """
+    one, other = np.triu_indices(values.shape[-1], 1)
+    differences: Floats = values[..., one] - values[..., other]
+    return differences
+
+
 def memory(differences: Floats) -> Floats:
     """f: variance of the means of weeks, in units of that of independent nights; at least 1.
 
@@ -74,7 +85,7 @@ def memory(differences: Floats) -> Floats:
     newest; one in which a pair was not measured each night is left out for the pair.
 
     Args:
-        differences: (T, R, M, M) of all pairs, oldest first; NaN: not measured.
+        differences: (T, R, P) see `pairs_of`, oldest first; NaN: not measured.
 
     Returns:
         (R,) pooled over the pairs.
@@ -82,7 +93,7 @@ def memory(differences: Floats) -> Floats:
     n_weeks, n_contests = len(differences) // _WEEK, differences.shape[1]
     if n_weeks < _LEAST_WEEKS:
         return np.ones(n_contests)
-    pairs = differences[-n_weeks * _WEEK :].reshape(n_weeks, _WEEK, n_contests, -1)
+    pairs = differences[-n_weeks * _WEEK :].reshape(n_weeks, _WEEK, *differences.shape[1:])
     means = pairs.mean(axis=1)
     is_whole = ~np.isnan(means)
     weeks = is_whole.sum(axis=0)

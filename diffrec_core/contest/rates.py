@@ -21,7 +21,7 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.common.rng import generator
 from diffrec_core.contest.combined import Combined, combine
 from diffrec_core.contest.config import ContestConfig
-from diffrec_core.contest.evidence import Floats, Indices, memory
+from diffrec_core.contest.evidence import Floats, Indices, memory, pairs_of
 from diffrec_core.contest.night import Night, in_order
 from diffrec_core.contest.rounds import Contest, Round, play
 
@@ -151,9 +151,8 @@ def _centre(
     values = np.concatenate([one.values for one in rounds])
     differences = values - values[:, :1]
     differences -= np.nanmean(differences, axis=0)
-    pairs = differences[:, None, :, None] - differences[:, None, None, :]
     is_long = len(rounds) >= _LEAST_WEEKS * _WEEK
-    together = _WEEK if is_long and memory(pairs)[0] > _HAS_MEMORY else 1
+    together = _WEEK if is_long and memory(pairs_of(differences[:, None]))[0] > _HAS_MEMORY else 1
     blocks = -(-len(rounds) // together)
     drawn = generator(seed, "flips").integers(2, size=(blocks, flips)) * 2.0 - 1.0
     signs = np.repeat(drawn, together, axis=0)[: len(rounds)]

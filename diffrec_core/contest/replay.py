@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 
 from diffrec_core.common.errors import DataError
-from diffrec_core.contest.advantage import SOON_NIGHTS, advantage, would_switch
+from diffrec_core.contest.advantage import SOON_NIGHTS, Advantage, advantage, would_switch
 from diffrec_core.contest.combined import Combined, LeftOut, combine
 from diffrec_core.contest.config import ContestConfig
 from diffrec_core.contest.evidence import Floats, standardised, threshold
@@ -42,8 +42,8 @@ def replay(nights: Sequence[Night], config: ContestConfig, until: date | None = 
         return _verdict(read[-1], rounds, steps[0], left_out, config)
     return Verdict(
         night=read[-1].night,
-        metric=config.metric,
         champion=read[-1].champion,
+        settings=config.model_dump(mode="json"),
         reason="the champion stays: none of its nights counts yet",
         odds=threshold(config, 1),
         left_out=left_out,
@@ -111,8 +111,8 @@ def _verdict(
     start = _start(rounds)
     return Verdict(
         night=night.night,
-        metric=config.metric,
         champion=night.champion,
+        settings=config.model_dump(mode="json"),
         level=float(contest.level()[0, 0]),
         switch_to=winner if is_new else None,
         reason=reason_of(standings, winner if is_new else None, odds),
@@ -135,27 +135,37 @@ def _standings(
 ) -> tuple[Standing, ...]:
     recipes, contest, log_e = last
     names = {one.recipe: one.name for one in rounds[-1].nights[-1].contestants}
-    horizon, odds = config.horizon_nights, threshold(config, len(names) - 1)
-    users = median(combined.users for combined in rounds[-horizon:])
-    scales, memory = contest.next_scales(max(1, round(users))), float(contest.memory[0])
-    soon = min(SOON_NIGHTS, horizon)
+    users = median(combined.users for combined in rounds[-config.horizon_nights :])
+    scales = contest.next_scales(max(1, round(users)))[0]
+    odds, kept_back = threshold(config, len(names) - 1), rounds[-1].kept_back
     standings = []
     for recipe, evidence in _by_recipe(rounds[-1], recipes, log_e).items():
         column = recipes.index(recipe)
-        d, s = contest.differences.in_order[:, 0, column], contest.scales.in_order[:, 0, column]
-        staying = standardised(d, s)[max(0, len(d) - (horizon - soon)) :]
-        needed = would_switch(
-            staying, float(scales[0, column]), odds=odds, memory=memory, nights=soon
-        )
         standings.append(
             Standing(
                 recipe=recipe,
                 name=names[recipe],
                 nights=int(contest.nights[0, column]),
                 evidence=math.exp(evidence),
-                advantage=advantage(d + config.margin, s, odds=odds, memory=memory),
-                would_switch=None if needed is None else config.margin + needed,
-                kept_back=rounds[-1].kept_back.get(recipe, ""),
+                advantage=_advantage(contest, column, odds),
+                would_switch=_would_switch(contest, column, float(scales[column]), odds),
+                kept_back=kept_back.get(recipe, ""),
             )
         )
     return tuple(standings)
+
+
+def _advantage(contest: Contest, column: int, odds: float) -> Advantage | None:
+    d, s = (window.in_order[:, 0, column] for window in (contest.differences, contest.scales))
+    return advantage(d + contest.config.margin, s, odds=odds, memory=float(contest.memory[0]))
+
+
+def _would_switch(contest: Contest, column: int, scale: float, odds: float) -> float | None:
+    """See `advantage.would_switch`; the oldest nights give way to those to come."""
+    d, s = (window.in_order[:, 0, column] for window in (contest.differences, contest.scales))
+    horizon, margin = contest.config.horizon_nights, contest.config.margin
+    soon = min(SOON_NIGHTS, horizon)
+    staying = standardised(d, s)[max(0, len(d) - (horizon - soon)) :]
+    memory = float(contest.memory[0])
+    needed = would_switch(staying, scale, odds=odds, memory=memory, nights=soon)
+    return None if needed is None else margin + needed

@@ -17,6 +17,7 @@ from diffrec_core.contest.evidence import (
     Indices,
     log_evidence,
     memory,
+    pairs_of,
     standardised,
     threshold,
 )
@@ -164,7 +165,7 @@ class Contest:
         self._levels.add(np.where(is_level, night.levels, 0.0))
         self._levelled.add(is_level.astype(np.float64))
         if self.with_memory:
-            self._pairs.add(night.values[:, :, None] - night.values[:, None, :])
+            self._pairs.add(pairs_of(night.values))
 
     def _of_champions(self, values: Floats) -> Floats:
         return values[self._each, self.champions][:, None]

@@ -1,6 +1,6 @@
 """What a night decides: the verdict, its reason in words, and its JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -43,8 +43,8 @@ class Verdict:
 
     Attributes:
         night: the last one that was read.
-        metric: what is compared.
         champion: of that night.
+        settings: of the contest, which the decision depends on besides the ledger.
         reason: in words.
         odds: evidence that a switch needs, as odds to 1.
         level: the champion's mean metric over the nights of the horizon; None before the first.
@@ -55,8 +55,8 @@ class Verdict:
     """
 
     night: date
-    metric: str
     champion: str
+    settings: Mapping[str, Any]
     reason: str
     odds: float
     level: float | None = None

@@ -43,7 +43,7 @@ def ledgers(draw: st.DrawFn, *, most: int = 16) -> list[Night]:
     return nights
 
 
-@effort(60)
+@effort(25)
 @given(ledgers(), st.randoms(use_true_random=False))
 def test_order_and_repetition_of_lines_change_no_decision(
     nights: list[Night], chance: random.Random

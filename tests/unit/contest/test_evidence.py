@@ -14,6 +14,7 @@ from diffrec_core.contest.evidence import (
     Floats,
     log_evidence,
     memory,
+    pairs_of,
     standardised,
     threshold,
 )
@@ -199,14 +200,13 @@ def test_memory_is_the_variance_of_weeks_by_that_of_nights(keep: float) -> None:
         nights.append(keep * nights[-1] + rng.standard_normal(3))
     values = np.array(nights)
     differences = values[:, :, None] - values[:, None, :]
-    found = memory(differences[:, None])
+    found = memory(pairs_of(values[:, None]))
     assert found.tolist() == pytest.approx([memory_by_loops(differences)])
     assert (found[0] > 2.0) == (keep > 0.0)
-    assert memory(differences[:27, None]).tolist() == [1.0]
+    assert memory(pairs_of(values[:27, None])).tolist() == [1.0]
     # a recipe that came late has no weeks yet, and changes nothing
-    late = np.full((60, 1, 4, 4), np.nan)
-    late[:, 0, :3, :3] = differences
-    assert memory(late).tolist() == pytest.approx(found.tolist())
+    late = np.concatenate([values, np.full((60, 1), np.nan)], axis=1)
+    assert memory(pairs_of(late[:, None])).tolist() == pytest.approx(found.tolist())
 
 
 def test_nights_with_memory_are_weaker_evidence() -> None:

@@ -1,11 +1,8 @@
-"""Error rates on a ledger, and in simulated years."""
+"""Error rates on the nights of a ledger."""
 
 import numpy as np
 import pytest
 
-from benchmarks.contest.policies import contest, policies
-from benchmarks.contest.worlds import WORLDS, constant, measure
-from benchmarks.gate import figures_of
 from diffrec_core.common.errors import DataError
 from diffrec_core.contest.config import ContestConfig
 from diffrec_core.contest.rates import error_rates
@@ -70,34 +67,8 @@ def test_what_a_ledger_lacks_is_said(nights: list[object], message: str) -> None
         error_rates(nights, CONFIG, seed=0)  # type: ignore[arg-type]
 
 
-def test_simulated_years_have_the_error_rate_and_the_delays_that_are_promised() -> None:
-    """Between equals a switch in about four years; +5 % in 21 to 25 nights at 150 users."""
-    world = WORLDS["recall"]
-    equal = measure(constant(300, 0.0, 0.0, 0.0, 0.0), 150, world, 1)
-    switches = figures_of("equal", equal, contest(equal, config=CONFIG))["switches_equal"]
-    assert 0.08 < switches < 0.30
-    better = measure(constant(300, 0.0, 0.05, nights=60), 150, world, 2)
-    nights = figures_of(0.05, better, contest(better, config=CONFIG))["nights_to_5%"]
-    assert 19 <= nights <= 27
-    worse = measure(constant(100, 0.0, -0.5, nights=100), 150, world, 3)
-    assert contest(worse, config=CONFIG).max() == 0
-
-
-def test_every_policy_finds_what_is_much_better_but_the_one_that_never_looks() -> None:
-    better = measure(constant(20, 0.0, 0.5, nights=100), 500, WORLDS["ndcg"], 0)
-    for name, policy in policies(CONFIG).items():
-        champions = policy(better)
-        assert champions.shape == (20, 100)
-        assert champions[:, -1].tolist() == [int(name != "never")] * 20, name
-
-
-def test_regret_and_delays_by_hand() -> None:
-    years = measure(constant(1, 0.0, 0.1, nights=4), 100, WORLDS["ndcg"], 0)
-    champions = np.array([[0, 0, 1, 1]])
-    # the recipe that serves a night was chosen after the one before: three of four nights lose .1
-    drift = figures_of("drift", years, champions)
-    assert drift["regret"] == pytest.approx(7.5)
-    assert drift["switches"] == pytest.approx(365 / 4)
-    found = figures_of(0.1, years, champions)
-    assert found == {"nights_to_10%": 3.0, "found_in_30_10%": 1.0}
-    assert figures_of("worse", years, champions)["years_to_worse"] == 1.0
+def test_nights_until_a_gain_is_found_are_counted_from_1() -> None:
+    """The first night tells the spread, then nine are cut at three scales each."""
+    ledger = simulated(12, {"ease": 0.0})
+    (found,) = error_rates(ledger, CONFIG, seed=0, flips=4, gains=(2.0,)).found
+    assert (found.share, found.nights) == (1.0, 10.0)

@@ -11,10 +11,11 @@ from diffrec_core.common.errors import DataError
 from diffrec_core.contest.advantage import would_switch
 from diffrec_core.contest.combined import combine
 from diffrec_core.contest.config import ContestConfig
-from diffrec_core.contest.evidence import log_evidence
+from diffrec_core.contest.evidence import log_evidence, standardised
 from diffrec_core.contest.night import Night
 from diffrec_core.contest.replay import evidence_by_night, replay
-from diffrec_core.contest.verdict import Verdict, verdict_json
+from diffrec_core.contest.rounds import Contest
+from diffrec_core.contest.verdict import Standing, Verdict, reason_of, verdict_json
 from tests.ledgers import METRIC, day, night_of, simulated
 
 CONFIG = ContestConfig()
@@ -72,6 +73,7 @@ def test_json_is_canonical_and_has_nine_digits() -> None:
     text = verdict_json(replay(BETTER, CONFIG))
     content = json.loads(text)
     assert content["night"] == "2026-01-20"
+    assert content["settings"]["metric"] == METRIC
     assert content["switch_to"] == "ease"
     assert set(content) == set(Verdict.__slots__)
     for standing in content["standings"]:
@@ -137,44 +139,6 @@ def test_a_guard_keeps_a_recipe_back() -> None:
     )
 
 
-def test_small_nights_are_put_together() -> None:
-    small = simulated(12, {"ease": 0.01}, users=20)
-    rounds, left_out = combine(small, CONFIG)
-    assert [(one.night, one.users) for one in rounds] == [(day(n), 60) for n in (2, 5, 8, 11)]
-    assert left_out == ()
-    verdict = replay(small[:11], CONFIG)
-    assert verdict.standings[0].nights == 3
-    assert [one.reason for one in verdict.left_out] == [
-        "40 users so far, contest.min_users = 50 are needed"
-    ] * 2
-
-
-def test_a_round_is_what_its_users_would_be_on_one_night() -> None:
-    rng = np.random.default_rng(0)
-    values = {recipe: rng.random(60) for recipe in ("champion", "ease", "ials")}
-    parts = [slice(0, 10), slice(10, 35), slice(35, 60)]
-    nights = [
-        night_of(number, {recipe: array[part] for recipe, array in values.items()})
-        for number, part in enumerate(parts)
-    ]
-    columns = {"champion": 0, "ease": 1, "ials": 2}
-    (found,), _ = combine(nights, CONFIG)
-    (whole,), _ = combine([night_of(0, values)], CONFIG)
-    one, other = found.as_round(columns), whole.as_round(columns)
-    np.testing.assert_allclose(one.values, other.values)
-    np.testing.assert_allclose(one.within, other.within)
-    assert one.users == other.users == 60
-
-
-def test_a_round_ends_when_the_contestants_change() -> None:
-    nights = [*simulated(1, {"ease": 0.0}, users=30), *simulated(3, {"ials": 0.0}, users=30)[1:]]
-    rounds, left_out = combine(nights, CONFIG)
-    assert [one.night for one in rounds] == [day(2)]
-    assert left_out[0].reason == (
-        "30 users when the contestants changed, contest.min_users = 50 are needed"
-    )
-
-
 def test_a_challenger_that_comes_later_begins_without_evidence() -> None:
     nights = [*simulated(10, {"ease": 0.0}), *simulated(14, {"ease": 0.0, "ials": 0.05})[10:]]
     by_name = {standing.recipe: standing for standing in replay(nights, CONFIG).standings}
@@ -210,3 +174,56 @@ def test_a_night_that_is_not_there_is_refused() -> None:
         replay(BETTER, CONFIG, day(50))
     with pytest.raises(DataError, match="the ledger has no night"):
         replay([], CONFIG)
+
+
+def test_advantages_are_those_of_the_means_whatever_the_margin() -> None:
+    """A margin asks for more evidence; what the nights show stays what it is."""
+    margin = 0.01
+    plain, with_margin = replay(BETTER, CONFIG), replay(BETTER, ContestConfig(margin=margin))
+    for one, other in zip(plain.standings, with_margin.standings, strict=True):
+        assert one.advantage is not None
+        assert other.advantage is not None
+        assert other.advantage.mean == pytest.approx(one.advantage.mean, abs=2e-3)
+        assert other.evidence < one.evidence
+        assert one.would_switch is not None
+        assert other.would_switch is not None
+        assert other.would_switch > one.would_switch
+    first = replay(BETTER[:1], ContestConfig(margin=margin)).standings[0].would_switch
+    without = replay(BETTER[:1], CONFIG).standings[0].would_switch
+    assert first is not None
+    assert without is not None
+    assert first == pytest.approx(without + margin)
+
+
+def test_what_would_switch_forgets_the_nights_that_will_be_past_the_horizon() -> None:
+    """With a horizon of 35 nights, 30 more leave the newest 5, whatever was before them."""
+    config = ContestConfig(horizon_nights=35)
+    contest, column = Contest(np.array([0]), 2, config), 1
+    nights = simulated(33, {"ease": 0.02})
+    for combined in combine(nights, config)[0]:
+        contest.judge(combined.as_round({"champion": 0, "ease": column}))
+    d, s = (window.in_order[:, 0, column] for window in (contest.differences, contest.scales))
+    scale, memory = float(contest.next_scales(60)[0, column]), float(contest.memory[0])
+    expected = would_switch(standardised(d, s)[-5:], scale, odds=20.0, memory=memory)
+    (standing,) = replay(nights, config).standings
+    assert standing.would_switch == pytest.approx(expected)
+    assert expected != would_switch(standardised(d, s), scale, odds=20.0, memory=memory)
+
+
+def test_only_nights_left_out_since_the_champion_became_champion_are_listed() -> None:
+    nights = [
+        replace(night, champion="champion" if number < 10 else "ease", left_out=reason)
+        for number, night in enumerate(BETTER)
+        for reason in ["rows" if number in (3, 12) else ""]
+    ]
+    assert [one.night for one in replay(nights, CONFIG).left_out] == [day(12)]
+
+
+def test_the_reason_says_what_stood_in_the_way() -> None:
+    standing = Standing("ease-1", "Ease", 8, 23.4, None, None, "")
+    largest = "the champion stays: largest evidence 23.4 : 1, of Ease; 20 : 1 is needed"
+    assert reason_of([standing], None, 20.0) == f"{largest}, and 9 nights; it has 8"
+    long = replace(standing, nights=9)
+    assert reason_of([long], None, 20.0) == f"{largest}, but this night does not count"
+    expected = "Ease becomes champion: evidence 23.4 : 1, 20 : 1 is needed"
+    assert reason_of([long], "ease-1", 20.0) == expected
