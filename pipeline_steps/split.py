@@ -76,8 +76,8 @@ def _warn_of_seen(part: str, facts: Mapping[str, Any]) -> None:
         return
     text = (
         f"{part}: of {seen} of {count} interactions the user had seen the item before that part: "
-        f"they are no targets, as nobody would recommend these items. Which events mean that an "
-        f"item was seen: build_interactions.seen_event_types"
+        f"they are no targets, since models are judged by items that are new to a user. Which "
+        f"events mean that an item was seen: build_interactions.seen_event_types"
     )
     if seen == count:
         raise DataError(text)

@@ -87,13 +87,16 @@ def judge(values: Floats, policies: Mapping[str, Indices]) -> dict[str, Served]:
     return served
 
 
-def change_and_error(differences: Sequence[float]) -> tuple[float, float]:
-    """Mean of nights' differences and its standard error over nights.
+def change_and_error(differences: Sequence[float]) -> tuple[float, float | None]:
+    """Mean of nights' differences and its standard error over nights; None of fewer than two.
 
     >>> mean, error = change_and_error([1.0, 2.0, 3.0])
     >>> mean, round(error, 4)
     (2.0, 0.5774)
+    >>> change_and_error([1.0])
+    (1.0, None)
     """
     array = np.asarray(differences, dtype=np.float64)
-    error = array.std(ddof=1) / np.sqrt(len(array)) if len(array) > 1 else np.nan
-    return float(array.mean()), float(error)
+    if len(array) < 2:
+        return float(array.mean()), None
+    return float(array.mean()), float(array.std(ddof=1) / np.sqrt(len(array)))

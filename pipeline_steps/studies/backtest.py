@@ -75,7 +75,8 @@ def run(inputs: BacktestInputs, params: Params) -> Report:
             leader = max(record.metrics, key=lambda name: record.metrics[name])
             advance(number, f"{start:%Y-%m-%d}: {record.users} users, {leader} leads")
     ledger = backtest.ledger()
-    results = results_of(backtest.records, ledger, params.contest, period=inputs.period)
+    names = [recipe.name for recipe in recipes]
+    results = results_of(names, backtest.records, ledger, params.contest, period=inputs.period)
     write_text(inputs.out / "nights.jsonl", "".join(map(line_of, ledger)))
     write_nights(inputs.out / "nights.csv", backtest.records)
     write_json(inputs.out / "results.json", results)

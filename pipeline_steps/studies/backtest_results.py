@@ -28,17 +28,22 @@ CONTEST: Final = "contest"
 
 
 def results_of(
-    records: Sequence[Record], ledger: Sequence[Night], config: ContestConfig, *, period: str
+    names: Sequence[str],
+    records: Sequence[Record],
+    ledger: Sequence[Night],
+    config: ContestConfig,
+    *,
+    period: str,
 ) -> dict[str, Any]:
     """All results; nights on which nobody with a history came are left out.
 
     Args:
+        names: of the recipes; the first one is champion at first.
         records: of the nights.
         ledger: the same as the contest kept them.
         config: of the contest.
         period: of a night, day or week.
     """
-    names = list(records[0].metrics)
     pairs = [(r, n) for r, n in zip(records, ledger, strict=True) if r.users]
     values = np.array([[record.metrics[name] for name in names] for record, _ in pairs])
     by_id = {one.recipe: names.index(one.name) for one in ledger[0].contestants}
@@ -82,7 +87,9 @@ def _older(records: Sequence[Record], name: str) -> dict[str, Any]:
     for age in ages:
         both = [(r.metrics[name], r.aged[name][age]) for r in records if age in r.aged[name]]
         fresh = float(np.mean([new for new, _ in both]))
-        change, error = change_and_error([(old - new) / fresh for new, old in both if fresh])
+        if not fresh:
+            continue
+        change, error = change_and_error([(old - new) / fresh for new, old in both])
         older[str(age)] = {"change": change, "error": error, "nights": len(both)}
     return older
 
@@ -112,7 +119,8 @@ def log_results(results: dict[str, Any]) -> None:
     )
     for name, one in sorted(results["recipes"].items(), key=lambda item: -item[1]["mean"]):
         older = "".join(
-            f", {age} days older {of['change']:+.1%} ± {of['error']:.1%}"
+            f", {age} days older {of['change']:+.1%}"
+            + (f" ± {of['error']:.1%}" if of["error"] is not None else "")
             for age, of in one["older"].items()
         )
         log.info("recipe %-20s %.4f, %.1f s a fit%s", name, one["mean"], one["seconds"], older)
