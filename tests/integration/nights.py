@@ -224,8 +224,14 @@ def _hold_next_training(story: Story) -> list[int]:
 def _kill_task(story: Story) -> None:
     """Airflow's process of the task, and the command that shows the work; wait for the next try."""
     task = f"/dags/{DAG}/dagRuns/night-2/taskInstances/train.diffrec"
-    ti = story.airflow.api.call("GET", task)
-    _kill(story.processes("airflow worker --", ti["id"]))
+
+    def of_this_try() -> list[int]:  # each try has an id of its own
+        found: list[int] = story.processes(
+            "airflow worker --", story.airflow.api.call("GET", task)["id"]
+        )
+        return found
+
+    _kill(wait_until(of_this_try, seconds=600, what="Airflow's process of the task is there"))
     _kill(story.processes("pipeline_steps run-stage", "train@diffrec"))
     logs = story.airflow.home / "logs" / f"dag_id={DAG}/run_id=night-2/task_id=train.diffrec"
     wait_until(
