@@ -59,9 +59,11 @@ in_root() {
 export -f in_root
 export home clone SHARE PASS_ENV
 
-# timed WHERE PYTHON LABEL COMMAND ...: run it, with its output in a log, and keep its exit code.
+# timed WHERE PYTHON LABEL COMMAND ...: run it, with its output in a log, and keep its exit code
+# (`code` is the last one's).
 timed() {
-  local log start=$SECONDS code=0
+  local log start=$SECONDS
+  code=0
   log=$ROOTS_DIR/$1-$(tr ' /' '--' <<<"$3").log
   echo "$1: $3 (log: $log) ..."
   "${@:4}" >"$log" 2>&1 || code=$?
@@ -74,7 +76,8 @@ base_image() {
   local context=$ROOTS_DIR/base
   mkdir -p "$context"
   printf 'FROM scratch\nADD root.tar /\n' >"$context/Dockerfile"
-  tar -C "$1" --exclude=".$home" --exclude='./proc/*' -cf "$context/root.tar" . &&
+  tar -C "$1" --exclude=".$home" --exclude='./proc/*' --exclude='./tmp/*' --exclude='./var/tmp/*' \
+    -cf "$context/root.tar" . &&
     "$(bash scripts/container_engine.sh)" build --tag diffrec-base "$context"
 }
 
@@ -97,8 +100,10 @@ done
 
 if [ -n "$IMAGES" ]; then
   timed images 3.11 "make images" build_images
-  timed images 3.11 "pipeline" bash scripts/test_images.sh pipeline
-  timed images 3.11 "airflow" bash scripts/test_images.sh airflow
+  if [ "$code" = 0 ]; then
+    timed images 3.11 "pipeline" bash scripts/test_images.sh pipeline
+    timed images 3.11 "airflow" bash scripts/test_images.sh airflow
+  fi
 fi
 
 printf '\n%-10s %-8s %-22s %4s %8s\n' root Python command exit minutes
