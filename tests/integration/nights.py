@@ -187,7 +187,7 @@ def night_2(story: Story, events: list[Event]) -> None:
     story.airflow.start_scheduler()
     story.airflow.wait(DAG, "night-2")
     # what the killed scheduler has left waits for it for ever
-    _kill([pid for pid in story.processes("airflow") if pid in left])
+    _kill([pid for pid in processes("airflow") if pid in left])
     story.note("night-2")
 
 
@@ -225,11 +225,9 @@ def _kill_task(story: Story) -> None:
     """Airflow's process of the task, and the command that shows the work; wait for the next try."""
     task = f"/dags/{DAG}/dagRuns/night-2/taskInstances/train.diffrec"
 
-    def of_this_try() -> list[int]:  # each try has an id of its own
-        found: list[int] = story.processes(
-            "airflow worker --", story.airflow.api.call("GET", task)["id"]
-        )
-        return found
+    def of_this_try() -> list[int]:
+        # by the id, which each try has of its own: Airflow hides what else would tell whose it is
+        return processes("airflow worker --", story.airflow.api.call("GET", task)["id"])
 
     _kill(wait_until(of_this_try, seconds=600, what="Airflow's process of the task is there"))
     _kill(story.processes("pipeline_steps run-stage", "train@diffrec"))
