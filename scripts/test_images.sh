@@ -6,7 +6,6 @@ engine=$(bash "$(dirname "$0")/container_engine.sh")
 
 # in_image IMAGE COMMAND ...: run it in a new container, which is removed afterwards.
 in_image() {
-  local container
   # shellcheck disable=SC2086 # several options in one variable
   if [ "$engine" = buildah ]; then
     container=$(buildah from --pull-never "$1")
