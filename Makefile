@@ -198,7 +198,7 @@ demo-nights: .venv/.pipeline-stamp .venv-airflow/.stamp ## replay the sample nig
 	@[ -d data/raw/ml-100k ] || python -m pipeline_steps fetch-sample
 	@$(AIRFLOW) PYTHONPATH="$$PWD" .venv/bin/python -m scripts.replay_nights --port "$(AIRFLOW_PORT)" \
 		--gpu-slots "$(GPU_SLOTS)" \
-		--nights "$(NIGHTS)" --every "$(EVERY)" --models $(or $(MODELS),popularity ease diffrec)
+		--nights "$(NIGHTS)" --every "$(EVERY)" --models $(or $(MODELS),popularity t_ease diffrec)
 
 lock: ## resolve requirements/*.in again (UPGRADE=1: to the newest versions)
 	@UPGRADE="$(UPGRADE)" bash requirements/lock.sh

@@ -4,7 +4,7 @@ Every model has the same budget (section `tune`), its present settings are the f
 recency is tuned for all. A killed study resumes where it stopped. Writes the trials as CSV and
 pictures, and a preset with the best settings:
 
-  make tune MODELS="ease t_diffrec" BUDGET=50           trials, or 90s, 10m, 2h
+  make tune MODELS="t_ease t_diffrec" BUDGET=50           trials, or 90s, 10m, 2h
   python -m pipeline_steps use-preset tuned             puts the results over params.yaml
 """
 

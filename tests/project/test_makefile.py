@@ -1,12 +1,14 @@
 """The Makefile with fake tools: how `make test` runs its checks, and what `make help` shows."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 CHECKS = ("mypy", "ruff", "format", "imports", "doctests", "tests")
 AWAIT = 'await() { for _ in $(seq 1200); do [ -e "$1" ] && return; sleep 0.1; done; exit 1; }'
@@ -114,3 +116,19 @@ def test_a_sample_is_fetched_if_params_yaml_reads_it_and_it_is_not_there(
     output, _ = make("tune").communicate()
     calls = [line for line in output.splitlines() if line.startswith("python ")]
     assert calls == [f"python -m pipeline_steps fetch-sample {name}" for name in fetched]
+
+
+def test_models_in_examples_are_models_of_a_run(project_root: Path) -> None:
+    """`make tune`, `make demo-nights` and `start-run` know the entries under `models` alone."""
+    known = set(YAML(typ="safe").load(project_root / "params.yaml")["models"])
+    places = [project_root / name for name in ("Makefile", "README.md", "CONTRIBUTING.md")]
+    docs = (p for p in (project_root / "docs").rglob("*.md") if p.name != "add-a-model.md")
+    code = (project_root / "pipeline_steps").rglob("*.py")
+    text = "\n".join(path.read_text() for path in (*places, *docs, *code))
+    examples = re.findall(r'make (?:tune|demo-nights)[^\n]* `?MODELS="?([\w ]+)', text)
+    examples += re.findall(r'start-run[^\n]* --models "([\w ]+)"', text)
+    defaults = re.findall(r"\$\(or \$\(MODELS\),([\w ]+)\)", text)
+    assert examples
+    assert defaults
+    named = {name for example in (*examples, *defaults) for name in example.split()}
+    assert named <= known
