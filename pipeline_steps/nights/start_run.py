@@ -1,7 +1,7 @@
 """Specify a run: its commit, its data window and its parameters, for every stage of it to use.
 
   python -m pipeline_steps start-run --run 2026-11-24 --end 2026-11-24
-  python -m pipeline_steps start-run --run try-1 --end 2026-11-24 --models "t_ease diffrec" --dry-run
+  python -m pipeline_steps start-run --run try-1 --end 2026-11-24 --models "t_ease" --dry-run
 
 The parameters are params.yaml of the project's folder, overridden by its section `nightly.params`,
 then by the window, then by --models, --seeds and --set. Code comes from the commit, so code
