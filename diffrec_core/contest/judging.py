@@ -20,6 +20,7 @@ from diffrec_core.data.interactions import Interactions
 from diffrec_core.data.schema import ITEM, ITEM_ID, TIMESTAMP, USER, USER_ID, WEIGHT
 from diffrec_core.data.seen import as_histories
 from diffrec_core.data.vocabulary import UNKNOWN
+from diffrec_core.evaluation.items import NO_ITEM
 from diffrec_core.evaluation.metrics import PerUser, hits, per_user_metrics
 from diffrec_core.evaluation.ranking import RankingTask, Score, rank_task
 
@@ -116,6 +117,6 @@ def score_night(
 ) -> PerUser:
     """Rank every known item for every user of a night, and measure: (U,) of each metric."""
     task = RankingTask("night", night.histories, night.targets, night.seen)
-    top = np.full((len(night), max(cutoffs)), -1, dtype=np.int32)
+    top = np.full((len(night), max(cutoffs)), NO_ITEM, dtype=np.int32)
     top[task.users] = rank_task(score, task, max(cutoffs), batch_size=batch_size)
     return per_user_metrics(hits(top, night.targets), night.n_targets, cutoffs)

@@ -118,12 +118,8 @@ def build_interactions(
     users = _vocabulary(known.users, frame, USER_ID)
     items = _with_titles(_vocabulary(known.items, frame, ITEM_ID), titles)
     indexed = _indexed(frame, users, items)
-    ties = len(indexed) - indexed.n_unique([USER, TIMESTAMP])
-    counts |= {"users": len(users), "items": len(items), **time_span(indexed)}
-    counts["tied_timestamps"] = ties
-    seen = _seen(events, passes, config, users, items)
-    counts |= {"seen_pairs": len(seen), "seen_not_liked": len(seen) - len(indexed)}
-    return Interactions(indexed, users, items, seen), counts
+    built = Interactions(indexed, users, items, _seen(events, passes, config, users, items))
+    return built, counts | _facts(built)
 
 
 def filters(config: InteractionsConfig) -> dict[str, pl.Expr]:
@@ -224,6 +220,18 @@ def _seen(
         .sort(USER, FIRST_SEEN, ITEM)
         .collect(engine="streaming")
     )
+
+
+def _facts(built: Interactions) -> dict[str, Any]:
+    frame = built.frame
+    return {
+        "users": len(built.users),
+        "items": len(built.items),
+        **time_span(frame),
+        "tied_timestamps": len(frame) - frame.n_unique([USER, TIMESTAMP]),
+        "seen_pairs": len(built.seen),
+        "seen_not_liked": len(built.seen) - len(frame),
+    }
 
 
 def _core(pairs: pl.DataFrame, config: InteractionsConfig) -> tuple[pl.DataFrame, int]:

@@ -1,6 +1,7 @@
 """Checks of what serves: age and metric of the champion, age of its weights and of its table."""
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 from diffrec_core.common.config import Config
 from diffrec_core.monitoring.checks import Check, Limits, after, duration
@@ -38,15 +39,16 @@ def champion_age(
         now: time of the check; a newer version is of age 0.
         config: thresholds.
     """
-    limits = Limits(
-        warn_above=config.champion_age_warn_days, alarm_above=config.champion_age_alarm_days
+    return _age(
+        "champion_age",
+        now - created,
+        Limits(
+            warn_above=config.champion_age_warn_days, alarm_above=config.champion_age_alarm_days
+        ),
+        "days",
+        of=f"version {version} was registered",
+        ago=f"ago, trained on data until {trained_until}",
     )
-    days = max(0.0, (now - created) / timedelta(days=1))
-    message = (
-        f"version {version} was registered {days:.1f} days ago, trained on data until "
-        f"{trained_until}; {after(limits, 'days')}"
-    )
-    return Check("champion_age", limits.judge(days), days, limits, message)
 
 
 def weights_age(
@@ -60,15 +62,14 @@ def weights_age(
         now: time of the check; later interactions are of age 0.
         config: thresholds.
     """
-    limits = Limits(
-        warn_above=config.weights_age_warn_days, alarm_above=config.weights_age_alarm_days
+    return _age(
+        "weights_age",
+        now - trained_until,
+        Limits(warn_above=config.weights_age_warn_days, alarm_above=config.weights_age_alarm_days),
+        "days",
+        of=f"version {version} has seen no interaction after {trained_until:%Y-%m-%d %H:%M} UTC,",
+        ago="ago",
     )
-    days = max(0.0, (now - trained_until) / timedelta(days=1))
-    message = (
-        f"version {version} has seen no interaction after {trained_until:%Y-%m-%d %H:%M} UTC, "
-        f"{days:.1f} days ago; {after(limits, 'days')}"
-    )
-    return Check("weights_age", limits.judge(days), days, limits, message)
 
 
 def table_age(
@@ -83,15 +84,24 @@ def table_age(
         now: time of the check; a table of later data is of age 0.
         config: thresholds.
     """
-    limits = Limits(
-        warn_above=config.table_age_warn_hours, alarm_above=config.table_age_alarm_hours
+    return _age(
+        "table_age",
+        now - end,
+        Limits(warn_above=config.table_age_warn_hours, alarm_above=config.table_age_alarm_hours),
+        "hours",
+        of=f"the current table, {table}, is of data until {end:%Y-%m-%d %H:%M} UTC,",
+        ago=f"ago, and was published at {published}",
     )
-    hours = max(0.0, (now - end) / timedelta(hours=1))
-    message = (
-        f"the current table, {table}, is of data until {end:%Y-%m-%d %H:%M} UTC, "
-        f"{duration(hours)} ago, and was published at {published}; {after(limits, 'hours')}"
-    )
-    return Check("table_age", limits.judge(hours), hours, limits, message)
+
+
+def _age(
+    name: str, age: timedelta, limits: Limits, unit: Literal["days", "hours"], *, of: str, ago: str
+) -> Check:
+    """Judge an age, which the message has between `of` and `ago`; what is to come has age 0."""
+    value = max(0.0, age / timedelta(**{unit: 1}))
+    text = f"{value:.1f} days" if unit == "days" else duration(value)
+    message = f"{of} {text} {ago}; {after(limits, unit)}"
+    return Check(name, limits.judge(value), value, limits, message)
 
 
 def champion_metric(score: ChampionScore, config: MonitorConfig) -> Check:

@@ -88,9 +88,9 @@ def recipes_of(names: tuple[str, ...], params: Params) -> tuple[Recipe, ...]:
     """The recipes of entries under `train`.
 
     Raises:
-        ConfigError: there is no such entry.
+        ConfigError: there is no such entry, or two are one recipe.
     """
-    recipes = []
+    recipes: list[Recipe] = []
     for name in names:
         if name not in params.train:
             known = ", ".join(params.train)
@@ -104,6 +104,9 @@ def recipes_of(names: tuple[str, ...], params: Params) -> tuple[Recipe, ...]:
         identity = recipe_id(
             config.kind, settings, seed=params.seed, code=training.key(config)[:16]
         )
+        same = next((recipe.name for recipe in recipes if recipe.id == identity), None)
+        if same is not None:
+            raise ConfigError(f"--models: {same} and {name} are one recipe: name one of them")
         recipes.append(Recipe(identity, name, config, code))
     return tuple(recipes)
 
@@ -183,9 +186,7 @@ class Backtest:
         epochs = self._epochs(before, start)
         values, seconds, aged = {}, {}, {}
         for recipe in self.recipes:
-            began = time.perf_counter()
-            model = self._fit(recipe, before, epochs, start)
-            seconds[recipe.name] = round(time.perf_counter() - began, 3)
+            model, seconds[recipe.name] = self._fit(recipe, before, epochs, start)
             values[recipe.id] = self._score(model, task, before.items)
             aged[recipe.name] = self._aged(recipe, task, before.items, start)
         self._forget(start)
@@ -207,23 +208,21 @@ class Backtest:
 
     def _fit(
         self, recipe: Recipe, before: Interactions, epochs: Mapping[str, int], start: datetime
-    ) -> Recommender:
-        """Fit and keep the weights, for the nights on which they are old."""
-        folder = self._weights(recipe, start)
-        if folder.exists():
-            return load(folder, prepare_device(self.params.runtime))
+    ) -> tuple[Recommender, float]:
+        """Fit, and keep the weights for the nights on which they are old; also the seconds."""
         model = build(recipe.config, prepare_device(self.params.runtime))
         histories = before.histories()
-        clusters = None
+        clusters, began = None, time.perf_counter()
         if model.needs_item_clusters:
             clusters, _ = self._clusters(histories, len(before.items), epochs[EMBEDDINGS], start)
         data = TrainingData(histories=histories, items=before.items, item_clusters=clusters)
         training = self._training(recipe.name, recipe.code, start, epochs[recipe.name])
+        seconds = time.perf_counter() - began
         with training.options(recipe.config) as options:
-            model.fit(data, options)
-        with atomic_directory(folder) as directory:
+            seconds += model.fit(data, options).seconds  # and those before a kill
+        with atomic_directory(self._weights(recipe, start)) as directory:
             model.save(directory)
-        return model
+        return model, round(seconds, 3)
 
     def _epochs(self, before: Interactions, start: datetime) -> Mapping[str, int]:
         """Epochs of each model, and of the item embeddings, by a fit that validation stops."""

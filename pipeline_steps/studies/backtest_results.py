@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from diffrec_core.common.errors import DataError
 from diffrec_core.contest.config import ContestConfig
+from diffrec_core.contest.evidence import Floats, Indices
 from diffrec_core.contest.hindsight import (
     best_fixed,
     change_and_error,
@@ -43,40 +46,53 @@ def results_of(
         ledger: the same as the contest kept them.
         config: of the contest.
         period: of a night, day or week.
+
+    Raises:
+        DataError: nobody came in any night.
     """
     pairs = [(r, n) for r, n in zip(records, ledger, strict=True) if r.users]
-    values = np.array([[record.metrics[name] for name in names] for record, _ in pairs])
+    if not pairs:
+        raise DataError(
+            f"nobody with a history came in any of the {len(records)} nights: ask for a longer "
+            f"--period or fewer --nights, or lower build_interactions.min_user_interactions"
+        )
+    counted = [record for record, _ in pairs]
+    values = np.array([[record.metrics[name] for name in names] for record in counted])
     by_id = {one.recipe: names.index(one.name) for one in ledger[0].contestants}
     serving = np.array([by_id[night.champion] for _, night in pairs], dtype=np.int64)
-    policies = {
-        "best of each night": oracle(values),
-        "best recipe, known in advance": best_fixed(values),
-        CONTEST: serving,
-        "never switch": never(values, 0),
-        "winner of the night before": newest_winner(values, 0),
-        "leader by 1 % of four weeks": leader(values, 0, nights=_NIGHTS_OF_LEADER[period]),
-    }
-    served = judge(values, policies)
+    served = judge(values, _policies(values, serving, _NIGHTS_OF_LEADER[period]))
     return {
         "metric": config.metric,
         "period": period,
-        "nights": len(pairs),
+        "nights": len(counted),
         "left_out": [str(record.night) for record in records if not record.users],
-        "users": int(np.median([record.users for record, _ in pairs])),
-        "unknown_share": float(np.mean([record.unknown_share for record, _ in pairs])),
+        "users": int(np.median([record.users for record in counted])),
+        "unknown_share": float(np.mean([record.unknown_share for record in counted])),
         "recipes": {
-            name: {
-                "mean": float(values[:, at].mean()),
-                "seconds": float(np.mean([record.seconds[name] for record, _ in pairs])),
-                "older": _older([record for record, _ in pairs], name),
-            }
-            for at, name in enumerate(names)
+            name: _of_recipe(counted, name, values[:, at]) for at, name in enumerate(names)
         },
-        "policies": {
-            name: {"mean": one.mean, "regret": one.regret, "switches": one.switches}
-            for name, one in served.items()
-        },
+        "policies": {name: asdict(one) for name, one in served.items()},
         "champions": [names[at] for at in serving],
+    }
+
+
+def _policies(values: Floats, contest: Indices, nights_of_leader: int) -> dict[str, Indices]:
+    """Who serves each night, (T,), by policy."""
+    return {
+        "best of each night": oracle(values),
+        "best recipe, known in advance": best_fixed(values),
+        CONTEST: contest,
+        "never switch": never(values, 0),
+        "winner of the night before": newest_winner(values, 0),
+        "leader by 1 % of four weeks": leader(values, 0, nights=nights_of_leader),
+    }
+
+
+def _of_recipe(records: Sequence[Record], name: str, values: Floats) -> dict[str, Any]:
+    return {
+        "mean": float(values.mean()),
+        "seconds": float(np.mean([record.seconds[name] for record in records])),
+        "older": _older(records, name),
     }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline_steps.sample.fetch_sample import SAMPLES
+
 CHECKS = ("mypy", "ruff", "format", "imports", "doctests", "tests")
 AWAIT = 'await() { for _ in $(seq 1200); do [ -e "$1" ] && return; sleep 0.1; done; exit 1; }'
 FAKES = {
@@ -116,6 +118,11 @@ def test_a_sample_is_fetched_if_params_yaml_reads_it_and_it_is_not_there(
     output, _ = make("tune").communicate()
     calls = [line for line in output.splitlines() if line.startswith("python ")]
     assert calls == [f"python -m pipeline_steps fetch-sample {name}" for name in fetched]
+
+
+def test_the_samples_that_make_knows_are_those_that_can_be_fetched(project_root: Path) -> None:
+    (names,) = re.findall(r"for sample in ([\w -]+);", (project_root / "Makefile").read_text())
+    assert set(names.split()) == set(SAMPLES)
 
 
 def test_models_in_examples_are_models_of_a_run(project_root: Path) -> None:

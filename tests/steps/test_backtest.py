@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
 from diffrec_core.common.errors import ConfigError, DataError
+from diffrec_core.contest.judging import NightTask
 from diffrec_core.contest.ledger import parse_nights
+from diffrec_core.data.histories import Histories
 from pipeline_steps.params.root import Params
-from pipeline_steps.studies import backtest
+from pipeline_steps.studies import backtest, backtest_nights
 from tests.integration.small_steps import SECTIONS, prepare_parts
 from tests.raw_logs import REPOSITORY
 
@@ -94,9 +97,26 @@ def test_latent_models_get_clusters_of_each_night(
     assert not any((tmp_path / ".checkpoints/backtest").glob("*"))
 
 
+def test_nights_without_anybody_are_left_out_and_not_all_may_be(
+    events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = NightTask((), *(Histories.from_lists([]) for _ in range(3)), np.zeros(0, np.int64))
+    asked = iter([True, False, False, False, False])
+    task = backtest_nights.night_task
+    monkeypatch.setattr(
+        backtest_nights, "night_task", lambda *of: task(*of) if next(asked) else nobody
+    )
+    results = replay(tmp_path / "some", events, monkeypatch, "ease", nights=3)
+    assert (results["nights"], len(results["left_out"])) == (1, 2)
+    with pytest.raises(DataError, match="nobody with a history came in any of the 2 nights"):
+        replay(tmp_path / "none", events, monkeypatch, "ease", nights=2)
+
+
 def test_what_is_refused(events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="'unheard_of' is not under `train`"):
         replay(tmp_path, events, monkeypatch, "unheard_of")
+    with pytest.raises(ConfigError, match="ease and ease are one recipe"):
+        replay(tmp_path, events, monkeypatch, "ease", "ease")
     with pytest.raises(DataError, match="ask for fewer --nights"):
         replay(tmp_path, events, monkeypatch, "ease", nights=400)
     with pytest.raises(ConfigError, match="--nights 0"):

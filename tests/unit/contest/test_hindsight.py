@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from diffrec_core.contest.evidence import Floats
 from diffrec_core.contest.hindsight import (
-    Floats,
     best_fixed,
     judge,
     leader,

@@ -1,7 +1,6 @@
 """The ledger: written once, read whole, and every kind of damage found."""
 
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from diffrec_core.common.errors import ArtifactError, DataError, StorageError
 from diffrec_core.contest.ledger import append_night, line_of, parse_nights, read_nights
 from diffrec_core.contest.night import Night, Pair, compare, in_order, problem_of, recipe_id
+from tests.faults import DISK_BYTES, small_disk
 from tests.ledgers import METRIC, day, night_of, simulated
 
 NIGHTS = simulated(3, {"ease": 0.01, "ials": 0.0}, users=5)
@@ -90,11 +90,16 @@ def test_a_night_that_contradicts_itself_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="permission"):
-        append_night(tmp_path / "nights.jsonl", NIGHTS[0])
+def test_on_a_full_disk_the_ledger_stays_as_it_was(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        path = disk / "nights.jsonl"
+        append_night(path, NIGHTS[0])
+        before = path.read_bytes()
+        long = replace(NIGHTS[1], flags=("x" * 2 * DISK_BYTES,))
+        with pytest.raises(StorageError, match=r"cannot write .*nights.jsonl"):
+            append_night(path, long)
+        assert path.read_bytes() == before
+        assert [file.name for file in disk.iterdir()] == [path.name]
 
 
 def test_order_and_repetition_of_lines_change_nothing() -> None:
