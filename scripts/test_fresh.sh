@@ -86,26 +86,32 @@ build_images() {
     BASE=diffrec-base IMAGE_OPTIONS="--pull=false ${IMAGE_OPTIONS:-}" bash scripts/build_images.sh
 }
 
-mkdir -p "$ROOTS_DIR"
-for root in $ROOTS; do
-  folder=$ROOTS_DIR/$root
-  make_root "$folder"
-  clone_into "$folder"
-  python=$(chroot "$folder" python3 -c 'import platform; print(platform.python_version())')
-  for command in $COMMANDS; do
-    timed "$root" "$python" "make $command" unshare --mount --uts --pid --fork --kill-child \
-      bash -euo pipefail -c 'in_root "$@"' bash "$folder" make "$command"
+# One function, so that bash has read all of this file before it starts: a change of it while it runs
+# for an hour would otherwise change what runs.
+main() {
+  mkdir -p "$ROOTS_DIR"
+  for root in $ROOTS; do
+    folder=$ROOTS_DIR/$root
+    make_root "$folder"
+    clone_into "$folder"
+    python=$(chroot "$folder" python3 -c 'import platform; print(platform.python_version())')
+    for command in $COMMANDS; do
+      timed "$root" "$python" "make $command" unshare --mount --uts --pid --fork --kill-child \
+        bash -euo pipefail -c 'in_root "$@"' bash "$folder" make "$command"
+    done
   done
-done
 
-if [ -n "$IMAGES" ]; then
-  timed images 3.11 "make images" build_images
-  if [ "$code" = 0 ]; then
-    timed images 3.11 "pipeline" bash scripts/test_images.sh pipeline
-    timed images 3.11 "airflow" bash scripts/test_images.sh airflow
+  if [ -n "$IMAGES" ]; then
+    timed images 3.11 "make images" build_images
+    if [ "$code" = 0 ]; then
+      timed images 3.11 "pipeline" bash scripts/test_images.sh pipeline
+      timed images 3.11 "airflow" bash scripts/test_images.sh airflow
+    fi
   fi
-fi
 
-printf '\n%-10s %-8s %-22s %4s %8s\n' root Python command exit minutes
-printf '%s\n' ${results[@]+"${results[@]}"}
-exit "$failed"
+  printf '\n%-10s %-8s %-22s %4s %8s\n' root Python command exit minutes
+  printf '%s\n' ${results[@]+"${results[@]}"}
+  exit "$failed"
+}
+
+main

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.integration.conftest import PROJECT
@@ -38,7 +39,9 @@ pytestmark = [pytest.mark.airflow, pytest.mark.integration, pytest.mark.timeout(
 def story(airflow_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("nights")
     project = build_nights(folder)
-    events = planted_events(users_per_block=20, items_per_block=24, events_per_user=16)
+    events = planted_events(
+        users_per_block=20, items_per_block=24, events_per_user=16, disliked_per_user=2
+    )
     home = folder / "airflow"
     (home / "config").mkdir(parents=True)
     (home / "config" / "airflow_local_settings.py").write_text(POLICIES)
@@ -146,8 +149,6 @@ def test_known_ids_keep_their_indices(story: Story) -> None:
     for version in ("1", "2", "3"):
         folder = mlflow.artifacts.download_artifacts(f"models:/diffrec/{version}")
         (items,) = Path(folder).rglob("interactions/items.parquet")
-        import polars as pl  # noqa: PLC0415
-
         vocabularies.append(pl.read_parquet(items)["item_id"].to_list())
     for older, newer in pairwise(vocabularies):
         assert newer[: len(older)] == older
@@ -161,6 +162,15 @@ def test_recommendations_are_the_champions(story: Story) -> None:
     assert table.is_file()
     assert story.published("gate.json")["candidate"]["version"] == "3"
     assert 'id="gate"' in (story.project.root / "published" / "report.html").read_text()
+
+
+def test_nobody_is_recommended_what_the_log_says_was_seen(story: Story) -> None:
+    latest = story.published("recommendations/latest.json")
+    table = pl.read_parquet(story.project.root / "published" / latest["path"])
+    log = pl.read_csv(story.project.root / "data/raw/nights/*.csv")
+    seen = log.select(pl.col("user").alias("user_id"), pl.col("item").alias("item_id")).unique()
+    assert not log.filter(pl.col("rating") == 1).is_empty()  # they are of no interaction
+    assert table.join(seen, on=["user_id", "item_id"]).is_empty()
 
 
 def test_workers_leave_no_workspace_of_what_succeeded(story: Story) -> None:
