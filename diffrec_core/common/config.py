@@ -5,7 +5,7 @@ name the full key, the value found and what is allowed.
 """
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self, TypeVar
 
@@ -60,8 +60,13 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [_describe(detail, key, cls) for detail in error.errors()]
-            raise ConfigError(f"{file}: " + "\n  ".join(problems)) from error
+            problems = (_describe(detail, key, cls, values) for detail in error.errors())
+            # of a value that may be one thing or another, each says why it is none
+            by_head: dict[str, list[str]] = {}
+            for head, what in problems:
+                by_head.setdefault(head, []).append(what)
+            lines = (head + ", or ".join(dict.fromkeys(each)) for head, each in by_head.items())
+            raise ConfigError(f"{file}: " + "\n  ".join(lines)) from error
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -119,20 +124,39 @@ def _nearest(name: object, known: Collection[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _describe(detail: ErrorDetails, key: str, model: type[BaseModel]) -> str:
-    """One line for one validation error: full key, value found, what is allowed."""
-    path = ".".join(filter(None, [key, *(str(part) for part in detail["loc"])]))
+def _describe(
+    detail: ErrorDetails, key: str, model: type[BaseModel], values: object
+) -> tuple[str, str]:
+    """One validation error: full key with the value found, and what is allowed."""
+    path = ".".join(filter(None, [key, *_keys(detail["loc"], values, detail["type"])]))
     if detail["type"] == "extra_forbidden":
-        return f"{path} is not a known key{_suggest(detail, model)}"
+        return path, f" is not a known key{_suggest(detail, model)}"
     if detail["type"] == "missing":
-        return f"{path} is required and missing"
+        return path, " is required and missing"
     if detail["type"] in ("model_type", "dict_type"):
-        return f"{path} must be a mapping of keys, found {detail['input']!r}"
+        return path, f" must be a mapping of keys, found {detail['input']!r}"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error" and isinstance(detail["input"], Mapping):
         # our own checks across the fields of a section name what they found
-        return f"{path}: {message}" if path else message
-    return f"{path} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
+        return (f"{path}: " if path else ""), message
+    return f"{path} = {detail['input']!r}: ", f"{message[0].lower()}{message[1:]}"
+
+
+def _keys(loc: Sequence[int | str], values: object, error: str) -> Iterator[str]:
+    """Where an error is, without pydantic's names for the alternatives of a type.
+
+    >>> list(_keys(("columns", "user_id", "constrained-str"), {"columns": {"user_id": 1.5}}, ""))
+    ['columns', 'user_id']
+    """
+    for at, part in enumerate(loc):
+        is_missing = error == "missing" and at == len(loc) - 1
+        if isinstance(values, Mapping) and (part in values or is_missing):
+            values = values.get(part)
+        elif isinstance(values, list | tuple) and isinstance(part, int):
+            values = values[part] if part < len(values) else None
+        else:
+            continue
+        yield str(part)
 
 
 def _suggest(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -1,6 +1,6 @@
 """Messages of refused parameters: full key, value found, what is allowed."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
@@ -134,3 +134,30 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 def test_split_refusals(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_section({"split": values}, "split", SplitConfig)
+
+
+class _Either(Config):
+    value: Literal["never", "allowed"] | Annotated[int, Field(ge=1)]
+    names: tuple[Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)], ...] = Field(
+        default=(), strict=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"value": "x"}, "s.value = 'x': input should be 'never' or 'allowed', or input should be"),
+        ({"value": 0}, "s.value = 0: input should be 'never' or 'allowed', or input should be gr"),
+        ({"value": {"days": 3}}, "s.value = {'days': 3}: input should be 'never' or 'allowed', or"),
+        ({"value": [1]}, "s.value = [1]: input should be 'never' or 'allowed', or input should"),
+        ({"value": 1, "names": ["a", -1]}, "s.names.1 = -1: input should be a valid string, or "),
+        ({"names": ["a"]}, "s.value is required and missing"),
+    ],
+)
+def test_what_may_be_one_thing_or_another_is_named_by_its_key_once(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        _Either.parse(values, "s")
+    assert str(raised.value).startswith(f"params.yaml: {message}")
+    assert str(raised.value).count(" s.") == 1
